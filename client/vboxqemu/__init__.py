@@ -1,0 +1,1 @@
+"""A VBoxManage-compatible command that runs its machines on QEMU."""

@@ -1,0 +1,1 @@
+"""Wherry's client: the machine, the tunnel, the agent and the command line."""

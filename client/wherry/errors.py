@@ -1,0 +1,55 @@
+"""The client's errors, one tree, each class with one meaning; only `cli.main` exits.
+
+    WherryError             message ends in the next step to take; exit_code 1
+     ├─ UsageProblem        the command line or a config file asks for something that cannot be (2)
+     ├─ MissingTool         Vagrant, QEMU or VirtualBox is not installed; says what to install
+     ├─ NoSuchMachine       no machine of that name
+     ├─ MachineProblem      the VM could not be made, started or stopped; carries stage and log tail
+     ├─ MachineNotRunning   a command needs the engine, and the machine is stopped
+     ├─ TunnelProblem       SSH to the guest failed; carries the cause
+     └─ EngineProblem       the engine answered with an error; carries HTTP status and exit code
+"""
+
+
+class WherryError(Exception):
+    """Base of all errors the client raises on purpose. `str(error)` is what the user reads."""
+
+    exit_code = 1
+
+
+class UsageProblem(WherryError):  # noqa: N818 - what the user meets, not how Python spells it
+    exit_code = 2
+
+
+class MissingTool(WherryError):  # noqa: N818
+    pass
+
+
+class NoSuchMachine(WherryError):  # noqa: N818
+    pass
+
+
+class MachineProblem(WherryError):  # noqa: N818
+    """stage: which part of init or start failed. log_tail: the last lines of the serial log, may be ''."""
+
+    def __init__(self, message: str, *, stage: str = "", log_tail: str = "") -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.log_tail = log_tail
+
+
+class MachineNotRunning(WherryError):  # noqa: N818
+    pass
+
+
+class TunnelProblem(WherryError):  # noqa: N818
+    pass
+
+
+class EngineProblem(WherryError):  # noqa: N818
+    """status: HTTP status, or 0 when the engine could not be reached at all."""
+
+    def __init__(self, message: str, *, status: int = 0, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+        self.exit_code = exit_code

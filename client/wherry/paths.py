@@ -1,0 +1,124 @@
+"""Every file Wherry keeps on the user's machine, named once.
+
+    CONFIG/config.json            the user's defaults (see config.py)
+    CACHE/boxes/                  boxes built or fetched here
+        <version>-<arch>.json       pointer: {"box": path, "sha256": hex, "inputs": hex}
+        <inputs hash>/wherry.box    the box itself
+    DATA/machines/<name>/         one machine; the folder is a contract, other tools may read it
+        machine.json                what the machine is: schema, cpus, memory, disk, ports, box (machine/record.py)
+        id_ed25519, id_ed25519.pub  key pair made before the first boot; only this machine accepts it
+        known_host                  fingerprint of the guest's host key, from the serial line
+        seed.vmdk, seed-flat.img    small disk that carries the public key into the guest
+        data.vdi                    the data disk (/var/lib/wherry); survives `machine rm --keep-data`
+        serial.log                  what the guest wrote on its serial port since the last start
+        events.jsonl                one JSON line per change, written by the agent
+        agent.json, agent.lock      the agent's pid and socket; the lock is held while it lives
+        agent.log                   the agent's own log
+        vagrant/                    VAGRANT_HOME, VAGRANT_CWD and VAGRANT_DOTFILE_PATH live below
+    DATA/vboxqemu/                the state of vboxqemu's VMs
+    RUNTIME/<name>.sock           Docker socket of the machine (short: a socket path holds 104 bytes on macOS)
+
+WHERRY_HOME replaces all four roots by one folder: tests and side-by-side installs use it.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+APP = "wherry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    config: Path
+    cache: Path
+    data: Path
+    runtime: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.json"
+
+    @property
+    def boxes(self) -> Path:
+        return self.cache / "boxes"
+
+    @property
+    def machines(self) -> Path:
+        return self.data / "machines"
+
+    @property
+    def vboxqemu(self) -> Path:
+        return self.data / "vboxqemu"
+
+    def machine(self, name: str) -> "MachinePaths":
+        return MachinePaths(folder=self.machines / name, socket=self.runtime / f"{name}.sock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePaths:
+    folder: Path
+    socket: Path
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "machine.json"
+
+    @property
+    def private_key(self) -> Path:
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_host(self) -> Path:
+        return self.folder / "known_host"
+
+    @property
+    def seed(self) -> Path:
+        return self.folder / "seed.vmdk"
+
+    @property
+    def data_disk(self) -> Path:
+        return self.folder / "data.vdi"
+
+    @property
+    def serial_log(self) -> Path:
+        return self.folder / "serial.log"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def agent_state(self) -> Path:
+        return self.folder / "agent.json"
+
+    @property
+    def agent_lock(self) -> Path:
+        return self.folder / "agent.lock"
+
+    @property
+    def agent_log(self) -> Path:
+        return self.folder / "agent.log"
+
+    @property
+    def vagrant(self) -> Path:
+        return self.folder / "vagrant"
+
+
+def paths() -> Paths:
+    """The folders of this user, by the platform's custom or below WHERRY_HOME. Creates nothing."""
+    home = os.environ.get("WHERRY_HOME")
+    if home:
+        root = Path(home).expanduser().absolute()
+        # The cache stays shared on purpose only when asked for: a test's home must not fetch boxes again.
+        cache = Path(os.environ.get("WHERRY_CACHE", root / "cache"))
+        return Paths(config=root / "config", cache=cache, data=root, runtime=root / "run")
+    cache = Path(os.environ.get("WHERRY_CACHE", platformdirs.user_cache_path(APP, appauthor=False)))
+    return Paths(
+        config=platformdirs.user_config_path(APP, appauthor=False),
+        cache=cache,
+        data=platformdirs.user_data_path(APP, appauthor=False),
+        runtime=platformdirs.user_runtime_path(APP, appauthor=False),
+    )

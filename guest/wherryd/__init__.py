@@ -1,0 +1,1 @@
+"""Wherry's engine: containers, images and networks behind Docker's Engine API."""

@@ -1,0 +1,75 @@
+"""The engine's one SQLite database: crash-safe, no server.
+
+Tables are in `schema.py`, each group owned by the package that reads and writes it. A change to a
+table is a new migration at the end of the list, never an edit of an old one.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wherryd.errors import SystemFault
+from wherryd.metadata.schema import MIGRATIONS
+
+
+class Database:
+    """A connection that any thread may use, one at a time.
+
+    WAL mode: a reader never waits for a writer, and a kill at any moment leaves the last committed
+    state. `close` may be called twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens, creates and migrates. Raises SystemFault when the file is from a newer Wherry."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL loses no committed transaction when the process dies; FULL would also survive a power
+        # cut between commit and checkpoint, at the price of an fsync per container start.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        try:
+            self._migrate(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _migrate(self, path: Path) -> None:
+        (done,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if done > len(MIGRATIONS):
+            raise SystemFault(
+                f"{path} was written by a newer wherryd (schema {done}, this one knows {len(MIGRATIONS)}); "
+                "start that version, or give another --data-root"
+            )
+        for number, statements in enumerate(MIGRATIONS[done:], start=done + 1):
+            with self.transaction() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                cursor.execute(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Cursor]:
+        """A cursor inside BEGIN IMMEDIATE; committed at the end, rolled back on any exception."""
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+    def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """All rows of a SELECT, addressable by column name."""
+        with self._lock:
+            return self._connection.execute(statement, parameters).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

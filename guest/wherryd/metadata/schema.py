@@ -1,0 +1,59 @@
+"""The tables, as a list of migrations; the number of a migration is its place in the list.
+
+Rules for editing: append, never change; one tuple of statements per migration; say in a comment
+which package owns the tables. Timestamps are RFC 3339 text in UTC with nanoseconds, as the Engine
+API prints them. JSON columns hold whole documents that are never queried by field.
+"""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    # 1. images: configs by id, names that point at them.
+    (
+        """
+        CREATE TABLE images (
+            id          TEXT PRIMARY KEY,   -- sha256:<hex> of the config blob
+            top_layer   TEXT NOT NULL,      -- chain id of the uppermost layer, '' for an empty image
+            size_bytes  INTEGER NOT NULL,   -- unpacked size of all layers
+            created_at  TEXT NOT NULL,      -- when this engine first stored it
+            parent      TEXT NOT NULL       -- image id of the parent known to this engine, or ''
+        )
+        """,
+        """
+        CREATE TABLE tags (
+            reference   TEXT PRIMARY KEY,   -- normalised: docker.io/library/mysql:demo
+            image_id    TEXT NOT NULL REFERENCES images(id),
+            tagged_at   TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE layers (
+            chain_id    TEXT PRIMARY KEY,   -- OCI image-spec, "Layer ChainID"
+            parent      TEXT NOT NULL,      -- chain id below, or ''
+            diff_id     TEXT NOT NULL,      -- digest of the uncompressed tar
+            blob        TEXT NOT NULL,      -- digest of the stored (compressed) blob, or '' when not kept
+            size_bytes  INTEGER NOT NULL    -- unpacked bytes this layer adds
+        )
+        """,
+    ),
+    # 2. containers: one JSON record each, keyed by id, unique by name.
+    (
+        """
+        CREATE TABLE containers (
+            id          TEXT PRIMARY KEY,   -- 64 hex digits
+            name        TEXT NOT NULL UNIQUE,
+            image_id    TEXT NOT NULL,
+            record      TEXT NOT NULL       -- JSON, see containers/record.py
+        )
+        """,
+    ),
+    # 3. networks: which container holds which address and which host ports on which network.
+    (
+        """
+        CREATE TABLE endpoints (
+            container_id TEXT NOT NULL,
+            network      TEXT NOT NULL,
+            record       TEXT NOT NULL,     -- JSON, see networks/endpoint.py
+            PRIMARY KEY (container_id, network)
+        )
+        """,
+    ),
+)

@@ -1,0 +1,1 @@
+"""What a container is, as frozen data; no system calls here."""

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Everything Wherry needs on a Debian host, and nothing that is there already.
+# Usage: scripts/setup.sh [runtime|dev]   (dev adds what the tests need)
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-dev}
+
+# What the product itself needs: the VM stack, the box builder, the engine's programs.
+packages="ca-certificates python3 python3-venv vagrant qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring
+  e2fsprogs fdisk openssh-client iproute2 nftables kmod procps mariadb-client"
+if [ "$what" = dev ]; then
+  packages="$packages busybox-static shellcheck git"
+fi
+
+missing=
+for package in $packages; do
+  case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
+    installed) ;;
+    *) missing="$missing $package" ;;
+  esac
+done
+if [ -n "$missing" ]; then
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "setup: run as root, or install these first:$missing" >&2
+    exit 1
+  fi
+  apt-get update -q
+  # shellcheck disable=SC2086  # a list of words on purpose
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+fi
+
+# A docker command, for the tests that drive the engine with the real one. Its package brings a daemon
+# along; that must not start by itself on the user's machine.
+if [ "$what" = dev ] && ! command -v docker >/dev/null; then
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends docker.io
+fi
+
+# One virtual environment; made again only when pyproject.toml changes.
+stamp=.venv/.stamp
+want=$(sha256sum pyproject.toml wire/wherrywire/version.py | sha256sum | cut -d' ' -f1)
+if [ ! -x .venv/bin/python ] || [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    { echo "setup: Python 3.11 or newer is needed, this is $(python3 --version)" >&2; exit 1; }
+  rm -rf .venv
+  python3 -m venv .venv
+  .venv/bin/pip install -q --disable-pip-version-check -e '.[guest,dev]'
+  echo "$want" >"$stamp"
+fi
