@@ -1,17 +1,14 @@
 #!/bin/sh
 # Everything Wherry needs on a Debian host, and nothing that is there already.
-# Usage: scripts/setup.sh [runtime|dev]   (dev adds what the tests need)
+# Usage: scripts/setup.sh [dev|bench]   (bench adds the rivals that the benchmarks compare with)
 set -eu
 cd "$(dirname "$0")/.."
 what=${1:-dev}
 
-# What the product itself needs: the VM stack, the box builder, the engine's programs.
+# The VM stack, the box builder, the engine's programs, the demo's client; last line: for the tests.
 packages="ca-certificates python3 python3-venv vagrant qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring
-  e2fsprogs fdisk openssh-client iproute2 nftables kmod procps mariadb-client"
-if [ "$what" = dev ]; then
-  packages="$packages busybox-static shellcheck git"
-fi
-
+  e2fsprogs fdisk openssh-client iproute2 nftables kmod procps mariadb-client
+  busybox-static shellcheck git"
 missing=
 for package in $packages; do
   case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
@@ -29,9 +26,9 @@ if [ -n "$missing" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 fi
 
-# A docker command, for the tests that drive the engine with the real one. Its package brings a daemon
-# along; that must not start by itself on the user's machine.
-if [ "$what" = dev ] && ! command -v docker >/dev/null; then
+# Docker's own command drives the engine in the tests, and its daemon is a rival in the benchmarks. Installing
+# the package must not start that daemon on the user's machine.
+without_starting() {
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -39,8 +36,10 @@ if [ "$what" = dev ] && ! command -v docker >/dev/null; then
     trap 'rm -f "$policy"' EXIT
   fi
   apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends docker.io
-fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+if [ "$what" = dev ] && ! command -v docker >/dev/null; then without_starting docker.io; fi
+if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
 
 # One virtual environment; made again only when pyproject.toml changes.
 stamp=.venv/.stamp
@@ -50,6 +49,6 @@ if [ ! -x .venv/bin/python ] || [ "$(cat "$stamp" 2>/dev/null || true)" != "$wan
     { echo "setup: Python 3.11 or newer is needed, this is $(python3 --version)" >&2; exit 1; }
   rm -rf .venv
   python3 -m venv .venv
-  .venv/bin/pip install -q --disable-pip-version-check -e '.[guest,dev]'
+  .venv/bin/pip install -qq --disable-pip-version-check -e '.[guest,dev]'
   echo "$want" >"$stamp"
 fi

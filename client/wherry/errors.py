@@ -1,13 +1,13 @@
 """The client's errors, one tree, each class with one meaning; only `cli.main` exits.
 
-    WherryError             message ends in the next step to take; exit_code 1
-     ├─ UsageProblem        the command line or a config file asks for something that cannot be (2)
-     ├─ MissingTool         Vagrant, QEMU or VirtualBox is not installed; says what to install
-     ├─ NoSuchMachine       no machine of that name
-     ├─ MachineProblem      the VM could not be made, started or stopped; carries stage and log tail
-     ├─ MachineNotRunning   a command needs the engine, and the machine is stopped
-     ├─ TunnelProblem       SSH to the guest failed; carries the cause
-     └─ EngineProblem       the engine answered with an error; carries HTTP status and exit code
+WherryError             message ends in the next step to take; exit_code 1
+ ├─ UsageProblem        the command line or a config file asks for something that cannot be (2)
+ ├─ MissingTool         Vagrant, QEMU or VirtualBox is not installed; says what to install
+ ├─ NoSuchMachine       no machine of that name
+ ├─ MachineProblem      the VM could not be made, started or stopped; carries stage and log tail
+ ├─ MachineNotRunning   a command needs the engine, and the machine is stopped
+ ├─ TunnelProblem       SSH to the guest failed; carries the cause
+ └─ EngineProblem       the engine answered with an error; carries HTTP status and exit code
 """
 
 

@@ -5,7 +5,7 @@
         <version>-<arch>.json       pointer: {"box": path, "sha256": hex, "inputs": hex}
         <inputs hash>/wherry.box    the box itself
     DATA/machines/<name>/         one machine; the folder is a contract, other tools may read it
-        machine.json                what the machine is: schema, cpus, memory, disk, ports, box (machine/record.py)
+        machine.json                what the machine is: cpus, memory, disk, ports, box (machine/record.py)
         id_ed25519, id_ed25519.pub  key pair made before the first boot; only this machine accepts it
         known_host                  fingerprint of the guest's host key, from the serial line
         seed.vmdk, seed-flat.img    small disk that carries the public key into the guest
