@@ -1,0 +1,54 @@
+"""What a cgroup has used, in one shape for v1 and v2. Units are in each field's comment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuStats:
+    total_ns: int = 0  # CPU time of all tasks
+    user_ns: int = 0
+    system_ns: int = 0
+    percpu_ns: tuple[int, ...] = ()  # v1 only, as the kernel counts it per CPU
+    periods: int = 0  # enforcement periods that have passed under a quota
+    throttled_periods: int = 0
+    throttled_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStats:
+    usage_bytes: int = 0  # page cache included; docker stats shows this minus stats["inactive_file"]
+    max_usage_bytes: int = 0  # highest usage; 0 when the kernel does not keep it
+    limit_bytes: int | None = None  # None = no limit
+    failcnt: int = 0  # times usage hit the limit
+    oom_kills: int = 0
+    stats: Mapping[str, int] = field(default_factory=dict)  # memory.stat as the kernel names it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlkioEntry:
+    major: int
+    minor: int
+    op: str  # "read", "write", "discard", ...
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlkioStats:
+    service_bytes: tuple[BlkioEntry, ...] = ()
+    serviced: tuple[BlkioEntry, ...] = ()  # number of requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PidsStats:
+    current: int = 0
+    limit: int | None = None  # None = no limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupStats:
+    version: int  # 1 or 2: names in memory.stats differ between them
+    cpu: CpuStats = CpuStats()
+    memory: MemoryStats = field(default_factory=MemoryStats)
+    blkio: BlkioStats = BlkioStats()
+    pids: PidsStats = PidsStats()

@@ -1,0 +1,37 @@
+"""The runtime's values that cross its door: how streams are kept, and how a process ended."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerIo:
+    """How the monitor keeps a container's streams.
+
+    log_path: json-file log, written by the monitor; None = no log. log_max_bytes: the file is rotated
+    before it would grow past this; None = never. log_max_files: files kept in all, the current one
+    included. console_size: (height, width) in characters, for a terminal only.
+    """
+
+    terminal: bool
+    open_stdin: bool
+    stdin_once: bool
+    log_path: Path | None
+    log_max_bytes: int | None = None
+    log_max_files: int = 1
+    console_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended.
+
+    exit_code: its status, or 128 + signal number. exited_at: RFC 3339 in UTC with nanoseconds.
+    oom_killed: whether the kernel killed a process of the container for want of memory. error: why it
+    never ran, or how its end was lost; empty when it ran and ended by itself.
+    """
+
+    exit_code: int
+    exited_at: str
+    oom_killed: bool
+    error: str
