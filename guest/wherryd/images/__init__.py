@@ -1,0 +1,1 @@
+"""Images: names, configs and layers; import, load, save, tag, remove."""
