@@ -8,15 +8,22 @@
         machine.json                what the machine is: cpus, memory, disk, ports, box (machine/record.py)
         id_ed25519, id_ed25519.pub  key pair made before the first boot; only this machine accepts it
         known_host                  fingerprint of the guest's host key, from the serial line
+        known_hosts                 the host key itself for OpenSSH, once it matched that fingerprint
         seed.vmdk, seed-flat.img    small disk that carries the public key into the guest
         data.vdi                    the data disk (/var/lib/wherry); survives `machine rm --keep-data`
         serial.log                  what the guest wrote on its serial port since the last start
         events.jsonl                one JSON line per change, written by the agent
         agent.json, agent.lock      the agent's pid and socket; the lock is held while it lives
         agent.log                   the agent's own log
-        vagrant/                    VAGRANT_HOME, VAGRANT_CWD and VAGRANT_DOTFILE_PATH live below
+        machine.lock                held while a verb changes the machine (start, stop, rm)
+        vagrant.json, vagrant.log   what the Vagrantfile reads, and what Vagrant said last
+        vagrant/                    VAGRANT_CWD (a copy of the Vagrantfile) and VAGRANT_DOTFILE_PATH
+    DATA/vagrant-home/            VAGRANT_HOME, one for all machines: a box is added once, and the user's
+                                  own Vagrant set-up and plug-ins never mix with ours
+    DATA/bin/                     vboxqemu's VBoxManage, on hosts without VirtualBox
     DATA/vboxqemu/                the state of vboxqemu's VMs
     RUNTIME/<name>.sock           Docker socket of the machine (short: a socket path holds 104 bytes on macOS)
+    RUNTIME/<name>.ctl            how the client speaks to the agent: a JSON line each way
 
 WHERRY_HOME replaces all four roots by one folder: tests and side-by-side installs use it.
 """
@@ -53,6 +60,14 @@ class Paths:
     def vboxqemu(self) -> Path:
         return self.data / "vboxqemu"
 
+    @property
+    def vagrant_home(self) -> Path:
+        return self.data / "vagrant-home"
+
+    @property
+    def bin(self) -> Path:
+        return self.data / "bin"
+
     def machine(self, name: str) -> "MachinePaths":
         return MachinePaths(folder=self.machines / name, socket=self.runtime / f"{name}.sock")
 
@@ -61,6 +76,30 @@ class Paths:
 class MachinePaths:
     folder: Path
     socket: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def pipe(self) -> str:
+        """The named pipe that stands for `socket` on Windows."""
+        return rf"\\.\pipe\wherry-{self.name}"
+
+    @property
+    def control(self) -> Path:
+        return self.socket.with_suffix(".ctl")
+
+    @property
+    def control_pipe(self) -> str:
+        return rf"\\.\pipe\wherry-{self.name}-ctl"
+
+    @property
+    def endpoint(self) -> str:
+        """The machine's engine as DOCKER_HOST names it on this system."""
+        if os.name == "nt":
+            return f"npipe:////./pipe/wherry-{self.name}"
+        return f"unix://{self.socket}"
 
     @property
     def record(self) -> Path:
@@ -73,6 +112,26 @@ class MachinePaths:
     @property
     def known_host(self) -> Path:
         return self.folder / "known_host"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "machine.lock"
+
+    @property
+    def vagrant_settings(self) -> Path:
+        return self.folder / "vagrant.json"
+
+    @property
+    def vagrant_log(self) -> Path:
+        return self.folder / "vagrant.log"
+
+    @property
+    def public_key(self) -> Path:
+        return self.folder / "id_ed25519.pub"
 
     @property
     def seed(self) -> Path:

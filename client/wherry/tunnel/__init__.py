@@ -1,0 +1,1 @@
+"""SSH to the guest: one connection per machine, many channels. Only this package knows paramiko's API."""
