@@ -39,6 +39,8 @@ without_starting() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 if [ "$what" = dev ] && ! command -v docker >/dev/null; then without_starting docker.io; fi
+# An sshd that the tunnel's tests start themselves, on loopback, as a stand-in for the guest's.
+if [ "$what" = dev ] && [ ! -x /usr/sbin/sshd ]; then without_starting openssh-server; fi
 if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
 
 # One virtual environment; made again only when pyproject.toml changes.
