@@ -48,7 +48,7 @@ class PidsStats:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupStats:
     version: int  # 1 or 2: names in memory.stats differ between them
-    cpu: CpuStats = CpuStats()
+    cpu: CpuStats = field(default_factory=CpuStats)
     memory: MemoryStats = field(default_factory=MemoryStats)
-    blkio: BlkioStats = BlkioStats()
-    pids: PidsStats = PidsStats()
+    blkio: BlkioStats = field(default_factory=BlkioStats)
+    pids: PidsStats = field(default_factory=PidsStats)

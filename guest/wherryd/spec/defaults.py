@@ -52,6 +52,7 @@ SHM_SIZE_BYTES: Final = 64 * 1024 * 1024
 
 def mounts(*, shm_size_bytes: int = SHM_SIZE_BYTES) -> list[dict[str, Any]]:
     """The default mounts as OCI objects, in the order they are made."""
+    noexec = ("nosuid", "noexec", "nodev")
     return [
         _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
@@ -69,9 +70,7 @@ def mounts(*, shm_size_bytes: int = SHM_SIZE_BYTES) -> list[dict[str, Any]]:
         _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-        _mount(
-            "/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", f"size={shm_size_bytes}"
-        ),  # noqa: S108
+        _mount("/dev/shm", "tmpfs", "shm", *noexec, "mode=1777", f"size={shm_size_bytes}"),  # noqa: S108
     ]
 
 
@@ -98,7 +97,8 @@ DEVICE_RULES: Final[tuple[dict[str, Any], ...]] = (
 #: New for every container unless the request shares one. `user` and `time` only when asked for.
 NAMESPACES: Final = ("mount", "pid", "network", "uts", "ipc", "cgroup")
 
-#: A private network namespace may ping and bind low ports without capabilities. Source: moby daemon/oci_linux.go.
+#: A private network namespace may ping and bind low ports without capabilities.
+#: Source: moby daemon/oci_linux.go.
 SYSCTLS: Final = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
 #: PATH when the image sets none.

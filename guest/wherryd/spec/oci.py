@@ -1,0 +1,200 @@
+"""The OCI runtime spec's config.json as frozen data. Names follow the spec; sections are cited.
+
+In: what the runtime carries out today. What it cannot do yet is refused by `parse.py`, never ignored.
+Source: opencontainers/runtime-spec 1.2, config.md and config-linux.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """config.md, "POSIX-platform User".
+
+    username: our use of a field the spec has for Windows: "name", "uid", "name:group", ... as Docker's
+    USER takes it, resolved in the container's own /etc/passwd and /etc/group; None = use the numbers.
+    """
+
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: tuple[int, ...] = ()
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rlimit:
+    kind: str  # "RLIMIT_NOFILE"
+    soft: int  # 2**64 - 1 = unlimited
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilitySets:
+    """Names by set; all empty when config.json has no `capabilities`: the process then has none."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    terminal: bool = False
+    console_size: tuple[int, int] | None = None  # (height, width)
+    user: User = field(default_factory=User)
+    capabilities: CapabilitySets = field(default_factory=CapabilitySets)
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    oom_score_adj: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    path: str  # absolute, or relative to the bundle
+    readonly: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecMount:
+    """config.md, "Mounts"."""
+
+    destination: str
+    kind: str  # file system type; "bind", or "" with a bind option
+    source: str
+    options: tuple[str, ...] = ()
+
+
+class NamespaceKind(StrEnum):
+    """config-linux.md, "Namespaces"."""
+
+    PID = "pid"
+    NETWORK = "network"
+    MOUNT = "mount"
+    IPC = "ipc"
+    UTS = "uts"
+    USER = "user"
+    CGROUP = "cgroup"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdMapping:
+    container_id: int
+    host_id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceNode:
+    """config-linux.md, "Devices": a node to make."""
+
+    path: str
+    kind: str  # "c", "b", "u" or "p"
+    major: int = 0
+    minor: int = 0
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRule:
+    """config-linux.md, "Allowed Device list". None = any."""
+
+    allow: bool
+    kind: str = "a"
+    major: int | None = None
+    minor: int | None = None
+    access: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLimits:
+    """Bytes; -1 = no limit, None = leave it. swap: memory and swap together, as Docker has it."""
+
+    limit: int | None = None
+    reservation: int | None = None
+    swap: int | None = None
+    swappiness: int | None = None
+    disable_oom_killer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuLimits:
+    """quota, period, burst: microseconds; quota -1 = no limit. cpus, mems: list format of cpuset(7)."""
+
+    shares: int | None = None
+    quota: int | None = None
+    period: int | None = None
+    burst: int | None = None
+    cpus: str = ""
+    mems: str = ""
+    idle: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRate:
+    """A limit for one block device, per second: bytes, or requests."""
+
+    major: int
+    minor: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockIoLimits:
+    weight: int | None = None
+    read_bps: tuple[BlockRate, ...] = ()
+    write_bps: tuple[BlockRate, ...] = ()
+    read_iops: tuple[BlockRate, ...] = ()
+    write_iops: tuple[BlockRate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """config-linux.md, "Control groups"."""
+
+    devices: tuple[DeviceRule, ...] = ()
+    memory: MemoryLimits = field(default_factory=MemoryLimits)
+    cpu: CpuLimits = field(default_factory=CpuLimits)
+    pids_limit: int | None = None  # 0 or less = no limit
+    block_io: BlockIoLimits = field(default_factory=BlockIoLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linux:
+    #: kind -> path of the namespace to join, or None for a new one; a kind not in it is shared with the host.
+    namespaces: Mapping[NamespaceKind, str | None]
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    devices: tuple[DeviceNode, ...] = ()
+    cgroups_path: str = ""
+    resources: Resources = field(default_factory=Resources)
+    rootfs_propagation: str = ""
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    sysctl: Mapping[str, str] = field(default_factory=dict)
+    time_offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # clock -> (seconds, ns)
+
+    def is_new(self, kind: NamespaceKind) -> bool:
+        return self.namespaces.get(kind, "") is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    version: str
+    root: Root
+    process: Process | None  # None: the bundle can be created, not started
+    hostname: str
+    domainname: str
+    mounts: tuple[SpecMount, ...]
+    linux: Linux
+    annotations: Mapping[str, str]
