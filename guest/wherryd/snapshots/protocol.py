@@ -86,6 +86,3 @@ class Snapshotter(Protocol):
 
     def layer_directory(self, name: str) -> Path:
         """The directory of a committed snapshot in which its own files can be found, for reading."""
-
-    def close(self) -> None:
-        """Twice is fine."""

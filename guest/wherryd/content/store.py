@@ -1,0 +1,151 @@
+"""Blobs by digest, in files that never change.
+
+    <root>/blobs/sha256/<64 hex>    complete and verified; read-only
+    <root>/ingest/<random>          being written; swept when the store opens, since a writer does not
+                                    outlive its process
+
+A blob is written to ingest/, hashed while it is written, fsynced, renamed, and its folder is fsynced: a
+name below blobs/ always has all its bytes, also after a power cut. Who still needs a blob is not known
+here: the caller sweeps with the set of digests it refers to.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from wherryd.content.digest import check, encoded, is_digest
+from wherryd.errors import InvalidParameter, NotFound
+
+
+class ContentStore:
+    """One writer process; any thread."""
+
+    def __init__(self, root: Path) -> None:
+        """Makes the folders and removes what an earlier process left half-written."""
+        self._blobs = root / "blobs" / "sha256"
+        self._ingest = root / "ingest"
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)
+        shutil.rmtree(self._ingest, ignore_errors=True)
+        self._ingest.mkdir()
+
+    def path(self, digest: str) -> Path:
+        """Where the blob is or would be. Raises InvalidParameter for what is no digest."""
+        return self._blobs / encoded(digest)
+
+    def has(self, digest: str) -> bool:
+        return self.path(digest).exists()
+
+    def open(self, digest: str) -> BinaryIO:
+        """Raises NotFound."""
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"no content with digest {digest}; import or load the image again") from None
+
+    def read(self, digest: str, max_bytes: int = 4 * 1024 * 1024) -> bytes:
+        """A small blob whole. Raises NotFound, InvalidParameter when it is larger than max_bytes."""
+        with self.open(digest) as blob:
+            data = blob.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise InvalidParameter(f"{digest} has more than {max_bytes} bytes; is it really a JSON document?")
+        return data
+
+    def size(self, digest: str) -> int:
+        """Raises NotFound."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFound(f"no content with digest {digest}; import or load the image again") from None
+
+    def writer(self) -> "BlobWriter":
+        """Use with `with`: left without commit, nothing stays."""
+        return BlobWriter(self._ingest, self._blobs)
+
+    def add(self, data: bytes) -> str:
+        """Stores a small blob and returns its digest."""
+        with self.writer() as writer:
+            writer.write(data)
+            return writer.commit()
+
+    def scratch(self) -> BinaryIO:
+        """A nameless file on the store's disk, for data that must be read twice; gone when closed."""
+        return tempfile.TemporaryFile(dir=self._ingest)
+
+    def remove(self, digest: str) -> None:
+        """Idempotent."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def walk(self) -> Iterator[str]:
+        for entry in sorted(self._blobs.iterdir()):
+            if is_digest("sha256:" + entry.name):
+                yield "sha256:" + entry.name
+
+    def sweep(self, keep: set[str]) -> list[str]:
+        """Removes every blob that is not in `keep`; returns what went."""
+        gone = [digest for digest in self.walk() if digest not in keep]
+        for digest in gone:
+            self.remove(digest)
+        return gone
+
+
+class BlobWriter:
+    """Owns the file in ingest/ until commit or close; closing twice is fine."""
+
+    def __init__(self, ingest: Path, blobs: Path) -> None:
+        self._blobs = blobs
+        descriptor, name = tempfile.mkstemp(dir=ingest)
+        self._path = Path(name)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """All of data, or OSError."""
+        self._hash.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) or 0 :]
+
+    def fileno(self) -> int:
+        """For a helper process that writes in our place; commit(hash_again=True) afterwards."""
+        return self._file.fileno()
+
+    def commit(self, expected: str = "", *, hash_again: bool = False) -> str:
+        """Makes the blob visible under its digest. Raises InvalidParameter if it is not the expected one."""
+        if hash_again:
+            with self._path.open("rb") as written:
+                self._hash = hashlib.file_digest(written, "sha256")
+        digest = "sha256:" + self._hash.hexdigest()
+        if expected and digest != check(expected):
+            raise InvalidParameter(f"content has digest {digest}, expected {expected}; fetch it again")
+        os.fchmod(self._file.fileno(), 0o400)
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._path.rename(self._blobs / encoded(digest))
+        _fsync_folder(self._blobs)
+        return digest
+
+    def close(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

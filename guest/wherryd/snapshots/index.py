@@ -1,0 +1,213 @@
+"""The folders below a driver's root, and which snapshot owns which of them.
+
+    <root>/m/<id>      symbolic link whose text is "kind|key|parent": the snapshot's record
+    <root>/l/<id>      the directory with the snapshot's files
+    <root>/w/<id>      scratch directory of the kernel (overlay's workdir), for who needs one
+    <root>/trash/<id>  being removed
+
+An id is a short number in base 36: mount(2) takes at most a page of options, and a container on 127
+layers names each of their directories in them.
+
+A record is a link and not a file because making and renaming a link is one journaled step of the file
+system: it can be neither half-written nor empty after a power cut, without an fsync per container.
+A folder without a record is left-over of an interrupted step and is removed when the index opens.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherryd.errors import Conflict, InvalidParameter, NotFound, SystemFault
+from wherryd.snapshots.protocol import Kind, SnapshotInfo
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,199}")
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    id: str
+    key: str
+    parent: str
+    kind: Kind
+
+    @property
+    def info(self) -> SnapshotInfo:
+        return SnapshotInfo(self.key, self.parent, self.kind)
+
+
+class SnapshotIndex:
+    """All records in memory, each change on disk first. Any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lock = threading.RLock()
+        for name in ("m", "l", "w", "trash"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        # Files of images are below: nobody but the engine may walk in, whatever their own modes say.
+        root.chmod(0o700)
+        self._records = {record.key: record for record in self._read()}
+        self._next = 1 + max((int(name, 36) for name in self._used_ids()), default=0)
+        self._sweep()
+
+    def _read(self) -> Iterator[Record]:
+        for link in (self.root / "m").iterdir():
+            if link.name.endswith(".new"):
+                link.unlink()  # a commit that did not come to its rename
+                continue
+            kind, key, parent = str(link.readlink()).split("|")
+            yield Record(link.name, key, parent, Kind(kind))
+
+    def _used_ids(self) -> Iterator[str]:
+        for name in ("m", "l", "w", "trash"):
+            yield from (entry.name for entry in (self.root / name).iterdir())
+
+    def _sweep(self) -> None:
+        owned = {record.id for record in self._records.values()}
+        for name in ("l", "w", "trash"):
+            for folder in (self.root / name).iterdir():
+                if name == "trash" or folder.name not in owned:
+                    remove_tree(folder)
+
+    # names of folders
+
+    def files(self, record: Record) -> Path:
+        return self.root / "l" / record.id
+
+    def work(self, record: Record) -> Path:
+        return self.root / "w" / record.id
+
+    # looking up
+
+    def get(self, key: str) -> Record:
+        with self.lock:
+            record = self._records.get(key)
+        if record is None:
+            raise NotFound(f'no such snapshot: "{key}"')
+        return record
+
+    def committed(self, name: str) -> Record:
+        record = self.get(name)
+        if record.kind is not Kind.COMMITTED:
+            raise Conflict(f'snapshot "{name}" is {record.kind}; only a committed one can be a parent')
+        return record
+
+    def chain(self, parent: str) -> list[Record]:
+        """The committed `parent` and everything below it, uppermost first."""
+        chain = []
+        while parent:
+            record = self.committed(parent)
+            chain.append(record)
+            parent = record.parent
+        return chain
+
+    def walk(self) -> Iterator[SnapshotInfo]:
+        with self.lock:
+            waiting = dict(self._records)
+        done: set[str] = {""}
+        while waiting:
+            ready = [record for record in waiting.values() if record.parent in done]
+            if not ready:
+                raise SystemFault(
+                    f"snapshots below {self.root} lost a parent: {', '.join(sorted(waiting)[:5])}"
+                )
+            for record in ready:
+                del waiting[record.key]
+                done.add(record.key)
+                yield record.info
+
+    # changing
+
+    def add(self, key: str, parent: str, kind: Kind) -> Record:
+        """Reserves an id; the record itself is written by `save`, after the folders are there."""
+        if not _KEY.fullmatch(key):
+            raise InvalidParameter(
+                f'invalid snapshot key "{key[:60]}": use letters, digits, ":", ".", "_" and "-"'
+            )
+        with self.lock:
+            if key in self._records:
+                raise Conflict(f'snapshot "{key}" exists already; remove it first')
+            if parent:
+                self.committed(parent)
+            number, self._next = self._next, self._next + 1
+            return Record(_base36(number), key, parent, kind)
+
+    def save(self, record: Record) -> None:
+        link = self.root / "m" / record.id
+        with self.lock:
+            if record.key in self._records:
+                raise Conflict(f'snapshot "{record.key}" exists already; remove it first')
+            if record.parent:
+                self.committed(record.parent)
+            link.symlink_to(f"{record.kind}|{record.key}|{record.parent}")
+            self._records[record.key] = record
+
+    def commit(self, key: str, name: str) -> None:
+        """The record under its new name; the files must be on disk already."""
+        with self.lock:
+            if not _KEY.fullmatch(name):
+                raise InvalidParameter(f'invalid snapshot name "{name[:60]}"')
+            if name in self._records:
+                raise Conflict(f'snapshot "{name}" exists already')
+            old = self.active(key)
+            new = Record(old.id, name, old.parent, Kind.COMMITTED)
+            link = self.root / "m" / f"{old.id}.new"
+            link.symlink_to(f"{new.kind}|{new.key}|{new.parent}")
+            link.rename(self.root / "m" / old.id)
+            _fsync(self.root / "m")
+            del self._records[key]
+            self._records[name] = new
+
+    def active(self, key: str) -> Record:
+        record = self.get(key)
+        if record.kind is not Kind.ACTIVE:
+            raise Conflict(f'snapshot "{key}" is {record.kind}, not active')
+        return record
+
+    def remove(self, key: str) -> None:
+        with self.lock:
+            record = self.get(key)
+            child = next((other.key for other in self._records.values() if other.parent == key), None)
+            if child is not None:
+                raise Conflict(f'snapshot "{key}" is the parent of "{child}"; remove that one first')
+            (self.root / "m" / record.id).unlink()
+            del self._records[key]
+        self.discard(record)
+
+    def discard(self, record: Record) -> None:
+        """Removes a record's folders, whether or not the record was ever saved."""
+        for folder, place in ((self.files(record), record.id), (self.work(record), f"{record.id}w")):
+            try:
+                folder.rename(self.root / "trash" / place)
+            except FileNotFoundError:
+                continue
+            remove_tree(self.root / "trash" / place)
+
+
+def remove_tree(folder: Path) -> None:
+    """rm -r. An image may nest directories deeper than Python recurses."""
+    try:
+        shutil.rmtree(folder)
+    except RecursionError:
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", str(folder)], check=True)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
