@@ -1,0 +1,250 @@
+"""Functions a template may call: Go's own and those Docker adds (json, join, split, title, ...)."""
+
+import html
+import json
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wherry.cli.output import values
+
+
+class CallError(Exception):
+    """A function does not take these arguments. The evaluator adds where."""
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, values.Row):
+        # Docker marshals rows by another path, which sorts the names and escapes for HTML.
+        dumped = json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+        for char in "<>&":
+            dumped = dumped.replace(char, f"\\u{ord(char):04x}")
+        return dumped
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _string(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise CallError(f"wrong type for value; expected string; got {type_name(value)} in {name}")
+    return value
+
+
+def type_name(value: Any) -> str:
+    """What Go would call the type."""
+    match value:
+        case None:
+            return "nil"
+        case bool():
+            return "bool"
+        case int():
+            return "int"
+        case float():
+            return "float64"
+        case str():
+            return "string"
+        case list() | tuple():
+            return "[]interface {}"
+        case _:
+            return "map[string]interface {}"
+
+
+def _join(items: Any, separator: str) -> str:
+    if items is None:
+        return ""
+    if isinstance(items, list | tuple):
+        return separator.join(values.text(item) for item in items)
+    if isinstance(items, dict):
+        return separator.join(sorted(values.text(item) for item in items.values()))
+    raise CallError(f"expected slice, got {type_name(items)}")
+
+
+def _split(value: Any, separator: str) -> list[str]:
+    subject = _string(value, "split")
+    return subject.split(separator) if separator else list(subject)
+
+
+def _title(value: Any) -> str:
+    return re.sub(r"(?<![\w'])[^\W\d_]", lambda found: found[0].upper(), _string(value, "title"))
+
+
+def _pad(value: Any, before: int, after: int) -> str:
+    subject = _string(value, "pad")
+    return " " * before + subject + " " * after if subject else subject
+
+
+def _truncate(value: Any, length: int) -> str:
+    return _string(value, "truncate")[:length]
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, list | tuple) or (isinstance(value, dict) and not isinstance(value, values.Struct)):
+        return len(value)
+    raise CallError(f"error calling len: len of type {type_name(value)}")
+
+
+def _index(value: Any, *keys: Any) -> Any:
+    for key in keys:
+        if value is None:
+            raise CallError("error calling index: index of untyped nil")
+        if isinstance(value, dict):
+            if not isinstance(key, str):
+                raise CallError(f"error calling index: value has type {type_name(key)}; should be string")
+            # A missing key gives the zero value: "" in a map of strings (labels, options), else nothing.
+            strings = all(isinstance(item, str) for item in value.values())
+            value = value.get(key, "" if strings else None)
+            continue
+        if not isinstance(value, list | tuple | str):
+            raise CallError(f"error calling index: can't index item of type {type_name(value)}")
+        if not isinstance(key, int) or isinstance(key, bool):
+            raise CallError(f"error calling index: cannot index slice/array with type {type_name(key)}")
+        if not 0 <= key < len(value):
+            raise CallError(f"error calling index: reflect: slice index out of range: {key}")
+        value = value.encode()[key] if isinstance(value, str) else value[key]
+    return value
+
+
+def _slice(value: Any, *bounds: int) -> Any:
+    if not isinstance(value, list | tuple | str):
+        raise CallError(f"error calling slice: can't slice item of type {type_name(value)}")
+    if len(bounds) > 2:
+        raise CallError(f"error calling slice: too many slice indexes: {len(bounds)}")
+    start, stop = [*bounds, *([0, len(value)][len(bounds) :])]
+    if not 0 <= start <= stop <= len(value):
+        raise CallError(f"error calling slice: index out of range: {start}:{stop}")
+    return value[start:stop]
+
+
+def _print(*items: Any) -> str:
+    """fmt.Sprint: a blank between two operands when neither is a string."""
+    out = ""
+    for number, item in enumerate(items):
+        if number and not isinstance(item, str) and not isinstance(items[number - 1], str):
+            out += " "
+        out += values.text(item)
+    return out
+
+
+def _println(*items: Any) -> str:
+    return " ".join(values.text(item) for item in items) + "\n"
+
+
+_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>.)", re.DOTALL)
+
+
+def _printf(form: Any, *items: Any) -> str:
+    """The verbs of Go's fmt that make sense for JSON values: v s q d x X o b c t f e g and %%."""
+    rest = list(items)
+
+    def one(found: re.Match[str]) -> str:
+        verb = found["verb"]
+        if verb == "%":
+            return "%"
+        if not rest:
+            return f"%!{verb}(MISSING)"
+        return _pad_field(_verb(verb, rest.pop(0), found), found)
+
+    out = _VERB.sub(one, _string(form, "printf"))
+    if rest:
+        out += "%!(EXTRA " + ", ".join(f"{type_name(item)}={values.text(item)}" for item in rest) + ")"
+    return out
+
+
+def _verb(verb: str, item: Any, found: re.Match[str]) -> str:
+    number = isinstance(item, int | float) and not isinstance(item, bool)
+    precision = None if found["precision"] is None else int(found["precision"] or 0)
+    if verb == "v":
+        return values.text(item)
+    if verb == "s" and not number and not isinstance(item, bool):
+        shown = values.text(item)
+        return shown if precision is None else shown[:precision]
+    if verb == "q" and isinstance(item, str):
+        return values.quote(item)
+    if verb in "xX" and isinstance(item, str):
+        return item.encode().hex() if verb == "x" else item.encode().hex().upper()
+    if verb == "t" and isinstance(item, bool):
+        return values.text(item)
+    if verb == "c" and isinstance(item, int) and number:
+        return chr(item)
+    if verb in "dxXob" and isinstance(item, int) and number:
+        return format(item, ("+" if "+" in found["flags"] else "") + verb)
+    if verb in "feEgG" and number:
+        return format(float(item), f".{6 if precision is None else precision}{verb}")
+    return f"%!{verb}({type_name(item)}={values.text(item)})"
+
+
+def _pad_field(shown: str, found: re.Match[str]) -> str:
+    width = int(found["width"] or 0)
+    if "-" in found["flags"]:
+        return shown.ljust(width)
+    return shown.zfill(width) if "0" in found["flags"] else shown.rjust(width)
+
+
+def _comparable(left: Any, right: Any) -> None:
+    kinds = {type_name(left), type_name(right)}
+    if len(kinds) > 1 and None not in (left, right) and not kinds <= {"int", "float64"}:
+        raise CallError("incompatible types for comparison")
+
+
+def _equal(first: Any, *others: Any) -> bool:
+    if not others:
+        raise CallError("missing argument for comparison")
+    for other in others:
+        _comparable(first, other)
+        if first == other:
+            return True
+    return False
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def call(left: Any, right: Any) -> bool:
+        _comparable(left, right)
+        if type_name(left) not in {"int", "float64", "string"} or right is None:
+            raise CallError("invalid type for comparison")
+        return compare(left, right)
+
+    return call
+
+
+def _urlquery(*items: Any) -> str:
+    return urllib.parse.quote_plus(_print(*items))
+
+
+#: `and` and `or` are the evaluator's: they do not look at all their arguments.
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "json": _json,
+    "join": _join,
+    "split": _split,
+    "title": _title,
+    "lower": lambda value: _string(value, "lower").lower(),
+    "upper": lambda value: _string(value, "upper").upper(),
+    "pad": _pad,
+    "truncate": _truncate,
+    "len": _length,
+    "index": _index,
+    "slice": _slice,
+    "print": _print,
+    "println": _println,
+    "printf": _printf,
+    "html": lambda *items: html.escape(_print(*items)),
+    "urlquery": _urlquery,
+    "not": lambda value: not values.truth(value),
+    "eq": _equal,
+    "ne": lambda left, right: not _equal(left, right),
+    "lt": _ordered(lambda left, right: bool(left < right)),
+    "le": _ordered(lambda left, right: bool(left <= right)),
+    "gt": _ordered(lambda left, right: bool(left > right)),
+    "ge": _ordered(lambda left, right: bool(left >= right)),
+}
+
+
+def _same(value: Any, *_: Any) -> Any:
+    return value
+
+
+#: For a table's heading: the column's title passes through unchanged.
+HEADER_FUNCTIONS: Mapping[str, Callable[..., Any]] = dict(FUNCTIONS) | dict.fromkeys(
+    ("json", "split", "join", "title", "lower", "upper", "truncate"), _same
+)

@@ -1,0 +1,108 @@
+"""What templates run on, and how Go would print it.
+
+The engine answers JSON; Docker's own client reads it into Go structs and maps before it runs a template.
+The difference shows: a struct prints without names, always counts as true, and has no missing fields. So
+JSON objects that Docker keeps as structs become `Struct` here; its maps stay dicts.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: JSON fields that are maps in Docker's types; every other object is a struct.
+MAP_FIELDS = frozenset(
+    (
+        *("Annotations", "AuxiliaryAddresses", "Containers", "Data", "Details", "DriverOpts", "ExposedPorts"),
+        *("Labels", "Metadata", "Networks", "Options", "PortBindings", "Ports", "Runtimes", "StorageOpt"),
+        *("Sysctls", "Tmpfs", "Volumes"),
+    )
+)
+#: Map fields only inside this parent: `Config` is a struct in a container and a map in LogConfig.
+_MAPS_BELOW = {("LogConfig", "Config")}
+
+#: Fields that engines leave out when they are empty, and what Go has in their place.
+OMITTED: Mapping[str, Any] = (
+    dict.fromkeys(
+        ("Author", "Comment", "Container", "DockerVersion", "Driver", "IPAddress", "MacAddress"), ""
+    )
+    | dict.fromkeys(("Name", "Parent", "StopSignal", "Variant"), "")
+    | dict.fromkeys(("Annotations", "ExposedPorts", "GraphDriver", "Health", "Healthcheck", "Init", "Mounts"))
+    | dict.fromkeys(
+        ("OnBuild", "Shell", "SizeRootFs", "SizeRw", "StopTimeout", "StorageOpt", "Sysctls", "Tmpfs")
+    )
+    | dict.fromkeys(("ArgsEscaped", "NetworkDisabled"), False)
+)
+
+
+class Struct(dict[str, Any]):
+    """A JSON object that is a struct in Docker's types."""
+
+
+class Row(dict[str, Any]):
+    """One line of a table: its fields are strings. methods take arguments (`.Label "x"`); not in JSON."""
+
+    def __init__(
+        self, fields: Mapping[str, Any], methods: Mapping[str, Callable[..., Any]] | None = None
+    ) -> None:
+        super().__init__(fields)
+        self.methods = dict(methods or {})
+
+
+def structs(value: Any, name: str = "", parent: str = "") -> Any:
+    """JSON as Docker's client would hold it."""
+    if isinstance(value, list):
+        return [structs(item, "", name) for item in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: structs(item, key, name) for key, item in value.items()}
+    # Below a map the keys are data, so that a network called "Labels" is still a struct.
+    inside_map = parent in MAP_FIELDS
+    if not inside_map and (name in MAP_FIELDS or (parent, name) in _MAPS_BELOW):
+        return made
+    return Struct(made)
+
+
+def truth(value: Any) -> bool:
+    """Go's idea: empty is false, a struct is true."""
+    if isinstance(value, Struct | Row):
+        return True
+    return bool(value)
+
+
+def text(value: Any, *, top: bool = False) -> str:
+    """What Go's %v prints. top: the value stands alone in an action."""
+    if value is None:
+        return "<no value>" if top else "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Struct):
+        return "{" + " ".join(text(item) for item in value.values()) + "}"
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{text(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + " ".join(text(item) for item in value) + "]"
+    if isinstance(value, float):
+        return _float(value)
+    return str(value)
+
+
+def _float(value: float) -> str:
+    """Go's %v of a float64: the shortest form, with an exponent from 1e21 on."""
+    if value == int(value) and abs(value) < 1e21:
+        return str(int(value))
+    return repr(value)
+
+
+def quote(value: str) -> str:
+    r"""Go's strconv.Quote: printable Unicode stays, the rest is escaped as \n, \x00 or \u00ad."""
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    escapes |= {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
+    return '"' + "".join(escapes.get(char) or _printable(char) for char in value) + '"'
+
+
+def _printable(char: str) -> str:
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

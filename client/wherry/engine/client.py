@@ -1,0 +1,209 @@
+"""EngineClient: calls to one engine, with its errors as EngineProblem and one version for all calls."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlencode
+
+from wherry.engine.dial import unreachable
+from wherry.engine.endpoint import Endpoint
+from wherry.engine.hijack import HijackedStream, message_of, open_stream
+from wherry.errors import EngineProblem
+
+if TYPE_CHECKING:
+    import requests
+
+#: The newest API version this client was written for; talks the engine's if that is older.
+API_VERSION = (1, 51)
+#: Read size for bodies that are streamed, in bytes.
+CHUNK_BYTES = 64 * 1024
+
+Params = Mapping[str, str | int | bool | list[str] | None]
+
+
+class EngineClient:
+    """One engine. Thread-safe for calls that run at the same time; closes its connections with `with`."""
+
+    def __init__(self, endpoint: Endpoint, *, api_version: tuple[int, int] | None = None) -> None:
+        """api_version: skips the negotiation (a ping) when it is known."""
+        from wherry.engine.transport import session
+
+        self.endpoint = endpoint
+        self._session = session(endpoint)
+        self._version = api_version
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.close()
+
+    @property
+    def api_version(self) -> tuple[int, int]:
+        """min(ours, the engine's), asked once. Raises EngineProblem if nobody answers."""
+        if self._version is None:
+            self._version = min(API_VERSION, self._ask_version())
+        return self._version
+
+    def _ask_version(self) -> tuple[int, int]:
+        answer = self._send("GET", "/_ping")
+        return parse_version(answer.headers.get("Api-Version", ""))
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """The JSON of a GET."""
+        return self._json(self.call("GET", path, params))
+
+    def post(self, path: str, params: Params | None = None, body: Any = None) -> Any:
+        """The JSON of a POST; None if the answer is empty (204, 304)."""
+        return self._json(self.call("POST", path, params, body=body))
+
+    def delete(self, path: str, params: Params | None = None) -> Any:
+        return self._json(self.call("DELETE", path, params))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        params: Params | None = None,
+        *,
+        body: Any = None,
+        upload: IO[bytes] | Iterable[bytes] | None = None,
+        stream: bool = False,
+    ) -> "requests.Response":
+        """One call. path: unversioned, its parts quoted with `segment`.
+
+        body is sent as JSON; upload is sent chunked, as it is read. With stream=True the answer's body
+        is left to the caller, who closes it. Raises EngineProblem for every status from 400 on.
+        """
+        headers = {}
+        data: Any = None
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+        elif upload is not None:
+            data, headers["Content-Type"] = _chunks(upload), "application/x-tar"
+        return self._send(method, self.path(path, params), data=data, headers=headers, stream=stream)
+
+    def chunks(self, path: str, params: Params | None = None) -> Iterator[bytes]:
+        """The body of a GET, as it comes. The request is sent with the first `next`."""
+        import requests.exceptions
+
+        with self.call("GET", path, params, stream=True) as answer:
+            try:
+                # amt: raw.stream waits for a full chunk when the body is not chunked; read1 does not.
+                yield from _as_it_comes(answer)
+            except requests.exceptions.RequestException as exc:
+                raise _broken_off(exc) from exc
+
+    def hijack(self, path: str, params: Params | None = None, body: Any = None) -> HijackedStream:
+        """POST and take the connection over (attach, exec start)."""
+        return open_stream(self.endpoint, self.path(path, params), body)
+
+    def path(self, path: str, params: Params | None = None) -> str:
+        """Versioned path with query. Lists repeat the key, None is left out, booleans are 1 and 0."""
+        major, minor = self.api_version
+        query = urlencode(list(_pairs(params or {})))
+        return f"/v{major}.{minor}{path}{'?' + query if query else ''}"
+
+    # --- below -----------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> "requests.Response":
+        import requests.exceptions
+
+        from wherry.engine.transport import PLACEHOLDER, is_connect_error
+
+        try:
+            answer = self._session.request(
+                method, PLACEHOLDER + path, data=data, headers=headers, stream=stream, allow_redirects=False
+            )
+        except requests.exceptions.RequestException as exc:
+            cause = is_connect_error(exc)
+            if cause is not None:
+                raise unreachable(self.endpoint, cause) from exc
+            raise _broken_off(exc) from exc
+        if answer.status_code >= 400:
+            with answer:
+                message = message_of(answer.content)
+            raise EngineProblem(f"Error response from daemon: {message}", status=answer.status_code)
+        return answer
+
+    def _json(self, answer: "requests.Response") -> Any:
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError as exc:
+            raise EngineProblem(
+                f"the engine's answer is not JSON: {answer.content[:80]!r}; is {self.endpoint} an engine?",
+                status=answer.status_code,
+            ) from exc
+
+
+def segment(name: str) -> str:
+    """A name as one part of a path. `/`, `:` and `@` stay, as image names have them."""
+    return quote(name, safe="/:@")
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """`1.41` -> (1, 41). An engine that names none is taken to know ours."""
+    major, _, minor = text.partition(".")
+    try:
+        return int(major), int(minor)
+    except ValueError:
+        return API_VERSION
+
+
+def filters(pairs: Iterable[tuple[str, str]]) -> str | None:
+    """The filters parameter: {"name": {"db": true}}; None without filters."""
+    wanted: dict[str, dict[str, bool]] = {}
+    for key, value in pairs:
+        wanted.setdefault(key, {})[value] = True
+    return json.dumps(wanted) if wanted else None
+
+
+def _pairs(params: Params) -> Iterator[tuple[str, str]]:
+    for key, value in params.items():
+        if value is None:
+            continue
+        if isinstance(value, list):
+            yield from ((key, item) for item in value)
+        elif isinstance(value, bool):
+            yield key, "1" if value else "0"
+        else:
+            yield key, str(value)
+
+
+def _chunks(upload: IO[bytes] | Iterable[bytes]) -> Iterator[bytes]:
+    """An upload in chunks; never an empty one, which would end a chunked body early."""
+    reader = getattr(upload, "read", None)
+    if reader is None:
+        yield from (chunk for chunk in upload if chunk)
+        return
+    while chunk := reader(CHUNK_BYTES):
+        yield chunk
+
+
+def _as_it_comes(answer: "requests.Response") -> Iterator[bytes]:
+    """Bytes of a streamed body as soon as they are there, chunked or not."""
+    raw = answer.raw
+    if raw.chunked and raw.supports_chunked_reads():
+        yield from raw.read_chunked(decode_content=True)
+        return
+    while data := raw.read1(CHUNK_BYTES):
+        yield data
+
+
+def _broken_off(exc: BaseException) -> EngineProblem:
+    return EngineProblem(f"the connection to the engine broke: {exc}; see `wherry machine logs`")
