@@ -56,4 +56,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # 4. networks: the networks themselves; until users can make some, the three predefined ones.
+    (
+        """
+        CREATE TABLE networks (
+            id          TEXT PRIMARY KEY,   -- 64 hex digits
+            name        TEXT NOT NULL UNIQUE,
+            driver      TEXT NOT NULL,      -- bridge, host, null
+            created_at  TEXT NOT NULL
+        )
+        """,
+    ),
 )

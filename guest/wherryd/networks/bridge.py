@@ -1,0 +1,225 @@
+"""One bridge in the kernel: the device, its address and settings, its ports, its rules. All calls block.
+
+The device belongs to the engine: addresses on it that are not ours are removed.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from wherryd.errors import InvalidParameter, KernelFault, SystemFault
+from wherryd.networks import links, rules
+from wherryd.networks.endpoint import Endpoint
+from wherryd.networks.ipam import mac_of
+from wherryd.networks.links import Link
+from wherryd.networks.namespaces import Namespace
+from wherryd.networks.netlink import Netlink
+from wherryd.networks.nft import Nft
+from wherryd.networks.rules import PublishedPort
+
+_log = logging.getLogger(__name__)
+# A device's name, as far as it is also safe in a rule set and a path. The kernel's limit is 15 bytes.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_VETH = re.compile(r"veth[0-9a-f]{10}")
+_FOREIGN_DROP = re.compile(r"hook forward [^;]*; policy drop")
+
+
+def check_name(name: str) -> str:
+    """The name, when it can be a bridge's. Raises InvalidParameter."""
+    if not _NAME.fullmatch(name):
+        raise InvalidParameter(
+            f'--bridge "{name}": want up to 15 letters, digits, "_", "." or "-", such as wherry0'
+        )
+    return name
+
+
+def new_veth_name() -> str:
+    return f"veth{secrets.token_hex(5)}"
+
+
+def published_ports(endpoint: Endpoint) -> list[PublishedPort]:
+    """An endpoint's ports as the rules want them."""
+    return [
+        PublishedPort(
+            port.protocol,
+            ipaddress.IPv4Address(port.host_ip),
+            port.host_port,
+            ipaddress.IPv4Address(endpoint.address),
+            port.container_port,
+        )
+        for port in endpoint.ports
+    ]
+
+
+class Bridge:
+    """Open it before use; close gives up descriptors and leaves everything in the kernel as it is."""
+
+    def __init__(self, name: str, subnet: ipaddress.IPv4Interface) -> None:
+        self.name = check_name(name)
+        self.subnet = subnet
+        self.mtu = links.DEFAULT_MTU
+        self._lock = threading.Lock()  # guards the netlink socket
+        self._netlink: Netlink | None = None
+        self._nft: Nft | None = None
+
+    def open(self) -> None:
+        """The device with its address, up; forwarding on. Idempotent. Raises SystemFault, KernelFault."""
+        if self._netlink is not None:
+            return
+        with contextlib.ExitStack() as undo:
+            nl = undo.enter_context(Netlink())
+            nft = Nft()
+            undo.callback(nft.close)
+            self.mtu = links.default_route_mtu(nl)
+            self._ensure_device(nl)
+            links.write_sysctl("net/ipv4/ip_forward", "1")
+            self._warn_of_foreign_drop(nft)
+            undo.pop_all()
+        self._netlink, self._nft = nl, nft
+
+    def close(self) -> None:
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
+        if self._nft is not None:
+            self._nft.close()
+            self._nft = None
+
+    def _ensure_device(self, nl: Netlink) -> Link:
+        link = links.find(nl, self.name)
+        if link is None:
+            links.create_bridge(nl, self.name, mac=mac_of(self.subnet.ip), mtu=self.mtu)
+            link = links.find(nl, self.name)
+        if link is None or link.kind != "bridge":
+            raise SystemFault(
+                f'the network device "{self.name}" exists and is no bridge '
+                "(hint: give wherryd another --bridge)"
+            )
+        found = links.addresses(nl, link.index)
+        for address in found:
+            if address != self.subnet:
+                nl.send([links.delete_address_message(link.index, address, self.name)])
+        if self.subnet not in found:
+            nl.send([links.add_address_message(link.index, self.subnet, self.name)])
+        self._set_sysctls()
+        links.set_up(nl, link, mtu=self.mtu if link.mtu != self.mtu else None)
+        return link
+
+    def _set_sysctls(self) -> None:
+        # Lets a packet from 127.0.0.1 be sent to a container and its answer be taken back: rules.py.
+        links.write_sysctl(f"net/ipv4/conf/{self.name}/route_localnet", "1")
+        # A container must not make itself this host's IPv6 router (the hole that was CVE-2020-13401).
+        for setting, value in (("accept_ra", "0"), ("disable_ipv6", "1")):
+            try:
+                links.write_sysctl(f"net/ipv6/conf/{self.name}/{setting}", value)
+            except KernelFault as fault:
+                if fault.errno != errno.ENOENT:  # a kernel without IPv6
+                    raise
+
+    def _warn_of_foreign_drop(self, nft: Nft) -> None:
+        if any(_FOREIGN_DROP.search(nft.run(f"list chains {family}\n")) for family in ("ip", "inet")):
+            _log.warning("%s", rules.foreign_drop_hint(self.name))
+
+    def plug(self, namespace: Namespace, endpoint: Endpoint) -> None:
+        """eth0 in the namespace, plugged into the bridge, with address and default route.
+
+        Raises KernelFault; then nothing is left.
+        """
+        address = ipaddress.IPv4Interface(f"{endpoint.address}/{self.subnet.network.prefixlen}")
+        with self._lock:
+            nl = self._opened()
+            # Looked up each time (30 us): who deletes the bridge by hand gets it back at the next start.
+            link = links.find(nl, self.name) or self._ensure_device(nl)
+            links.create_veth(
+                nl,
+                endpoint.veth,
+                bridge_index=link.index,
+                netns_fd=namespace.fd,
+                mac=endpoint.mac,
+                mtu=self.mtu,
+            )
+            try:
+                self._allow_hairpin(nl, endpoint.veth)
+                links.configure_container(namespace.inside, address=address, gateway=self.subnet.ip)
+            except BaseException as error:
+                try:
+                    links.delete(nl, endpoint.veth)
+                except KernelFault as second:
+                    error.add_note(f"and removing its device failed: {second}")
+                raise
+
+    @staticmethod
+    def _allow_hairpin(nl: Netlink, veth: str) -> None:
+        """Where bridged packets pass the IP rules, a container's call to its own published port is
+        translated inside the bridge and has to leave by the port it came from. Elsewhere it need not."""
+        switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        try:
+            passes_rules = switch.read_text().strip() == "1"
+        except FileNotFoundError:  # the module br_netfilter is not loaded
+            return
+        link = links.find(nl, veth) if passes_rules else None
+        if link is not None:
+            links.set_hairpin(nl, link)
+
+    def replug(self, endpoint: Endpoint) -> bool:
+        """After a restart: makes sure that the endpoint's device is in the bridge. False: it is gone."""
+        with self._lock:
+            nl = self._opened()
+            link, bridge = links.find(nl, endpoint.veth), links.find(nl, self.name)
+            if link is None or bridge is None:
+                return False
+            if link.master != bridge.index:
+                links.set_master(nl, link, bridge.index)
+            return True
+
+    def unplug(self, veth: str) -> None:
+        """Removes the pair of devices. Idempotent. Takes 10 to 50 ms, on a socket of its own."""
+        with Netlink() as nl:
+            links.delete(nl, veth)
+
+    def stray_veths(self, known: Sequence[str]) -> list[str]:
+        """Devices in this bridge that look like ours and belong to no endpoint."""
+        with self._lock:
+            nl = self._opened()
+            everything = links.all_links(nl)
+        index = next((link.index for link in everything if link.name == self.name), -1)
+        return [
+            link.name
+            for link in everything
+            if link.master == index and _VETH.fullmatch(link.name) and link.name not in known
+        ]
+
+    def replace_rules(self, ports: Sequence[PublishedPort]) -> None:
+        """The whole table, in one transaction. Raises NftFault."""
+        self._firewall().run(rules.whole_table(self.name, self.subnet.network, ports))
+
+    def publish(self, ports: Sequence[PublishedPort]) -> None:
+        """All or none. Raises NftFault."""
+        if ports:
+            self._firewall().run(rules.add_ports(self.name, ports))
+
+    def unpublish(self, ports: Sequence[PublishedPort]) -> None:
+        """All or none. Raises NftFault."""
+        if ports:
+            self._firewall().run(rules.delete_ports(self.name, ports))
+
+    def uninstall(self) -> None:
+        """Removes the table and the device. Idempotent."""
+        self._firewall().run(rules.delete_table(self.name))
+        self.unplug(self.name)
+
+    def _opened(self) -> Netlink:
+        if self._netlink is None:
+            raise SystemFault("the network service is not open; this is a bug in wherryd")
+        return self._netlink
+
+    def _firewall(self) -> Nft:
+        if self._nft is None:
+            raise SystemFault("the network service is not open; this is a bug in wherryd")
+        return self._nft

@@ -1,0 +1,259 @@
+"""Devices: the bridge, the veth pair of a container, addresses and routes.
+
+All calls block, for well below 1 ms where nothing else is said.
+
+Numbers from linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/veth.h, linux/if.h.
+"""
+
+import errno
+import ipaddress
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherryd.errors import KernelFault
+from wherryd.networks import netlink
+from wherryd.networks.netlink import Message, Netlink, attribute, link_body, nested, text, u32
+
+IFF_UP = 0x1
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
+IFLA_PROTINFO, IFLA_BRPORT_MODE = 12, 4
+VETH_INFO_PEER = 1
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 4, 5, 6
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
+AF_BRIDGE = 7
+
+# What Linux uses where nobody says: also on hosts without a default route.
+DEFAULT_MTU = 1500
+CONTAINER_DEVICE = "eth0"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device as the kernel lists it. master: index of its bridge, or 0. kind: "veth", ... or ""."""
+
+    index: int
+    name: str
+    master: int
+    mtu: int
+    mac: str
+    kind: str
+    up: bool
+
+
+def pack_mac(mac: str) -> bytes:
+    """ "02:42:ac:11:00:02" -> six bytes. Raises ValueError."""
+    raw = bytes.fromhex(mac.replace(":", "").replace("-", ""))
+    if len(raw) != 6:
+        raise ValueError(f"{mac!r} does not have six bytes")
+    return raw
+
+
+def _link(body: bytes) -> Link:
+    index, flags, attributes = netlink.parse_link(body)
+    info = netlink.parse_attributes(attributes.get(IFLA_LINKINFO, b""))
+    return Link(
+        index=index,
+        name=attributes[IFLA_IFNAME].rstrip(b"\0").decode(),
+        master=_u32(attributes.get(IFLA_MASTER)),
+        mtu=_u32(attributes.get(IFLA_MTU)),
+        mac=attributes.get(IFLA_ADDRESS, b"").hex(":"),
+        kind=info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+        up=bool(flags & IFF_UP),
+    )
+
+
+def _u32(payload: bytes | None) -> int:
+    if payload is None:
+        return 0
+    (value,) = struct.unpack_from("=I", payload)
+    return int(value)
+
+
+def find(nl: Netlink, name: str) -> Link | None:
+    """The device of that name, or None."""
+    try:
+        answer = nl.get(Message(netlink.RTM_GETLINK, 0, link_body() + text(IFLA_IFNAME, name), name))
+    except KernelFault as fault:
+        if fault.errno == errno.ENODEV:
+            return None
+        raise
+    return _link(answer.body)
+
+
+def all_links(nl: Netlink) -> list[Link]:
+    """Every device of the socket's namespace."""
+    return [_link(answer.body) for answer in nl.dump(Message(netlink.RTM_GETLINK, 0, link_body(), "devices"))]
+
+
+def create_bridge(nl: Netlink, name: str, *, mac: str, mtu: int) -> None:
+    """A bridge, down, without address. Raises KernelFault EEXIST.
+
+    The MAC is fixed: a bridge without one takes the lowest of its ports', and would change it (and so
+    break every container's neighbour table) as containers come and go.
+    """
+    body = (
+        link_body()
+        + text(IFLA_IFNAME, name)
+        + attribute(IFLA_ADDRESS, pack_mac(mac))
+        + u32(IFLA_MTU, mtu)
+        + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"))
+    )
+    nl.send([Message(netlink.RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, name)])
+
+
+def set_up(nl: Netlink, link: Link, *, mtu: int | None = None) -> None:
+    """Brings a device up, with another MTU when given."""
+    body = link_body(index=link.index, flags=IFF_UP, change=IFF_UP)
+    if mtu is not None:
+        body += u32(IFLA_MTU, mtu)
+    nl.send([Message(netlink.RTM_SETLINK, 0, body, link.name)])
+
+
+def set_master(nl: Netlink, link: Link, bridge_index: int) -> None:
+    """Plugs a device into a bridge and brings it up."""
+    body = link_body(index=link.index, flags=IFF_UP, change=IFF_UP) + u32(IFLA_MASTER, bridge_index)
+    nl.send([Message(netlink.RTM_SETLINK, 0, body, link.name)])
+
+
+def set_hairpin(nl: Netlink, link: Link) -> None:
+    """Lets frames leave a bridge's port through which they came (bridge(8), "hairpin on")."""
+    body = struct.pack("=BxHiII", AF_BRIDGE, 0, link.index, 0, 0) + nested(
+        IFLA_PROTINFO, attribute(IFLA_BRPORT_MODE, b"\1")
+    )
+    nl.send([Message(netlink.RTM_SETLINK, 0, body, link.name)])
+
+
+def delete(nl: Netlink, name: str) -> bool:
+    """Removes a device, of a veth pair both ends. False when there was none. Takes 10 ms and more."""
+    try:
+        nl.send([Message(netlink.RTM_DELLINK, 0, link_body() + text(IFLA_IFNAME, name), name)])
+    except KernelFault as fault:
+        if fault.errno == errno.ENODEV:
+            return False
+        raise
+    return True
+
+
+def addresses(nl: Netlink, index: int) -> list[ipaddress.IPv4Interface]:
+    """IPv4 addresses of a device, in the kernel's order."""
+    request = Message(netlink.RTM_GETADDR, 0, netlink.address_body(prefix_length=0, index=0), "addresses")
+    found = []
+    for answer in nl.dump(request):
+        owner, prefix_length, attributes = netlink.parse_address(answer.body)
+        local = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
+        if owner == index and local is not None and len(local) == 4:
+            found.append(ipaddress.IPv4Interface((local, prefix_length)))
+    return found
+
+
+def add_address_message(index: int, address: ipaddress.IPv4Interface, subject: str) -> Message:
+    """Request that gives a device an address with its broadcast address."""
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    return Message(netlink.RTM_NEWADDR, flags, _address_body(index, address), f"{address} on {subject}")
+
+
+def delete_address_message(index: int, address: ipaddress.IPv4Interface, subject: str) -> Message:
+    """Request that takes an address away from a device."""
+    return Message(netlink.RTM_DELADDR, 0, _address_body(index, address), f"{address} on {subject}")
+
+
+def _address_body(index: int, address: ipaddress.IPv4Interface) -> bytes:
+    return (
+        netlink.address_body(prefix_length=address.network.prefixlen, index=index)
+        + attribute(IFA_LOCAL, address.ip.packed)
+        + attribute(IFA_ADDRESS, address.ip.packed)
+        + attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    )
+
+
+def default_route_mtu(nl: Netlink) -> int:
+    """MTU of the device of the IPv4 default route with the lowest metric; 1500 without such a route."""
+    request = Message(
+        netlink.RTM_GETROUTE,
+        0,
+        netlink.route_body(prefix_length=0, table=0, protocol=0, scope=0, kind=0),
+        "routes",
+    )
+    best: tuple[int, int] | None = None
+    for answer in nl.dump(request):
+        prefix_length, table, attributes = netlink.parse_route(answer.body)
+        if prefix_length == 0 and table == RT_TABLE_MAIN and RTA_OIF in attributes:
+            candidate = (_u32(attributes.get(RTA_PRIORITY)), _u32(attributes[RTA_OIF]))
+            best = candidate if best is None else min(best, candidate)
+    if best is None:
+        return DEFAULT_MTU
+    for link in all_links(nl):
+        if link.index == best[1]:
+            return link.mtu
+    return DEFAULT_MTU
+
+
+def create_veth(nl: Netlink, name: str, *, bridge_index: int, netns_fd: int, mac: str, mtu: int) -> None:
+    """One request makes the pair: our end up and in the bridge, the other as eth0 in the namespace, down.
+
+    The other end cannot be up yet: the kernel ties the two together only after it has set up both.
+    """
+    peer = link_body() + text(IFLA_IFNAME, CONTAINER_DEVICE) + attribute(IFLA_ADDRESS, pack_mac(mac))
+    peer += u32(IFLA_MTU, mtu) + u32(IFLA_NET_NS_FD, netns_fd)
+    body = (
+        link_body(flags=IFF_UP, change=IFF_UP)
+        + text(IFLA_IFNAME, name)
+        + u32(IFLA_MTU, mtu)
+        + u32(IFLA_MASTER, bridge_index)
+        + nested(
+            IFLA_LINKINFO,
+            text(IFLA_INFO_KIND, "veth"),
+            nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer)),
+        )
+    )
+    nl.send([Message(netlink.RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, name)])
+
+
+def configure_container(
+    inside: Netlink, *, address: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address
+) -> None:
+    """eth0 up, its address, the default route; `inside` is a socket of the container's namespace."""
+    link = find(inside, CONTAINER_DEVICE)
+    if link is None:
+        raise KernelFault("RTM_GETLINK", CONTAINER_DEVICE, errno.ENODEV)
+    up = Message(
+        netlink.RTM_SETLINK,
+        0,
+        link_body(index=link.index, flags=IFF_UP, change=IFF_UP),
+        CONTAINER_DEVICE,
+    )
+    route = Message(
+        netlink.RTM_NEWROUTE,
+        netlink.NLM_F_CREATE | netlink.NLM_F_EXCL,
+        netlink.route_body(
+            prefix_length=0,
+            table=RT_TABLE_MAIN,
+            protocol=RTPROT_BOOT,
+            scope=RT_SCOPE_UNIVERSE,
+            kind=RTN_UNICAST,
+        )
+        + attribute(RTA_GATEWAY, gateway.packed)
+        + u32(RTA_OIF, link.index),
+        f"default via {gateway}",
+    )
+    inside.send([up, add_address_message(link.index, address, CONTAINER_DEVICE), route])
+
+
+def loopback_up(inside: Netlink) -> None:
+    """lo up; the kernel gives it 127.0.0.1 and ::1 by itself."""
+    body = link_body(flags=IFF_UP, change=IFF_UP) + text(IFLA_IFNAME, "lo")
+    inside.send([Message(netlink.RTM_SETLINK, 0, body, "lo")])
+
+
+def write_sysctl(name: str, value: str) -> None:
+    """Sets a sysctl, given as a path below /proc/sys, in the calling thread's namespace.
+
+    Raises KernelFault; ENOENT means that this kernel does not have it.
+    """
+    try:
+        Path("/proc/sys", name).write_text(value, encoding="ascii")
+    except OSError as error:
+        raise KernelFault("write", f"/proc/sys/{name}", error.errno or errno.EIO) from error

@@ -1,0 +1,127 @@
+"""The rule set of one bridge as text, pure. Everything of ours is in one table, `ip wherry_<bridge>`.
+
+What the rules do, in the order in which a packet meets them:
+
+    raw          who claims to send to 127.0.0.0/8 from another machine or a container is dropped:
+                 the bridge has route_localnet on (below), and without this rule that would open
+                 the host's own loopback services (the hole that was CVE-2020-8558 elsewhere)
+    prerouting   published ports: from other machines and from containers, by any address of this host
+    output       published ports: from this host itself, by its addresses and by 127.0.0.1
+    forward      to a container: answers, other containers of the bridge, published ports; else nothing.
+                 So a port that is not published cannot be reached by routing to the container's address
+    postrouting  containers leave with the host's address; who was sent to a container by a published
+                 port from 127.0.0.1, or from a container of the same bridge, gets the gateway's
+                 address, so that the answer comes back through this host and is translated again
+
+127.0.0.1 by rules and not by a proxy process: no process and no copy per published port, and a client's
+address stays visible to the container from everywhere but the loopback. The price is route_localnet.
+
+Adding or removing a port is one map element and leaves the rules alone. A base chain's "accept" only
+ends that chain: a FORWARD policy of drop in another table, as dockerd sets it, drops our packets too.
+No table can overrule that; `foreign_drop_hint` gives the words for it.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EVERY_ADDRESS = ipaddress.IPv4Address(0)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPort:
+    """Host port to container port. host_ip 0.0.0.0 means every address of the host."""
+
+    protocol: str
+    host_ip: ipaddress.IPv4Address
+    host_port: int
+    container_ip: ipaddress.IPv4Address
+    container_port: int
+
+
+def table_name(bridge: str) -> str:
+    return f"wherry_{bridge}"
+
+
+def _map_and_key(port: PublishedPort) -> tuple[str, str]:
+    if port.host_ip == EVERY_ADDRESS:
+        return "published", f"{port.protocol} . {port.host_port}"
+    return "published_at", f"{port.protocol} . {port.host_ip} . {port.host_port}"
+
+
+def add_ports(bridge: str, ports: Iterable[PublishedPort]) -> str:
+    """Script that publishes ports; fails as a whole when one is in the map with another target."""
+    lines = []
+    for port in ports:
+        name, key = _map_and_key(port)
+        target = f"{port.container_ip} . {port.container_port}"
+        lines.append(f"add element ip {table_name(bridge)} {name} {{ {key} : {target} }}\n")
+    return "".join(lines)
+
+
+def delete_ports(bridge: str, ports: Iterable[PublishedPort]) -> str:
+    """Script that takes ports back; fails as a whole when one is not there."""
+    lines = []
+    for port in ports:
+        name, key = _map_and_key(port)
+        lines.append(f"delete element ip {table_name(bridge)} {name} {{ {key} }}\n")
+    return "".join(lines)
+
+
+def delete_table(bridge: str) -> str:
+    """Script that removes the table, there or not."""
+    name = table_name(bridge)
+    return f"add table ip {name}\ndelete table ip {name}\n"
+
+
+def whole_table(bridge: str, subnet: ipaddress.IPv4Network, ports: Iterable[PublishedPort]) -> str:
+    """Script that puts the whole table in place of an earlier one, in one transaction."""
+    destination = "meta l4proto . ip daddr . th dport map @published_at"
+    anywhere = "meta l4proto . th dport map @published"
+    translate = f"""\
+    dnat ip to {destination}
+    fib daddr type local dnat ip to {anywhere}"""
+    return f"""\
+{delete_table(bridge)}table ip {table_name(bridge)} {{
+  map published {{
+    type inet_proto . inet_service : ipv4_addr . inet_service
+  }}
+  map published_at {{
+    type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service
+  }}
+  chain raw {{
+    type filter hook prerouting priority -300; policy accept;
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
+  }}
+  chain prerouting {{
+    type nat hook prerouting priority -100; policy accept;
+{translate}
+  }}
+  chain output {{
+    type nat hook output priority -100; policy accept;
+{translate}
+  }}
+  chain forward {{
+    type filter hook forward priority 0; policy accept;
+    oifname "{bridge}" ct state established,related accept
+    iifname "{bridge}" oifname "{bridge}" accept
+    oifname "{bridge}" ct status dnat accept
+    oifname "{bridge}" drop
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority 100; policy accept;
+    ip saddr {subnet} oifname != "{bridge}" masquerade
+    ip saddr 127.0.0.0/8 oifname "{bridge}" ct status dnat masquerade
+    ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade
+  }}
+}}
+{add_ports(bridge, ports)}"""
+
+
+def foreign_drop_hint(bridge: str) -> str:
+    """What to do when somebody else's FORWARD chain drops by default."""
+    return (
+        f"another program's FORWARD chain drops by default, so containers on {bridge} cannot reach the "
+        f"network (hint: `iptables -I FORWARD -i {bridge} -j ACCEPT` and "
+        f"`iptables -I FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT`)"
+    )
