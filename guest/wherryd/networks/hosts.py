@@ -1,0 +1,61 @@
+"""A container's /etc/hosts. Pure. Source: hosts(5), docker run --add-host."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from wherryd.errors import InvalidParameter
+
+# The lines that Docker starts every file with.
+STANDARD = (
+    ("127.0.0.1", "localhost"),
+    ("::1", "localhost ip6-localhost ip6-loopback"),
+    ("fe00::", "ip6-localnet"),
+    ("ff00::", "ip6-mcastprefix"),
+    ("ff02::1", "ip6-allnodes"),
+    ("ff02::2", "ip6-allrouters"),
+)
+HOST_GATEWAY = "host-gateway"
+
+
+def parse_extra_hosts(entries: Sequence[str], *, host_gateway: str) -> tuple[tuple[str, str], ...]:
+    """HostConfig.ExtraHosts, "name:address", -> (address, name).
+
+    host_gateway: what the address "host-gateway" stands for, "" when there is none. Raises InvalidParameter.
+    """
+    result = []
+    for entry in entries:
+        name, _, address = entry.partition(":")
+        if not name or any(character.isspace() for character in entry):
+            raise InvalidParameter(f'bad format for add-host: "{entry}" (hint: name:192.0.2.1)')
+        if address == HOST_GATEWAY:
+            if not host_gateway:
+                raise InvalidParameter(
+                    f'unable to derive the IP value for host-gateway in "{entry}": this network has no gateway'
+                )
+            address = host_gateway
+        try:
+            result.append((str(ipaddress.ip_address(address.strip("[]"))), name))
+        except ValueError as error:
+            raise InvalidParameter(
+                f'invalid IP address in add-host: "{address}" (hint: name:192.0.2.1)'
+            ) from error
+    return tuple(result)
+
+
+def hosts_file(
+    *, address: str, hostname: str, domainname: str = "", extra: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The file of a container with a network of its own; address "" when it has none (mode "none").
+
+    domainname: HostConfig's; the full name then comes first, as hostname(1) --fqdn wants it.
+    """
+    lines = [*STANDARD, *extra]
+    if address and hostname:
+        lines.append((address, f"{hostname}.{domainname} {hostname}" if domainname else hostname))
+    return "".join(f"{ip}\t{names}\n" for ip, names in lines)
+
+
+def host_network_hosts_file(host_text: str, extra: Sequence[tuple[str, str]] = ()) -> str:
+    """The file of a container with the host's network: the host's own, and what the user adds."""
+    text = host_text if host_text.endswith("\n") or not host_text else host_text + "\n"
+    return text + "".join(f"{ip}\t{name}\n" for ip, name in extra)
