@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wherryd.errors import NotFound
+from wherryd.errors import InvalidParameter, NotFound
 from wherryd.metadata.database import Database
 
 # name -> driver, in the order in which `docker network ls` shows them.
@@ -61,7 +61,10 @@ class NetworkCatalog:
         raise NotFound(f"network {name} not found")
 
     def find(self, name_or_id: str) -> Network:
-        """By id, name or unambiguous beginning of an id, in this order. Raises NotFound."""
+        """By id, name or unambiguous beginning of an id, in this order.
+
+        Raises NotFound, and InvalidParameter when the beginning is ambiguous.
+        """
         networks = self.all()
         exact = [n for n in networks if n.id == name_or_id] or [n for n in networks if n.name == name_or_id]
         found = exact or [n for n in networks if name_or_id and n.id.startswith(name_or_id)]

@@ -30,7 +30,8 @@ def parse_extra_hosts(entries: Sequence[str], *, host_gateway: str) -> tuple[tup
         if address == HOST_GATEWAY:
             if not host_gateway:
                 raise InvalidParameter(
-                    f'unable to derive the IP value for host-gateway in "{entry}": this network has no gateway'
+                    f'unable to derive the IP value for host-gateway in "{entry}": '
+                    "this network has no gateway"
                 )
             address = host_gateway
         try:
