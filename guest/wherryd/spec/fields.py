@@ -50,7 +50,7 @@ class Fields:
     def number(
         self, name: str, *, low: int = -(2**63), high: int = _INT_MAX, required: bool = False
     ) -> int | None:
-        value = self._value.get(name)
+        value: object = self._value.get(name)
         if value is None:
             if required:
                 self.problem(name, "is missing")

@@ -1,0 +1,92 @@
+"""Block devices: rates, weight, use. Kernel: cgroup-v1/blkio-controller.rst, cgroup-v2.rst "IO"."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wherryd.cgroups.files import Write, read
+from wherryd.cgroups.stats import BlkioEntry, BlkioStats
+from wherryd.spec.oci import BlockIoLimits
+
+CONTROLLER_V1 = "blkio"
+CONTROLLER_V2 = "io"
+
+_V2_NAMES = {"rbytes": ("bytes", "read"), "wbytes": ("bytes", "write"), "dbytes": ("bytes", "discard")} | {
+    "rios": ("requests", "read"),
+    "wios": ("requests", "write"),
+    "dios": ("requests", "discard"),
+}
+
+
+def writes_v1(limits: BlockIoLimits) -> list[Write]:
+    files = (
+        ("blkio.throttle.read_bps_device", limits.read_bps),
+        ("blkio.throttle.write_bps_device", limits.write_bps),
+        ("blkio.throttle.read_iops_device", limits.read_iops),
+        ("blkio.throttle.write_iops_device", limits.write_iops),
+    )
+    writes = [
+        Write(CONTROLLER_V1, file, f"{rate.major}:{rate.minor} {rate.rate}")
+        for file, rates in files
+        for rate in rates
+    ]
+    if limits.weight:
+        writes.append(Write(CONTROLLER_V1, "blkio.bfq.weight", str(limits.weight)))
+    return writes
+
+
+def writes_v2(limits: BlockIoLimits) -> list[Write]:
+    keys = (
+        ("rbps", limits.read_bps),
+        ("wbps", limits.write_bps),
+        ("riops", limits.read_iops),
+        ("wiops", limits.write_iops),
+    )
+    writes = [
+        Write(CONTROLLER_V2, "io.max", f"{rate.major}:{rate.minor} {key}={rate.rate or 'max'}")
+        for key, rates in keys
+        for rate in rates
+    ]
+    if limits.weight:
+        # 10..1000 on 1..10000, as the kernel's BFQ maps it: 10 -> 1, 1000 -> 10000
+        weight = 1 + (max(limits.weight, 10) - 10) * 9999 // 990
+        writes.append(Write(CONTROLLER_V2, "io.weight", f"default {weight}"))
+    return writes
+
+
+def read_v1(directory: Path) -> BlkioStats:
+    """BFQ's counters where it schedules the disk, else those of throttling."""
+    return BlkioStats(
+        service_bytes=_table_v1(directory, "io_service_bytes_recursive"),
+        serviced=_table_v1(directory, "io_serviced_recursive"),
+    )
+
+
+def _table_v1(directory: Path, name: str) -> tuple[BlkioEntry, ...]:
+    for prefix in ("blkio.bfq.", "blkio.throttle."):
+        entries = tuple(_entries_v1(read(directory / f"{prefix}{name}")))
+        if entries:
+            return entries
+    return ()
+
+
+def _entries_v1(text: str) -> Iterator[BlkioEntry]:
+    """Lines such as `254:0 Read 4096`; the last one is a grand total without a device."""
+    for line in text.splitlines():
+        device, _, rest = line.partition(" ")
+        op, _, value = rest.partition(" ")
+        major, colon, minor = device.partition(":")
+        if colon and value.isdigit():
+            yield BlkioEntry(major=int(major), minor=int(minor), op=op.lower(), value=int(value))
+
+
+def read_v2(directory: Path) -> BlkioStats:
+    found: dict[str, list[BlkioEntry]] = {"bytes": [], "requests": []}
+    for line in read(directory / "io.stat").splitlines():
+        device, *pairs = line.split()
+        major, _, minor = device.partition(":")
+        for pair in pairs:
+            key, _, value = pair.partition("=")
+            if key in _V2_NAMES and value.isdigit():
+                kind, op = _V2_NAMES[key]
+                found[kind].append(BlkioEntry(major=int(major), minor=int(minor), op=op, value=int(value)))
+    return BlkioStats(service_bytes=tuple(found["bytes"]), serviced=tuple(found["requests"]))

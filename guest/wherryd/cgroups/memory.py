@@ -1,0 +1,100 @@
+"""Memory and swap. Kernel: admin-guide/cgroup-v1/memory.rst, admin-guide/cgroup-v2.rst "Memory"."""
+
+from pathlib import Path
+
+from wherryd.cgroups.files import Write, limit, number, table
+from wherryd.cgroups.stats import MemoryStats
+from wherryd.errors import InvalidParameter
+from wherryd.spec.oci import MemoryLimits
+
+CONTROLLER = "memory"
+
+
+def writes_v1(limits: MemoryLimits, *, swap_limit_now: int | None) -> list[Write]:
+    """swap_limit_now: memory.memsw.limit_in_bytes as it is, None = no limit.
+
+    The kernel refuses a moment in which the limit is above that of memory and swap together, so when
+    both grow, swap goes first. A fresh cgroup has no limit: then it goes second.
+    """
+    memory = [_v1("memory.limit_in_bytes", limits.limit)]
+    swap = [_v1("memory.memsw.limit_in_bytes", limits.swap)]
+    grows = swap_limit_now is not None and (
+        limits.swap == -1 or (limits.swap is not None and limits.swap > swap_limit_now)
+    )
+    writes = swap + memory if grows else memory + swap
+    writes += [
+        _v1("memory.soft_limit_in_bytes", limits.reservation),
+        _v1("memory.swappiness", limits.swappiness),
+        Write(CONTROLLER, "memory.oom_control", "1") if limits.disable_oom_killer else None,
+    ]
+    return [write for write in writes if write is not None]
+
+
+def _v1(file: str, value: int | None) -> Write | None:
+    return None if value is None else Write(CONTROLLER, file, str(value))
+
+
+def writes_v2(limits: MemoryLimits) -> list[Write]:
+    """Raises InvalidParameter for what v2 does not have, or when swap is below the limit."""
+    if limits.swappiness is not None:
+        raise InvalidParameter(
+            "linux.resources.memory.swappiness: cgroup v2 has no such setting; leave it out"
+        )
+    if limits.disable_oom_killer:
+        raise InvalidParameter("linux.resources.memory.disableOOMKiller: cgroup v2 cannot; leave it out")
+    writes = []
+    if limits.swap is not None:
+        writes.append(Write(CONTROLLER, "memory.swap.max", _swap_alone(limits)))
+    if limits.limit is not None:
+        writes.append(Write(CONTROLLER, "memory.max", _max(limits.limit)))
+    if limits.reservation is not None:
+        writes.append(Write(CONTROLLER, "memory.low", str(max(limits.reservation, 0))))
+    return writes
+
+
+def _swap_alone(limits: MemoryLimits) -> str:
+    """v2 counts swap by itself, OCI counts memory and swap: 256 MiB of 128 MiB memory -> 128 MiB."""
+    if limits.swap in (-1, 0):
+        return "max" if limits.swap == -1 else "0"
+    if limits.limit is None or limits.limit <= 0:
+        raise InvalidParameter("linux.resources.memory.swap: set a memory limit as well")
+    alone = (limits.swap or 0) - limits.limit
+    if alone < 0:
+        raise InvalidParameter("linux.resources.memory.swap: must not be below the memory limit")
+    return str(alone)
+
+
+def _max(value: int) -> str:
+    return "max" if value == -1 else str(value)
+
+
+def read_v1(directory: Path) -> MemoryStats:
+    return MemoryStats(
+        usage_bytes=number(directory / "memory.usage_in_bytes"),
+        max_usage_bytes=number(directory / "memory.max_usage_in_bytes"),
+        limit_bytes=limit(directory / "memory.limit_in_bytes"),
+        failcnt=number(directory / "memory.failcnt"),
+        oom_kills=oom_kills_v1(directory),
+        stats=table(directory / "memory.stat"),
+    )
+
+
+def read_v2(directory: Path) -> MemoryStats:
+    events = table(directory / "memory.events")
+    return MemoryStats(
+        usage_bytes=number(directory / "memory.current"),
+        max_usage_bytes=number(directory / "memory.peak"),
+        limit_bytes=limit(directory / "memory.max"),
+        failcnt=events.get("max", 0),
+        oom_kills=events.get("oom_kill", 0),
+        stats=table(directory / "memory.stat"),
+    )
+
+
+def oom_kills_v1(directory: Path) -> int:
+    """How often the kernel killed for want of memory. Counted since Linux 4.13."""
+    return table(directory / "memory.oom_control").get("oom_kill", 0)
+
+
+def oom_kills_v2(directory: Path) -> int:
+    return table(directory / "memory.events").get("oom_kill", 0)

@@ -1,0 +1,110 @@
+"""cgroup v2: one tree. The guest VM is like this.
+
+Controllers are switched on from the root downwards, in each parent's cgroup.subtree_control; only the
+leaf holds processes ("no internal processes" rule). Kernel: admin-guide/cgroup-v2.rst.
+"""
+
+from pathlib import Path
+
+from wherryd.cgroups import blkio, cpu, cpuset, devices, memory, pids, tree
+from wherryd.cgroups.files import Write, read, table, write
+from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View
+from wherryd.cgroups.stats import CgroupStats
+from wherryd.errors import Conflict, SystemFault, Unavailable
+from wherryd.spec.oci import Resources
+
+_WANTED = ("cpu", "cpuset", "io", "memory", "pids")
+
+
+class CgroupV2:
+    """See CgroupManager."""
+
+    version = 2
+
+    def __init__(self, layout: Layout, path: str) -> None:
+        self.path = path
+        self._mount = layout.mounts[""]
+        self._directory = self._mount / path.lstrip("/")
+
+    def create(self) -> None:
+        parts = self._directory.relative_to(self._mount).parts
+        current = self._mount
+        for part in parts:
+            self._enable_controllers(current)
+            current = current / part
+            current.mkdir(exist_ok=True)
+        if tree.pids(self._directory):
+            raise Conflict(f"cgroup {self.path} already has processes: choose another cgroupsPath")
+
+    @staticmethod
+    def _enable_controllers(directory: Path) -> None:
+        offered = set(read(directory / "cgroup.controllers").split())
+        enabled = set(read(directory / "cgroup.subtree_control").split())
+        missing = [name for name in _WANTED if name in offered - enabled]
+        if missing:
+            write(directory, "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+
+    def apply(self, resources: Resources) -> None:
+        for each in (
+            *memory.writes_v2(resources.memory),
+            *cpu.writes_v2(resources.cpu),
+            *cpuset.writes(resources.cpu),
+            *pids.writes(resources.pids_limit),
+            *blkio.writes_v2(resources.block_io),
+        ):
+            self._write(each)
+        if resources.devices:
+            devices.attach_v2(self._directory, resources.devices)
+
+    def _write(self, each: Write) -> None:
+        if each.controller not in read(self._directory / "cgroup.controllers").split():
+            raise Unavailable(
+                f"{each.file} cannot be set: the {each.controller} controller is not available in "
+                f"{self._directory}; boot with it enabled, or leave the limit out"
+            )
+        write(self._directory, each.file, each.value)
+
+    def enter(self) -> None:
+        write(self._directory, "cgroup.procs", "0")
+
+    def pids(self) -> list[int]:
+        return tree.pids(self._directory)
+
+    def stats(self) -> CgroupStats:
+        return CgroupStats(
+            version=2,
+            cpu=cpu.read_v2(self._directory),
+            memory=memory.read_v2(self._directory),
+            blkio=blkio.read_v2(self._directory),
+            pids=pids.read(self._directory),
+        )
+
+    def oom_kills(self) -> int:
+        return memory.oom_kills_v2(self._directory)
+
+    def freeze(self) -> None:
+        write(self._directory, "cgroup.freeze", "1")
+        try:
+            tree.wait_until(lambda: self._event("frozen") == 1, FREEZE_TIMEOUT_S, f"freeze {self.path}")
+        except SystemFault:
+            write(self._directory, "cgroup.freeze", "0")
+            raise
+
+    def thaw(self) -> None:
+        write(self._directory, "cgroup.freeze", "0")
+
+    def _event(self, name: str) -> int:
+        return table(self._directory / "cgroup.events").get(name, 0)
+
+    def kill(self) -> None:
+        """cgroup.kill, Linux 5.14: no process can fork itself away from it, and frozen ones die too."""
+        if not self._directory.exists():
+            return
+        write(self._directory, "cgroup.kill", "1")
+        tree.wait_until(lambda: self._event("populated") == 0, KILL_TIMEOUT_S, f"kill all of {self.path}")
+
+    def destroy(self) -> None:
+        tree.remove(self._directory)
+
+    def views(self) -> list[View]:
+        return [View("", self._directory)]
