@@ -53,7 +53,9 @@ class ImageService(Protocol):
     def resolve(self, reference_or_id: str) -> Image:
         """Raises NotFound "No such image: mysql:demo", InvalidParameter "invalid reference format"."""
 
-    def list(self, *, all_images: bool = False, filters: Filters = {}, shared_size: bool = False) -> list[dict[str, Any]]: ...  # noqa: B006
+    def list(
+        self, *, all_images: bool = False, filters: Filters = {}, shared_size: bool = False
+    ) -> list[dict[str, Any]]: ...  # noqa: B006
 
     def inspect(self, image: Image) -> dict[str, Any]: ...
 
@@ -61,7 +63,9 @@ class ImageService(Protocol):
 
     def tag(self, image: Image, reference: str) -> None: ...
 
-    async def remove(self, reference: str, *, force: bool = False, noprune: bool = False) -> list[dict[str, str]]: ...
+    async def remove(
+        self, reference: str, *, force: bool = False, noprune: bool = False
+    ) -> list[dict[str, str]]: ...
 
     async def prune(self, filters: Filters) -> dict[str, Any]: ...
 

@@ -1,0 +1,161 @@
+"""Starts the unpacking child, feeds it, and does the one thing it may not do itself.
+
+A fresh interpreter and not a fork: the engine has threads. It starts with -I -S and the engine's own
+module path, so it costs a few tens of milliseconds and reads no site packages' start-up files.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wherryd.errors import EngineError, InvalidParameter, SystemFault
+from wherryd.images.unpack.child import Order
+from wherryd.images.unpack.extract import Limits
+from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
+
+_PIPE_BYTES = 1024 * 1024
+_START = """
+import sys
+sys.path[:] = sys.argv.pop(1).split(":")
+from wherryd.images.unpack.child import main
+main()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """diff_id: digest of the uncompressed archive. tar_bytes: its length. size_bytes: of all its files."""
+
+    diff_id: str
+    tar_bytes: int
+    size_bytes: int
+    entries: int
+    skipped_xattrs: tuple[str, ...]
+
+
+class Unpacking:
+    """One layer under way. `start`, `feed` until the end, then `finish`; or `abort`, which may come twice."""
+
+    def __init__(self, process: asyncio.subprocess.Process, pipe: int, control: socket.socket) -> None:
+        self._process = process
+        self._pipe = pipe
+        self._answer = asyncio.ensure_future(asyncio.to_thread(_serve, control))
+
+    @classmethod
+    async def start(cls, target: UnpackTarget, recipe_fd: int, limits: Limits | None = None) -> "Unpacking":
+        """recipe_fd stays the caller's."""
+        limits = limits or Limits()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        reading, writing = os.pipe()
+        order = Order(
+            directory=str(target.directory),
+            overlay=target.whiteouts is Whiteouts.OVERLAY,
+            control=theirs.fileno(),
+            recipe=recipe_fd,
+            max_entries=limits.entries,
+            max_bytes=limits.bytes,
+        )
+        path = ":".join(entry for entry in sys.path if entry)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _START, path),
+                json.dumps(asdict(order)),
+                stdin=reading,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), recipe_fd),
+                env={"LC_ALL": "C.UTF-8"},
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            os.close(writing)
+            raise
+        finally:
+            theirs.close()
+            os.close(reading)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        os.set_blocking(writing, False)
+        return cls(process, writing, ours)
+
+    async def feed(self, data: bytes | memoryview) -> None:
+        """Waits while the child is behind. Raises what `finish` raises when the child gave up."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._pipe, view) :]
+            except BlockingIOError:
+                await self._writable()
+            except BrokenPipeError:
+                await self.finish()
+                raise SystemFault("the unpacker stopped reading before the end of the archive") from None
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_writer(self._pipe, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(self._pipe)
+
+    async def finish(self) -> Unpacked:
+        """Says that the archive is complete, and waits. Raises InvalidParameter, SystemFault."""
+        self._close_pipe()
+        answer = await self._answer
+        status = await self._process.wait()
+        if answer is None:
+            raise SystemFault(
+                f"the unpacker ended with status {status} and no result; see the engine's log and free memory"
+            )
+        if "error" in answer:
+            raise _error(answer)
+        return Unpacked(
+            diff_id=answer["diff_id"],
+            tar_bytes=answer["tar_bytes"],
+            size_bytes=answer["size"],
+            entries=answer["entries"],
+            skipped_xattrs=tuple(answer["skipped_xattrs"]),
+        )
+
+    async def abort(self) -> None:
+        """Ends the child, if it still runs."""
+        if self._process.returncode is None:
+            self._process.kill()
+        self._close_pipe()
+        await self._process.wait()
+        await self._answer
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def _error(answer: dict[str, Any]) -> EngineError:
+    if answer["fault"] == "archive":
+        return InvalidParameter(f"cannot unpack the archive: {answer['error']}")
+    return SystemFault(f"cannot unpack the archive: {answer['error']}")
+
+
+def _serve(control: socket.socket) -> dict[str, Any] | None:
+    """Marks directories until the result comes; None when the child ended without one. Closes the socket."""
+    with control:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(control, 128 * 1024, 1)
+            try:
+                for descriptor in descriptors:
+                    os.setxattr(descriptor, "trusted.overlay.opaque", b"y")
+            except OSError as exc:
+                return {"error": f"cannot mark a directory opaque: {exc.strerror}", "fault": "system"}
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            if not message:
+                return None
+            if message != b"o":
+                return json.loads(message)  # type: ignore[no-any-return]
