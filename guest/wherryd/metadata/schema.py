@@ -67,4 +67,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # 5. images: how to make a layer's archive again from its directory, see images/unpack/recipe.py.
+    (
+        # Digest of the recipe in the content store.
+        "ALTER TABLE layers ADD COLUMN recipe TEXT NOT NULL DEFAULT ''",
+        # Length of the uncompressed archive.
+        "ALTER TABLE layers ADD COLUMN tar_bytes INTEGER NOT NULL DEFAULT 0",
+    ),
 )
