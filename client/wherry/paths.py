@@ -15,9 +15,9 @@
         events.jsonl                one JSON line per change, written by the agent
         agent.json, agent.lock      the agent's pid and socket; the lock is held while it lives
         agent.log                   the agent's own log
-        machine.lock                held while a verb changes the machine (start, stop, rm)
         vagrant.json, vagrant.log   what the Vagrantfile reads, and what Vagrant said last
         vagrant/                    VAGRANT_CWD (a copy of the Vagrantfile) and VAGRANT_DOTFILE_PATH
+    DATA/machines/.<name>.lock    held while a verb changes the machine (start, stop, rm)
     DATA/vagrant-home/            VAGRANT_HOME, one for all machines: a box is added once, and the user's
                                   own Vagrant set-up and plug-ins never mix with ours
     DATA/bin/                     vboxqemu's VBoxManage, on hosts without VirtualBox
@@ -119,7 +119,8 @@ class MachinePaths:
 
     @property
     def lock(self) -> Path:
-        return self.folder / "machine.lock"
+        # Beside the folder, not in it: `rm` removes the folder while it holds the lock.
+        return self.folder.parent / f".{self.name}.lock"
 
     @property
     def vagrant_settings(self) -> Path:

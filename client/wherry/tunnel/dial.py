@@ -39,6 +39,10 @@ class SshTarget:
     host_key: str
 
 
+class GuestCommandProblem(TunnelProblem):
+    """A command in the guest ran, and failed: the tunnel itself is well."""
+
+
 class Tunnel:
     """A living SSH connection. Thread-safe. Closing twice is fine."""
 
@@ -89,8 +93,10 @@ class Tunnel:
             raise TunnelProblem(f"the guest opens no session: {exc}; see `wherry machine logs`") from exc
 
     def run(self, command: str, *, timeout_seconds: float) -> str:
-        """Runs a command in the guest and returns its output. Raises TunnelProblem on any other end than
-        exit status 0 within the time.
+        """Runs a command in the guest and returns its output, stderr included.
+
+        Raises GuestCommandProblem when it ends with another status than 0, TunnelProblem when it does not
+        end in time or the connection fails.
         """
         channel = self.open_session(timeout_seconds=timeout_seconds)
         try:

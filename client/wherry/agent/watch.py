@@ -1,0 +1,98 @@
+"""Follows the engine's events through the tunnel, and says what the ports should be.
+
+Runs in a thread of its own per tunnel, since the stream blocks; it reports through a Listener whose
+methods are called from that thread.
+"""
+
+import json
+import threading
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import paramiko
+
+from wherry.agent.ports import Forward, wanted
+from wherry.errors import TunnelProblem
+from wherry.tunnel.dial import Tunnel
+from wherry.tunnel.http import ask, get_json
+from wherrywire import jsonlines
+
+LIST_SECONDS = 30.0
+#: Between two attempts while the engine does not answer.
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+_EVENTS = "/events?" + urlencode({"filters": json.dumps({"type": ["container"]})})
+#: The actions after which other ports are open than before. Health checks' exec_* come every second.
+_CHANGES = frozenset({"start", "die", "destroy"})
+_ENDS = frozenset({"die", "destroy"})
+
+
+class Listener(Protocol):
+    def engine_answers(self, forwards: dict[int, Forward]) -> None: ...
+    def engine_lost(self, reason: str) -> None: ...
+    def ports_wanted(self, forwards: dict[int, Forward]) -> None: ...
+    def container_ended(self, container_id: str) -> None: ...
+
+
+class Watcher:
+    """start() begins, stop() ends the thread; both return at once. It also ends when the tunnel does."""
+
+    def __init__(self, tunnel: Tunnel, listener: Listener) -> None:
+        self._tunnel = tunnel
+        self._listener = listener
+        self._stop = threading.Event()
+        self._channels: list[paramiko.Channel] = []
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for channel in list(self._channels):
+            channel.close()
+
+    def join(self, timeout_seconds: float) -> None:
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set() and self._tunnel.alive:
+            try:
+                # Listed before the stream is asked for, so that the first answer is quick, and again
+                # inside it, so that nothing that happened in between is missed.
+                self._listener.engine_answers(self._list())
+                failures = 0
+                self._follow()
+                reason = "the engine closed its stream of events"
+            except (TunnelProblem, jsonlines.LineError) as exc:
+                reason = str(exc)
+            if self._stop.is_set() or not self._tunnel.alive:
+                return
+            self._listener.engine_lost(reason)
+            self._stop.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
+
+    def _list(self) -> dict[int, Forward]:
+        return wanted(get_json(self._tunnel, "/containers/json", timeout_seconds=LIST_SECONDS))
+
+    def _follow(self) -> None:
+        """Until the stream ends. Raises TunnelProblem when it breaks."""
+        decoder = jsonlines.Decoder()
+        with ask(self._tunnel, _EVENTS, timeout_seconds=None, channels=self._channels) as stream:
+            self._listener.ports_wanted(self._list())
+            while data := stream.read1(65536):
+                events = decoder.feed(data)
+                for event in events:
+                    if _action(event) in _ENDS:
+                        self._listener.container_ended(str(event["Actor"]["ID"]))
+                if any(_action(event) in _CHANGES for event in events):
+                    self._listener.ports_wanted(self._list())
+
+
+def _action(event: Any) -> str:
+    """The event's action, "" for what is no container event. Source: Engine API, ``GET /events``."""
+    if not isinstance(event, dict) or event.get("Type") != "container":
+        return ""
+    actor = event.get("Actor")
+    return str(event.get("Action", "")) if isinstance(actor, dict) and "ID" in actor else ""

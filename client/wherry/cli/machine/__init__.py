@@ -1,0 +1,1 @@
+"""`wherry machine`: one file per verb."""

@@ -1,0 +1,33 @@
+"""`wherry machine status`."""
+
+import click
+
+from wherry.cli.machine.common import json_option, name_option, open_machine, option_for, show_json
+from wherry.cli.machine.report import summary
+
+#: Exit status when the engine cannot be talked to, as systemctl and others have it for "not running".
+NOT_RUNNING = 3
+
+
+@click.command()
+@name_option
+@json_option
+@click.pass_context
+def status(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Say what state the machine is in. Exit status 0: its engine answers; 3: it does not."""
+    found = summary(open_machine(name))
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(f'machine "{name}" is {found["state"]}; engine: {found["engine"]}')
+        for port in (found["agent"] or {}).get("ports", ()):
+            detail = f" ({port['reason']})" if "reason" in port else ""
+            click.echo(f"  port 127.0.0.1:{port['port']} {port['state']}{detail}")
+        if found["engine"] == "off":
+            click.echo(f"start it with `wherry machine start{option_for(name)}`")
+        elif found["engine"] == "unreachable":
+            click.echo(f"no agent serves it; `wherry machine start{option_for(name)}` starts one")
+        else:
+            click.echo(f"  {found['endpoint']}")
+    if found["engine"] != "running":
+        ctx.exit(NOT_RUNNING)
