@@ -71,7 +71,7 @@ class NetworkCatalog:
         if len(found) == 1:
             return found[0]
         if found:
-            raise NotFound(
+            raise InvalidParameter(
                 f"network {name_or_id} is ambiguous ({len(found)} matches found based on ID prefix)"
             )
         raise NotFound(f"network {name_or_id} not found")
