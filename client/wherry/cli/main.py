@@ -64,7 +64,8 @@ def wherry(ctx: click.Context, host: str | None) -> None:
 def main() -> None:
     """Runs the command; the one place where an error becomes an exit status."""
     try:
-        wherry.main(prog_name="wherry", standalone_mode=False)
+        # Verbs give their exit status (a container's own, or 1 if one of several names failed).
+        status = wherry.main(prog_name="wherry", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -74,3 +75,4 @@ def main() -> None:
     except WherryError as exc:
         click.echo(f"wherry: {exc}", err=True)
         sys.exit(exc.exit_code)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import quote, urlencode
 
 from wherry.engine.dial import unreachable
@@ -19,6 +19,12 @@ API_VERSION = (1, 51)
 CHUNK_BYTES = 64 * 1024
 
 Params = Mapping[str, str | int | bool | list[str] | None]
+
+
+class Readable(Protocol):
+    """What can be uploaded: a file, a pipe, or either behind a progress bar."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class EngineClient:
@@ -72,7 +78,7 @@ class EngineClient:
         params: Params | None = None,
         *,
         body: Any = None,
-        upload: IO[bytes] | Iterable[bytes] | None = None,
+        upload: Readable | None = None,
         stream: bool = False,
     ) -> "requests.Response":
         """One call. path: unversioned, its parts quoted with `segment`.
@@ -90,14 +96,8 @@ class EngineClient:
 
     def chunks(self, path: str, params: Params | None = None) -> Iterator[bytes]:
         """The body of a GET, as it comes. The request is sent with the first `next`."""
-        import requests.exceptions
-
         with self.call("GET", path, params, stream=True) as answer:
-            try:
-                # amt: raw.stream waits for a full chunk when the body is not chunked; read1 does not.
-                yield from _as_it_comes(answer)
-            except requests.exceptions.RequestException as exc:
-                raise _broken_off(exc) from exc
+            yield from body_of(answer)
 
     def hijack(self, path: str, params: Params | None = None, body: Any = None) -> HijackedStream:
         """POST and take the connection over (attach, exec start)."""
@@ -185,24 +185,26 @@ def _pairs(params: Params) -> Iterator[tuple[str, str]]:
             yield key, str(value)
 
 
-def _chunks(upload: IO[bytes] | Iterable[bytes]) -> Iterator[bytes]:
-    """An upload in chunks; never an empty one, which would end a chunked body early."""
-    reader = getattr(upload, "read", None)
-    if reader is None:
-        yield from (chunk for chunk in upload if chunk)
-        return
-    while chunk := reader(CHUNK_BYTES):
+def _chunks(upload: Readable) -> Iterator[bytes]:
+    """Never an empty one, which would end a chunked body early."""
+    while chunk := upload.read(CHUNK_BYTES):
         yield chunk
 
 
-def _as_it_comes(answer: "requests.Response") -> Iterator[bytes]:
-    """Bytes of a streamed body as soon as they are there, chunked or not."""
+def body_of(answer: "requests.Response") -> Iterator[bytes]:
+    """Bytes of a streamed body as soon as they are there, chunked or not. Raises EngineProblem."""
+    import urllib3.exceptions
+
     raw = answer.raw
-    if raw.chunked and raw.supports_chunked_reads():
-        yield from raw.read_chunked(decode_content=True)
-        return
-    while data := raw.read1(CHUNK_BYTES):
-        yield data
+    try:
+        if raw.chunked and raw.supports_chunked_reads():
+            yield from raw.read_chunked(decode_content=True)
+            return
+        # read1, since read waits until it has the whole amount.
+        while data := raw.read1(CHUNK_BYTES):
+            yield data
+    except (urllib3.exceptions.HTTPError, OSError) as exc:
+        raise _broken_off(exc) from exc
 
 
 def _broken_off(exc: BaseException) -> EngineProblem:

@@ -1,0 +1,192 @@
+"""Docker's grammar of options on top of click, and what every verb does first.
+
+Flag          a switch that also takes `--rm=false`
+Verb          a command with Docker's exit statuses for a wrong command line (125 and 1)
+engine()      the client for the engine that -H or the environment names
+each()        one call per name, errors printed as they come
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wherry.engine.parse.values import boolean
+from wherry.errors import EngineProblem, UsageProblem
+
+if TYPE_CHECKING:
+    from wherry.engine.client import EngineClient
+
+#: Docker's exit status for options that do not exist or cannot be read.
+BAD_OPTIONS = 125
+_FALSE = "@false"
+
+
+class BadOptions(click.UsageError):
+    """An option that does not exist or cannot be read."""
+
+    exit_code = BAD_OPTIONS
+
+
+class BadArguments(click.UsageError):
+    """Too few or too many arguments."""
+
+    exit_code = 1
+
+
+class Flag(click.Option):
+    """`--rm`, `--rm=true` and `--rm=false`. The last form becomes a hidden second name."""
+
+    def __init__(self, names: Iterable[str], **attributes: Any) -> None:
+        declared = list(names)
+        long = next(name for name in declared if name.startswith("--"))
+        declared[declared.index(long)] = f"{long}/{long}{_FALSE}"
+        attributes.setdefault("default", False)
+        super().__init__(declared, **attributes)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Without the hidden name."""
+        kept, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = kept
+
+
+class Verb(click.Command):
+    """A docker verb. Options stop at the first argument where allow_interspersed_args is off."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, _without_values(args, self.params, ctx.allow_interspersed_args))
+        except click.UsageError as exc:
+            about_option = isinstance(exc, click.NoSuchOption | click.BadOptionUsage) or isinstance(
+                getattr(exc, "param", None), click.Option
+            )
+            kind = BadOptions if about_option else BadArguments
+            raise kind(exc.format_message(), ctx=exc.ctx or ctx) from exc
+
+
+def _without_values(args: list[str], params: Iterable[click.Parameter], interspersed: bool) -> list[str]:
+    """args with `--flag=false` turned into the flag's hidden name, up to where options end."""
+    flags: dict[str, Flag] = {}
+    valued: set[str] = set()
+    for param in params:
+        if isinstance(param, Flag):
+            flags |= dict.fromkeys(param.opts, param)
+        elif isinstance(param, click.Option) and not param.is_flag:
+            valued |= set(param.opts)
+    made: list[str] = []
+    rest = list(args)
+    while rest:
+        arg = rest.pop(0)
+        name, equals, value = arg.partition("=")
+        if arg == "--" or (not interspersed and not _is_option(arg)):
+            return [*made, arg, *rest]
+        if equals and name in flags:
+            made.append(_switch(name, value, flags[name]))
+            continue
+        made.append(arg)
+        if _takes_next(arg, flags, valued) and rest:
+            made.append(rest.pop(0))
+    return made
+
+
+def _is_option(arg: str) -> bool:
+    return arg.startswith("-") and arg != "-"
+
+
+def _switch(name: str, value: str, flag: Flag) -> str:
+    if boolean(value, name):
+        return name
+    return next(option for option in flag.secondary_opts if option.endswith(_FALSE))
+
+
+def _takes_next(arg: str, flags: Iterable[str], valued: set[str]) -> bool:
+    """Whether the next argument is this option's value."""
+    if arg.startswith("--") or not _is_option(arg):
+        return arg in valued
+    for place, char in enumerate(arg[1:], 1):
+        if f"-{char}" in valued:
+            return place == len(arg) - 1
+        if f"-{char}" not in flags:
+            return False
+    return False
+
+
+def verb(name: str, *, options_first: bool = False, **settings: Any) -> Callable[..., Any]:
+    """A click command of class Verb. options_first: nothing after the first argument is an option."""
+    context = {"allow_interspersed_args": not options_first, **settings.pop("context_settings", {})}
+    return click.command(name, cls=Verb, context_settings=context, **settings)
+
+
+def flag(*names: str, **attributes: Any) -> Callable[..., Any]:
+    """A switch (see Flag)."""
+    return click.option(*names, cls=Flag, **attributes)
+
+
+def texts(*names: str, **attributes: Any) -> Callable[..., Any]:
+    """An option that may be given more than once."""
+    return click.option(*names, multiple=True, **attributes)
+
+
+def engine(ctx: click.Context) -> "EngineClient":
+    """The engine's client; closed when the command ends. Raises what `resolve` raises."""
+    from wherry.engine.client import EngineClient
+    from wherry.engine.endpoint import resolve
+
+    client: EngineClient = ctx.with_resource(EngineClient(resolve(ctx.find_root().obj)))
+    return client
+
+
+def each(names: Iterable[str], action: Callable[[str], None], *, show: bool = True) -> int:
+    """Runs action for every name and prints the name; errors go to stderr and do not stop the rest.
+
+    Gives the exit status: 1 if any failed. Engines that cannot be reached end it at once.
+    """
+    status = 0
+    for name in names:
+        try:
+            action(name)
+        except EngineProblem as exc:
+            if exc.status == 0:
+                raise
+            click.echo(exc, err=True)
+            status = 1
+        else:
+            if show:
+                click.echo(name)
+    return status
+
+
+def filters_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-f, --filter key=value`, given as pairs."""
+    return click.option(
+        "-f",
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_read_filters,
+        help="Show only what matches.",
+    )(function)
+
+
+def _read_filters(
+    ctx: click.Context,  # noqa: ARG001 - click's signature
+    param: click.Parameter,  # noqa: ARG001
+    given: tuple[str, ...],
+) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for text in given:
+        key, found, value = text.partition("=")
+        if not found:
+            raise UsageProblem(f"invalid filter '{text}'; write -f key=value")
+        pairs.append((key.strip().lower(), value.strip()))
+    return pairs
+
+
+def print_text(text: str) -> None:
+    """Text that is complete with its newlines."""
+    sys.stdout.write(text)

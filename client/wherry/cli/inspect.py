@@ -1,0 +1,108 @@
+"""`wherry inspect`: containers, images, networks and volumes, whatever the name fits first."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wherry.cli.command import engine, flag, print_text, verb
+from wherry.errors import EngineProblem, UsageProblem
+
+if TYPE_CHECKING:
+    from wherry.cli.output.template import Template
+    from wherry.engine.client import EngineClient
+
+#: type -> path; tried in this order, which is Docker's.
+PATHS = {
+    "container": "/containers/{name}/json",
+    "image": "/images/{name}/json",
+    "network": "/networks/{name}",
+    "volume": "/volumes/{name}",
+}
+#: Docker's exit status for a template that cannot be parsed.
+BAD_TEMPLATE = 64
+
+
+@verb("inspect")
+@click.option("-f", "--format", "form", help="json or a Go template.")
+@flag("-s", "--size", help="Display total file sizes if the type is container.")
+@click.option(
+    "--type", "kind", type=click.Choice(list(PATHS)), help="Only inspect objects of the given type."
+)
+@click.argument("names", nargs=-1, required=True, metavar="NAME|ID...")
+@click.pass_context
+def inspect(
+    ctx: click.Context, form: str | None, size: bool, kind: str | None, names: tuple[str, ...]
+) -> int:
+    """Return low-level information on containers, images, networks and volumes."""
+    template = parse_template(form) if form and form != "json" else None
+    client = engine(ctx)
+    problems: list[str] = []
+    found: list[Any] = []
+    lines: list[str] = []
+    for name in names:
+        try:
+            value = _find(client, name, kind, size)
+            if template is None:
+                found.append(value)
+            else:
+                lines.append(render(template, value))
+        except EngineProblem as exc:
+            if exc.status == 0:
+                raise
+            problems.append(str(exc))
+    if template is None:
+        print_text(_dump(found, compact=form == "json"))
+    else:
+        print_text("".join(lines) or "\n")
+    for problem in problems:
+        click.echo(problem, err=True)
+    return 1 if problems else 0
+
+
+def parse_template(form: str) -> "Template":
+    """Raises UsageProblem with Docker's exit status for it."""
+    from wherry.cli.output.template import Template, TemplateError
+
+    try:
+        return Template.parse(form)
+    except TemplateError as exc:
+        problem = UsageProblem(f"template parsing error: {exc}")
+        problem.exit_code = BAD_TEMPLATE
+        raise problem from exc
+
+
+def render(template: "Template", value: Any) -> str:
+    """One object's line. Raises EngineProblem: a missing field is a problem of this object alone."""
+    from wherry.cli.output.template import TemplateError
+    from wherry.cli.output.values import structs
+
+    try:
+        return template.render(structs(value)) + "\n"
+    except TemplateError as exc:
+        raise EngineProblem(f"template parsing error: {exc}", status=200) from exc
+
+
+def _find(client: "EngineClient", name: str, kind: str | None, size: bool) -> Any:
+    from wherry.engine.client import segment
+
+    kinds = [kind] if kind else list(PATHS)
+    for each in kinds:
+        params = {"size": True} if size and each == "container" else None
+        try:
+            return client.get(PATHS[each].format(name=segment(name)), params)
+        except EngineProblem as exc:
+            if kind or not _may_be_another(exc):
+                raise
+    raise EngineProblem(f"Error: No such object: {name}", status=404)
+
+
+def _may_be_another(exc: EngineProblem) -> bool:
+    """Whether the name may still fit another kind of object."""
+    return exc.status in {404, 501} or "invalid reference format" in str(exc)
+
+
+def _dump(found: list[Any], *, compact: bool) -> str:
+    if compact:
+        return json.dumps(found, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return json.dumps(found, indent=4, ensure_ascii=False) + "\n"

@@ -1,0 +1,86 @@
+"""What pull, import and load report: bars on a terminal, plain lines elsewhere; and a bar for uploads."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Protocol, TextIO
+
+from wherry.engine.client import Readable
+from wherry.engine.progress import Progress
+
+
+def show(lines: Iterable[Progress], out: TextIO) -> None:
+    """Shows lines as they come. Raises EngineProblem at an error line; what came before stays visible."""
+    if out.isatty():
+        _show_bars(lines, out)
+        return
+    for line in lines:
+        if not line.has_bar:  # a moving bar says nothing in a file
+            out.write(_text(line))
+            out.flush()
+
+
+def _text(line: Progress) -> str:
+    if line.stream:
+        return line.stream
+    if not line.status:
+        return ""
+    return f"{line.id}: {line.status}\n" if line.id else f"{line.status}\n"
+
+
+def _show_bars(lines: Iterable[Progress], out: TextIO) -> None:
+    """One row per id; rows without an id scroll by above."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(file=out)
+    rows: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=40), DownloadColumn())
+    with Bars(*columns, console=console) as bars:
+        for line in lines:
+            if not line.id:
+                console.out(_text(line), end="", highlight=False)
+                continue
+            if line.id not in rows:
+                rows[line.id] = bars.add_task("", total=None)
+            bars.update(
+                rows[line.id],
+                description=f"{line.id}: {line.status}",
+                completed=line.current,
+                total=line.total or None,
+            )
+
+
+@contextmanager
+def uploading(source: IO[bytes], title: str) -> Iterator[Readable]:
+    """source itself, or one that draws a bar on stderr while it is read, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield source
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    total = os.fstat(source.fileno()).st_size or None
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    # transient: the result is printed afterwards, and the bar says nothing any more then.
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=total)
+        yield _Counted(source, lambda count: bars.advance(task, count))
+
+
+class _Counted:
+    def __init__(self, source: IO[bytes], advance: "Advance") -> None:
+        self._source = source
+        self._advance = advance
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size)
+        self._advance(len(data))
+        return data
+
+
+class Advance(Protocol):
+    def __call__(self, count: int, /) -> None: ...

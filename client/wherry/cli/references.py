@@ -1,0 +1,42 @@
+"""Image names as users write them. Source: distribution reference grammar."""
+
+import re
+
+DEFAULT_TAG = "latest"
+_ID = re.compile(r"^(?:sha256:)?[0-9a-f]{64}$")
+#: What Docker leaves out when it shows a name.
+_DEFAULT_DOMAINS = ("docker.io/library/", "docker.io/")
+
+
+def split(reference: str) -> tuple[str, str]:
+    """`host:5000/a/b:tag` -> name and tag; a digest counts as the tag; without either, the default tag."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return _without_tag(name)[0], digest
+    name, tag = _without_tag(name)
+    return name, tag or DEFAULT_TAG
+
+
+def _without_tag(name: str) -> tuple[str, str]:
+    head, colon, tag = name.rpartition(":")
+    # A colon before a slash belongs to a port.
+    return (head, tag) if colon and "/" not in tag else (name, "")
+
+
+def is_id(reference: str) -> bool:
+    """Whether it can only be an image's id, which nobody can pull."""
+    return _ID.match(reference) is not None
+
+
+def familiar(name: str) -> str:
+    """Without docker.io/library/."""
+    for domain in _DEFAULT_DOMAINS:
+        if name.startswith(domain):
+            return name.removeprefix(domain)
+    return name
+
+
+def with_tag(reference: str) -> str:
+    """`mysql` -> `mysql:latest`, as Docker shows it."""
+    name, tag = split(reference)
+    return f"{familiar(name)}{'@' if ':' in tag else ':'}{tag}"

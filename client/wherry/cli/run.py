@@ -1,0 +1,177 @@
+"""`wherry run`: create, attach, wait, start, resize; exit statuses are Docker's."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wherry.cli.command import BAD_OPTIONS, engine, flag, verb
+from wherry.cli.run_options import create_options
+from wherry.errors import EngineProblem, UsageProblem, WherryError
+
+if TYPE_CHECKING:
+    from wherry.engine.client import EngineClient
+    from wherry.engine.create import CreateOptions
+
+#: What in an engine's message means "no such program" (127) and "not executable" (126), as Docker reads it.
+NOT_FOUND = (
+    "executable file not found",
+    "no such file or directory",
+    "system cannot find the file specified",
+)
+NOT_EXECUTABLE = ("permission denied", "is a directory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What concerns the client alone."""
+
+    name: str
+    pull: str
+    quiet: bool
+    cidfile: str
+    sig_proxy: bool
+    detach_keys: str
+
+
+@verb("run", options_first=True, context_settings={"help_option_names": ["--help"]})
+@create_options
+@click.option("--name", default="", help="Assign a name to the container.")
+@click.option("--cidfile", default="", help="Write the container ID to the file.")
+@click.option("--detach-keys", default="", help="Override the key sequence for detaching a container.")
+@click.option(
+    "--pull",
+    type=click.Choice(["always", "missing", "never"]),
+    default="missing",
+    help="Pull image before running.",
+)
+@flag("-q", "--quiet", help="Suppress the pull output.")
+@flag("--sig-proxy", default=True, help="Proxy received signals to the process (default true).")
+@click.argument("image")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    name: str,
+    cidfile: str,
+    detach_keys: str,
+    pull: str,
+    quiet: bool,
+    sig_proxy: bool,
+    **options: Any,
+) -> int:
+    """Create and run a new container from an image."""
+    from wherry.engine.create import CreateOptions
+
+    mine = RunOptions(
+        name=name, pull=pull, quiet=quiet, cidfile=cidfile, sig_proxy=sig_proxy, detach_keys=detach_keys
+    )
+    try:
+        return _run(lambda: engine(ctx), CreateOptions(**options), mine)
+    except WherryError as exc:
+        exc.exit_code = status_of(exc)
+        raise
+
+
+def status_of(exc: WherryError) -> int:
+    """125 for the engine's and our own failures, 127 and 126 if the command cannot be started."""
+    if exc.exit_code not in {1, 2}:
+        return exc.exit_code
+    message = str(exc).lower()
+    if isinstance(exc, EngineProblem) and exc.status:
+        if any(text in message for text in NOT_FOUND):
+            return 127
+        if any(text in message for text in NOT_EXECUTABLE):
+            return 126
+    return BAD_OPTIONS
+
+
+def _run(connect: Callable[[], "EngineClient"], options: "CreateOptions", mine: RunOptions) -> int:
+    from wherry.cli import detach_keys as keys
+    from wherry.cli import terminal
+    from wherry.cli.lifecycle import check_terminal, start_attached
+    from wherry.cli.session import Wiring
+    from wherry.engine.create import body
+
+    if options.detach and options.attach:
+        raise UsageProblem("conflicting options: cannot specify both --attach and --detach")
+    parsed = keys.parse(mine.detach_keys)
+    stdin, stdout, stderr = options.streams
+    # All that can be wrong with the command line comes before the engine is asked for anything.
+    document = body(options, environ=os.environ, cwd=Path.cwd(), console_size=terminal.size())
+    check_terminal(stdin, options.tty)
+    client = connect()
+    container = _create(client, document, options, mine)
+    if not (stdin or stdout or stderr):
+        client.post(f"/containers/{container}/start")
+        click.echo(container)
+        return 0
+    return start_attached(
+        client,
+        container,
+        Wiring(stdin=stdin, stdout=stdout, stderr=stderr, tty=options.tty, detach_keys=parsed),
+        detach_keys=mine.detach_keys,
+        auto_remove=options.rm,
+        sig_proxy=mine.sig_proxy,
+    )
+
+
+def _create(
+    client: "EngineClient", document: dict[str, Any], options: "CreateOptions", mine: RunOptions
+) -> str:
+    """The new container's id; pulls the image as --pull says."""
+    from wherry.cli.lifecycle import warn
+
+    cidfile = Path(mine.cidfile) if mine.cidfile else None
+    if cidfile and cidfile.exists():
+        raise UsageProblem(
+            "container ID file found, make sure the other container isn't running or delete " + str(cidfile)
+        )
+    if mine.pull == "always":
+        _pull(client, options, mine)
+    params = {"name": mine.name or None, "platform": options.platform or None}
+    try:
+        answer = client.post("/containers/create", params, document)
+    except EngineProblem as exc:
+        if not _image_missing(exc, options.image) or mine.pull != "missing":
+            raise
+        _pull(client, options, mine)
+        answer = client.post("/containers/create", params, document)
+    warn(answer.get("Warnings"))
+    container: str = answer["Id"]
+    if cidfile:
+        try:
+            cidfile.write_text(container, encoding="ascii")
+        except OSError as exc:
+            raise UsageProblem(f"cannot write the container ID file {cidfile}: {exc.strerror}") from exc
+    return container
+
+
+def _image_missing(exc: EngineProblem, image: str) -> bool:
+    from wherry.cli import references
+
+    return exc.status == 404 and "no such image" in str(exc).lower() and not references.is_id(image)
+
+
+def _pull(client: "EngineClient", options: "CreateOptions", mine: RunOptions) -> None:
+    import sys
+
+    from wherry.cli import progress, references
+    from wherry.engine.client import body_of
+    from wherry.engine.progress import read
+
+    if not mine.quiet and mine.pull == "missing":
+        click.echo(f"Unable to find image '{references.with_tag(options.image)}' locally", err=True)
+    name, tag = references.split(options.image)
+    params = {"fromImage": name, "tag": tag, "platform": options.platform or None}
+    with client.call("POST", "/images/create", params, stream=True) as answer:
+        lines = read(body_of(answer))
+        if mine.quiet:
+            for _ in lines:
+                pass  # read to the end: an error line raises
+        else:
+            progress.show(lines, sys.stderr)

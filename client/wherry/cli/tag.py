@@ -1,0 +1,18 @@
+"""`wherry tag`."""
+
+import click
+
+from wherry.cli import references
+from wherry.cli.command import engine, verb
+
+
+@verb("tag")
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]")
+@click.argument("target", metavar="TARGET_IMAGE[:TAG]")
+@click.pass_context
+def tag(ctx: click.Context, source: str, target: str) -> None:
+    """Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE."""
+    from wherry.engine.client import segment
+
+    name, label = references.split(target)
+    engine(ctx).post(f"/images/{segment(source)}/tag", {"repo": name, "tag": label})
