@@ -1,0 +1,58 @@
+"""Parts of the Engine API that this engine does not have, each answered by name.
+
+Swarm and what belongs to it says 503 as dockerd outside of a swarm does; what may come later says 501.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from wherryd.errors import NotSupported, Unavailable
+
+_SWARM = "This node is not a swarm manager. Wherry has no swarm mode; run containers with `docker run`."
+_SWARM_PREFIXES = ("swarm", "nodes", "services", "tasks", "secrets", "configs")
+
+#: method, path, what is missing and what to do instead.
+_LATER = (
+    ("GET", "/containers/{id}/changes", "listing a container's changes (docker diff) is not available yet"),
+    (
+        "GET",
+        "/containers/{id}/export",
+        "exporting a container is not available yet; use `docker save` on its image",
+    ),
+    ("GET", "/containers/{id}/checkpoints", "checkpoints are not available"),
+    ("POST", "/containers/{id}/checkpoints", "checkpoints are not available"),
+    (
+        "POST",
+        "/commit",
+        "making an image of a container (docker commit) is not available yet; use `docker import`",
+    ),
+    ("POST", "/build", "building images is not available yet; use `docker import` or `docker load`"),
+    ("POST", "/build/prune", "there is no build cache yet"),
+    ("POST", "/session", "BuildKit sessions are not available; set DOCKER_BUILDKIT=0"),
+    ("POST", "/grpc", "BuildKit is not available; set DOCKER_BUILDKIT=0"),
+    ("GET", "/distribution/{name:.+}/json", "asking a registry about an image is not available yet"),
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _refuse(error: type[NotSupported] | type[Unavailable], message: str) -> Handler:
+    async def handler(_request: web.Request) -> web.StreamResponse:
+        raise error(message)
+
+    return handler
+
+
+async def _no_plugins(_request: web.Request) -> web.StreamResponse:
+    return web.json_response([])
+
+
+def routes() -> list[web.RouteDef]:
+    found = [web.route(method, path, _refuse(NotSupported, message)) for method, path, message in _LATER]
+    for prefix in _SWARM_PREFIXES:
+        for path in (f"/{prefix}", f"/{prefix}/{{rest:.+}}"):
+            found.append(web.route("*", path, _refuse(Unavailable, _SWARM)))
+    found.append(web.get("/plugins", _no_plugins, allow_head=False))
+    found.append(web.route("*", "/plugins/{rest:.+}", _refuse(NotSupported, "plugins are not available")))
+    return found

@@ -1,0 +1,79 @@
+"""The aiohttp application: versioned paths, headers, and errors as `{"message": ...}`.
+
+Every route is there twice, as `/x` and as `/v1.NN/x`. Unknown paths and wrong methods are both 404
+`page not found`, as clients expect of this API.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+
+from wherryd.api import params, version
+from wherryd.api.status import status_for
+from wherryd.errors import EngineError, InvalidParameter, NotModified
+from wherrywire import __version__
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(groups: Iterable[Iterable[web.RouteDef]]) -> web.Application:
+    """The application that serves these route groups. Order matters where patterns overlap."""
+    app = web.Application(middlewares=[_answer], client_max_size=params.MAX_BODY_BYTES)
+    app.on_response_prepare.append(_set_headers)
+    for group in groups:
+        for route in group:
+            for prefix in ("", f"/v{{api_version:{version.PATTERN}}}"):
+                app.router.add_route(route.method, prefix + route.path, route.handler)
+    return app
+
+
+def error_response(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status)
+
+
+async def _set_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = f"Wherry/{__version__} (linux)"
+    response.headers["Api-Version"] = version.text(version.MAXIMUM)
+    response.headers["Ostype"] = "linux"
+    response.headers["Docker-Experimental"] = "false"
+
+
+@web.middleware
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Checks the version, runs the handler, and turns what it raises into an answer."""
+    try:
+        request["api_version"] = version.parse(request.match_info.get("api_version"))
+        return await handler(request)
+    except NotModified:
+        return web.Response(status=304)
+    except EngineError as exc:
+        status = status_for(exc)
+        if status >= 500:
+            log.warning(
+                "%s %s: %s", request.method, request.path, exc, exc_info=log.isEnabledFor(logging.DEBUG)
+            )
+        return error_response(status, str(exc))
+    except web.HTTPRequestEntityTooLarge:
+        return error_response(400, f"http: request body too large (limit {params.MAX_BODY_BYTES} bytes)")
+    except web.HTTPException as exc:
+        if exc.status in (404, 405):
+            return error_response(404, "page not found")
+        return error_response(exc.status, exc.text or exc.reason)
+    except ConnectionError:
+        raise
+    except Exception as exc:
+        log.exception("%s %s", request.method, request.path)
+        return error_response(
+            500, f"internal error: {type(exc).__name__}: {exc} (hint: see the engine's log)"
+        )
+
+
+def require(request: web.Request, key: str) -> str:
+    """A path parameter, never empty."""
+    value = request.match_info.get(key, "")
+    if not value:
+        raise InvalidParameter(f"{key} must not be empty")
+    return value

@@ -1,0 +1,173 @@
+"""The streams of a container: attach, logs, wait, stats.
+
+Source: Engine API 1.51, ContainerAttach, ContainerLogs, ContainerWait, ContainerStats. Headers leave
+before the first byte of the body is known: a client starts the container only after it has seen them.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+from wherryd.api import copying, hijack, params
+from wherryd.api.app import require
+from wherryd.containers import clock
+from wherryd.containers.attach import Attachment, AttachWish, DetachKeys, parse_detach_keys
+from wherryd.containers.logs import LogEntry, LogQuery
+from wherryd.containers.service import ContainerService
+from wherryd.containers.store import Container
+from wherryd.errors import InvalidParameter, NotSupported
+from wherrywire import rawstream
+
+_CONDITIONS = ("not-running", "next-exit", "removed")
+
+
+class _Handlers:
+    def __init__(self, service: ContainerService) -> None:
+        self._service = service
+
+    async def attach(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        container = self._service.get(require(request, "id"))
+        keys = parse_detach_keys(query.get("detachKeys", ""))
+        stream, logs = params.boolean(query, "stream"), params.boolean(query, "logs")
+        wish = AttachWish(
+            stdin=params.boolean(query, "stdin") and container.record.config["OpenStdin"],
+            stdout=params.boolean(query, "stdout"),
+            stderr=params.boolean(query, "stderr"),
+        )
+        attachment = await self._service.attach(container.id, wish) if stream else None
+        try:
+            connection = await hijack.take_over(request, hijack.content_type(request, container.record.tty))
+            try:
+                if logs:
+                    await self._replay(container, wish, connection)
+                if attachment is not None:
+                    await self._stream(container, attachment, connection, keys)
+            finally:
+                await copying.finish(connection)
+        finally:
+            if attachment is not None:
+                attachment.close()
+        return hijack.HijackedResponse(101)
+
+    async def _stream(
+        self, container: Container, attachment: Attachment, connection: hijack.Connection, keys: bytes
+    ) -> None:
+        stream = await copying.unless_gone(connection, _ready(attachment))
+        if stream is None:
+            return
+        detach = DetachKeys(keys) if container.record.tty and attachment.wish.stdin else None
+        if await copying.copy(connection, stream, stdin=attachment.wish.stdin, detach=detach):
+            self._service.deps.publish(container.record, "detach")
+
+    async def _replay(self, container: Container, wish: AttachWish, connection: hijack.Connection) -> None:
+        """`logs=1`: what was written before. The live stream is open already, so nothing falls between."""
+        query = LogQuery(stdout=wish.stdout, stderr=wish.stderr)
+        async for entry in self._service.logs(container, query):
+            connection.writer.write(_framed(entry, container.record.tty, timestamps=False))
+            await connection.writer.drain()
+
+    async def attach_websocket(self, _request: web.Request) -> web.StreamResponse:
+        raise NotSupported("attaching through a websocket is not available; use POST /containers/{id}/attach")
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        container = self._service.get(require(request, "id"))
+        query = _log_query(request)
+        timestamps = params.boolean(request.query, "timestamps")
+        # `details` shows the variables a log driver was told to keep; json-file was told of none.
+        prefix = b" " if params.boolean(request.query, "details") else b""
+        entries = self._service.logs(container, query)
+        tty = container.record.tty
+        modern = request["api_version"] >= (1, 42)
+        response = web.StreamResponse(
+            headers={"Content-Type": hijack.MULTIPLEXED if modern and not tty else hijack.RAW}
+        )
+        await response.prepare(request)
+        async for entry in copying.Presence(request).iterate(entries):
+            await response.write(_framed(entry, tty, timestamps=timestamps, prefix=prefix))
+        await response.write_eof()
+        return response
+
+    async def wait(self, request: web.Request) -> web.StreamResponse:
+        container = self._service.get(require(request, "id"))
+        condition = request.query.get("condition") or "not-running"
+        if condition not in _CONDITIONS:
+            raise InvalidParameter(f'invalid condition: "{condition}" (hint: {", ".join(_CONDITIONS)})')
+        # The task runs up to its first pause now, so that it is registered before the headers leave.
+        waiting = asyncio.ensure_future(self._service.wait(container, condition))
+        await asyncio.sleep(0)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        outcome = await copying.Presence(request).wait(waiting)
+        document: dict[str, Any] = {"StatusCode": outcome.code}
+        if outcome.error:
+            document["Error"] = {"Message": outcome.error}
+        await response.write(json.dumps(document).encode() + b"\n")
+        await response.write_eof()
+        return response
+
+    async def stats(self, request: web.Request) -> web.StreamResponse:
+        container = self._service.get(require(request, "id"))
+        stream = params.boolean(request.query, "stream", True)
+        if not stream:
+            one_shot = params.boolean(request.query, "one-shot")
+            return web.json_response(await self._single_sample(container, one_shot))
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        previous: dict[str, Any] | None = None
+        while not container.removed.done() and request.transport is not None:
+            previous = await self._service.sample(container, previous)
+            await response.write(json.dumps(previous).encode() + b"\n")
+            await asyncio.wait({container.removed}, timeout=1)
+        await response.write_eof()
+        return response
+
+    async def _single_sample(self, container: Container, one_shot: bool) -> dict[str, Any]:
+        first = await self._service.sample(container, None)
+        if one_shot or not container.record.alive:
+            return first
+        await asyncio.wait({container.next_exit}, timeout=1)
+        return await self._service.sample(container, first)
+
+
+async def _ready(attachment: Attachment) -> Any:
+    return await asyncio.shield(attachment.ready)
+
+
+def _log_query(request: web.Request) -> LogQuery:
+    query = request.query
+    stdout, stderr = params.boolean(query, "stdout"), params.boolean(query, "stderr")
+    if not stdout and not stderr:
+        raise InvalidParameter("Bad parameters: you must choose at least one stream")
+    tail = query.get("tail", "all")
+    return LogQuery(
+        stdout=stdout,
+        stderr=stderr,
+        follow=params.boolean(query, "follow"),
+        # Anything that is not a number means everything, as dockerd reads it.
+        tail=int(tail) if tail.isascii() and tail.isdecimal() and len(tail) < 10 else None,
+        since=clock.parse_moment(query.get("since", ""), "since"),
+        until=clock.parse_moment(query.get("until", ""), "until"),
+    )
+
+
+def _framed(entry: LogEntry, tty: bool, *, timestamps: bool, prefix: bytes = b"") -> bytes:
+    payload = entry.payload
+    if entry.starts_line:
+        payload = prefix + payload
+        if timestamps:
+            payload = f"{entry.time} ".encode() + payload
+    return payload if tty else rawstream.encode(entry.stream, payload)
+
+
+def routes(service: ContainerService) -> list[web.RouteDef]:
+    handlers = _Handlers(service)
+    return [
+        web.post("/containers/{id}/attach", handlers.attach),
+        web.get("/containers/{id}/attach/ws", handlers.attach_websocket, allow_head=False),
+        web.get("/containers/{id}/logs", handlers.logs, allow_head=False),
+        web.post("/containers/{id}/wait", handlers.wait),
+        web.get("/containers/{id}/stats", handlers.stats, allow_head=False),
+    ]

@@ -1,0 +1,1 @@
+"""What the engine knows about containers: records, their life, their logs, their events."""

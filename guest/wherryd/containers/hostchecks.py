@@ -1,0 +1,270 @@
+"""Checks of create requests that look at values: limits, modes, policies. Wording as dockerd's where it has one."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from wherryd.containers import signals
+from wherryd.errors import InvalidParameter
+from wherryd.spec import capabilities
+
+RUNTIMES = ("wherry-runc",)
+RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+LOG_DRIVERS = ("json-file", "none")
+_LOG_OPTIONS = ("max-size", "max-file")
+_MIN_MEMORY_BYTES = 6 * 1024 * 1024
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+_SIZE = re.compile(r"(\d{1,15})([kmg]?)b?", re.IGNORECASE)
+
+
+def normalise(config: dict[str, Any], host: dict[str, Any]) -> None:
+    """Other spellings of the defaults become the defaults, in place."""
+    host["NetworkMode"] = host["NetworkMode"] or "default"
+    if config["NetworkDisabled"]:
+        host["NetworkMode"] = "none"
+    host["IpcMode"] = host["IpcMode"] or "private"
+    host["CgroupnsMode"] = host["CgroupnsMode"] or ("host" if host["Privileged"] else "private")
+    host["ShmSize"] = host["ShmSize"] or 64 * 1024 * 1024
+    host["Runtime"] = host["Runtime"] or RUNTIMES[0]
+    policy = host["RestartPolicy"]
+    host["RestartPolicy"] = {
+        "Name": policy.get("Name") or "no",
+        "MaximumRetryCount": policy.get("MaximumRetryCount") or 0,
+    }
+    log = host["LogConfig"]
+    host["LogConfig"] = {"Type": log.get("Type") or "json-file", "Config": dict(log.get("Config") or {})}
+    if host["Memory"] > 0 and host["MemorySwap"] == 0:
+        host["MemorySwap"] = host["Memory"] * 2
+    if host["PidsLimit"] is not None and host["PidsLimit"] <= 0:
+        host["PidsLimit"] = None
+    if not host["Privileged"] and host["SecurityOpt"] and "systempaths=unconfined" in host["SecurityOpt"]:
+        host["MaskedPaths"] = []
+        host["ReadonlyPaths"] = []
+
+
+def config_problems(config: Mapping[str, Any], _health_given: bool) -> list[str]:
+    found = []
+    if config["Hostname"] and not _HOSTNAME.fullmatch(config["Hostname"]):
+        found.append(f"invalid hostname format: {config['Hostname']}")
+    if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
+        found.append(
+            f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
+        )
+    found += [
+        f"invalid environment variable: {entry}" for entry in config["Env"] or () if not entry.strip("=")
+    ]
+    if config["StopSignal"]:
+        try:
+            signals.number(config["StopSignal"])
+        except InvalidParameter as exc:
+            found.append(f"StopSignal: {exc}")
+    if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
+        found.append("StopTimeout: wants seconds, or -1 to wait for ever")
+    return found
+
+
+def problems(host: Mapping[str, Any]) -> list[str]:
+    return [
+        *_memory_problems(host),
+        *_cpu_problems(host),
+        *_policy_problems(host),
+        *_log_problems(host["LogConfig"]),
+        *capabilities.problems(host["CapAdd"] or (), host["CapDrop"] or ()),
+        *_ulimit_problems(host["Ulimits"]),
+        *_mode_problems(host),
+    ]
+
+
+def _memory_problems(host: Mapping[str, Any]) -> list[str]:
+    found = []
+    memory, swap, reservation = host["Memory"], host["MemorySwap"], host["MemoryReservation"]
+    if memory < 0 or reservation < 0:
+        found.append("Memory: must not be negative")
+    elif 0 < memory < _MIN_MEMORY_BYTES:
+        found.append("Minimum memory limit allowed is 6MB")
+    if swap > 0 and not memory:
+        found.append("You should always set the Memory limit when using Memoryswap limit, see usage")
+    elif 0 < swap < memory:
+        found.append("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if reservation > 0 and 0 < memory < reservation:
+        found.append("Minimum memory limit can not be less than memory reservation limit, see usage")
+    if host["ShmSize"] < 0:
+        found.append("SHM size can not be less than 0")
+    if not -1000 <= host["OomScoreAdj"] <= 1000:
+        found.append(f"Invalid value {host['OomScoreAdj']}, range for oom score adj is [-1000, 1000]")
+    return found
+
+
+def _cpu_problems(host: Mapping[str, Any]) -> list[str]:
+    found = []
+    nano, period, quota, count = host["NanoCpus"], host["CpuPeriod"], host["CpuQuota"], os.cpu_count() or 1
+    if nano and (period or quota):
+        found.append("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
+    if nano < 0 or nano > count * 1_000_000_000:
+        found.append(f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available")
+    if period and not 1000 <= period <= 1_000_000:
+        found.append("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+    if 0 < quota < 1000:
+        found.append("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if host["CpuShares"] < 0:
+        found.append("CpuShares: must not be negative")
+    for key in ("CpusetCpus", "CpusetMems"):
+        found += _cpuset_problems(key, host[key])
+    return found
+
+
+def _cpuset_problems(key: str, value: str) -> list[str]:
+    """`0-3,5`. Ranges are checked by their ends and never expanded: CVE-2018-20699."""
+    if not value:
+        return []
+    for part in value.split(","):
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            return [
+                f"Invalid value {value} for {key.removeprefix('Cpuset').lower()} of cpuset: wants a list like 0-2,4"
+            ]
+        if int(match[2] or match[1]) >= 8192:
+            return [f"{key}: {value} is beyond what a kernel can have"]
+    return []
+
+
+def _policy_problems(host: Mapping[str, Any]) -> list[str]:
+    name, retries = host["RestartPolicy"]["Name"], host["RestartPolicy"]["MaximumRetryCount"]
+    if name not in RESTART_POLICIES:
+        return [
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        ]
+    if not isinstance(retries, int) or retries < 0:
+        return ["invalid restart policy: maximum retry count cannot be negative"]
+    if retries and name != "on-failure":
+        return ["invalid restart policy: maximum retry count can only be used with 'on-failure'"]
+    if host["AutoRemove"] and name != "no":
+        return ["can't create 'AutoRemove' container with restart policy"]
+    return []
+
+
+def _log_problems(log: Mapping[str, Any]) -> list[str]:
+    driver, options = log["Type"], log["Config"]
+    if driver not in LOG_DRIVERS:
+        return [f"logger: no log driver named '{driver}' is registered (hint: use json-file or none)"]
+    found = [f"unknown log opt '{key}' for {driver} log driver" for key in options if key not in _LOG_OPTIONS]
+    try:
+        log_limits(log)
+    except InvalidParameter as exc:
+        found.append(str(exc))
+    return found
+
+
+def log_limits(log: Mapping[str, Any]) -> tuple[int | None, int]:
+    """(bytes per file or None, number of files) of a LogConfig. Raises InvalidParameter."""
+    size, count = log["Config"].get("max-size", ""), log["Config"].get("max-file", "1")
+    if not str(count).isdecimal() or not 1 <= int(count) <= 1000:
+        raise InvalidParameter(f"invalid value for max-file: {count}")
+    if not size or size == "-1":
+        if int(count) > 1:
+            raise InvalidParameter("max-file cannot be specified without max-size")
+        return None, 1
+    match = _SIZE.fullmatch(str(size))
+    if match is None or int(match[1]) == 0:
+        raise InvalidParameter(f'invalid value for max-size: "{size}" (hint: 10m)')
+    return int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " "), int(count)
+
+
+def _ulimit_problems(ulimits: list[dict[str, Any]]) -> list[str]:
+    found = []
+    for limit in ulimits:
+        name, soft, hard = limit.get("Name"), limit.get("Soft", 0), limit.get("Hard", 0)
+        if name not in RLIMITS:
+            found.append(f"invalid ulimit type: {name}")
+        elif not isinstance(soft, int) or not isinstance(hard, int):
+            found.append(f"ulimit {name}: Soft and Hard want whole numbers")
+        elif hard != -1 and (soft == -1 or soft > hard):
+            found.append(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    return found
+
+
+#: Names of Docker's ulimits; the kernel's are RLIMIT_ and the upper case.
+RLIMITS = frozenset(
+    [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
+)
+
+
+def _mode_problems(host: Mapping[str, Any]) -> list[str]:
+    found = []
+    if host["IpcMode"] not in ("private", "host", "none", "shareable") and not _joins(host["IpcMode"]):
+        found.append(f"invalid IPC mode: {host['IpcMode']}")
+    if host["PidMode"] not in ("", "host") and not _joins(host["PidMode"]):
+        found.append(f"invalid PID mode: {host['PidMode']}")
+    if host["UTSMode"] not in ("", "host"):
+        found.append(f"invalid UTS mode: {host['UTSMode']}")
+    if host["CgroupnsMode"] not in ("private", "host"):
+        found.append(f"invalid cgroup namespace mode: {host['CgroupnsMode']}")
+    if host["UsernsMode"] not in ("", "host"):
+        found.append(f"invalid USER mode: {host['UsernsMode']}")
+    if host["Isolation"] not in ("", "default"):
+        found.append(f"invalid isolation: {host['Isolation']} is for Windows containers")
+    if host["Runtime"] not in RUNTIMES:
+        found.append(f"unknown or invalid runtime name: {host['Runtime']}")
+    if host["VolumeDriver"] not in ("", "local"):
+        found.append(
+            f'error looking up volume plugin {host["VolumeDriver"]}: plugin "{host["VolumeDriver"]}" not found'
+        )
+    if host["NetworkMode"] == "host" and host["UTSMode"] == "host" and host.get("Hostname"):
+        found.append("conflicting options: hostname and the UTS mode")
+    mode = host["NetworkMode"]
+    if (mode == "container" or mode.startswith("container:")) and not _joins(mode):
+        found.append("invalid container format container:<name|id>")
+    if _joins(mode) and (host["PortBindings"] or host["PublishAllPorts"]):
+        found.append("conflicting options: port publishing and the container type network mode")
+    return found
+
+
+def _joins(mode: str) -> bool:
+    kind, colon, name = mode.partition(":")
+    return kind == "container" and bool(colon) and bool(name)
+
+
+def refusals(host: Mapping[str, Any]) -> list[str]:
+    """Values we understand and cannot carry out."""
+    found = []
+    for option in host["SecurityOpt"] or ():
+        key, _, value = option.replace(":", "=", 1).partition("=")
+        accepted = (
+            (key == "no-new-privileges" and value in ("", "true", "false"))
+            or (key in ("seccomp", "apparmor", "systempaths") and value == "unconfined")
+            or (key == "label" and value == "disable")
+        )
+        if not accepted:
+            found.append(
+                f"SecurityOpt: {option} is not available (hint: no-new-privileges, seccomp=unconfined)"
+            )
+    return found
+
+
+def warnings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[str]:
+    found = []
+    published = host["PortBindings"] or host["PublishAllPorts"]
+    if published and host["NetworkMode"] == "host":
+        found.append("Published ports are discarded when using host network mode")
+    if host["Dns"] and any(address.startswith("127.") for address in host["Dns"]):
+        found.append("Localhost DNS (127.0.0.0/8) in --dns means the container itself")
+    if config["Domainname"] and host["UTSMode"] == "host":
+        found.append("Domainname is discarded with the host's UTS namespace")
+    return found

@@ -1,0 +1,190 @@
+"""A container in the Engine API's words: the object of `GET /containers/{id}/json`, and parts of it.
+
+Source: Engine API 1.51, ContainerInspectResponse; the flat fields of NetworkSettings are part of it
+up to 1.51.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wherryd.containers import ports
+from wherryd.containers.record import ContainerRecord, MountPoint
+from wherryd.containers.state import Status
+from wherryd.containers.store import Container
+from wherryd.networks.sandbox import Sandbox
+from wherryd.spec import defaults
+
+
+def state(record: ContainerRecord) -> dict[str, Any]:
+    return {
+        "Status": str(record.status),
+        # For docker a paused and a restarting container run too.
+        "Running": record.alive or record.status is Status.RESTARTING,
+        "Paused": record.status is Status.PAUSED,
+        "Restarting": record.status is Status.RESTARTING,
+        "OOMKilled": record.oom_killed,
+        "Dead": record.status is Status.DEAD,
+        "Pid": record.pid,
+        "ExitCode": record.exit_code,
+        "Error": record.error,
+        "StartedAt": record.started_at,
+        "FinishedAt": record.finished_at,
+    }
+
+
+def inspect(
+    container: Container,
+    *,
+    folder: Path,
+    storage_driver: str,
+    exec_ids: list[str],
+    size_rw: int | None,
+    size_root: int | None,
+) -> dict[str, Any]:
+    record = container.record
+    document: dict[str, Any] = {
+        "Id": record.id,
+        "Created": record.created,
+        "Path": record.path,
+        "Args": list(record.args),
+        "State": state(record),
+        "Image": record.image_id,
+        "ResolvConfPath": str(folder / "resolv.conf"),
+        "HostnamePath": str(folder / "hostname"),
+        "HostsPath": str(folder / "hosts"),
+        "LogPath": record.log_path,
+        "Name": f"/{record.name}",
+        "RestartCount": record.restart_count,
+        "Driver": storage_driver,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": exec_ids or None,
+        "HostConfig": host_config(record),
+        "GraphDriver": {"Data": None, "Name": storage_driver},
+        "Mounts": [mount_point(point) for point in record.mounts],
+        "Config": config(record),
+        "NetworkSettings": network_settings(record, container.sandbox),
+    }
+    if size_rw is not None:
+        document["SizeRw"] = size_rw
+        document["SizeRootFs"] = (size_root or 0) + size_rw
+    return document
+
+
+def config(record: ContainerRecord) -> dict[str, Any]:
+    """Config as dockerd prints it: some empty fields are left out."""
+    document = dict(record.config)
+    for key in (
+        "ExposedPorts",
+        "MacAddress",
+        "StopSignal",
+        "StopTimeout",
+        "Shell",
+        "Healthcheck",
+        "ArgsEscaped",
+    ):
+        if not document.get(key) and document.get(key) != 0:
+            document.pop(key, None)
+    for key in ("ArgsEscaped", "NetworkDisabled"):
+        if not document.get(key):
+            document.pop(key, None)
+    return document
+
+
+def host_config(record: ContainerRecord) -> dict[str, Any]:
+    document = dict(record.host_config)
+    if not record.host_config["Privileged"]:
+        document["MaskedPaths"] = _given_or(document["MaskedPaths"], defaults.MASKED_PATHS)
+        document["ReadonlyPaths"] = _given_or(document["ReadonlyPaths"], defaults.READONLY_PATHS)
+    for key in ("Annotations", "Init", "StorageOpt", "Sysctls", "Tmpfs", "Mounts"):
+        if document.get(key) is None:
+            document.pop(key, None)
+    return document
+
+
+def _given_or(given: list[str] | None, default: tuple[str, ...]) -> list[str]:
+    return list(default) if given is None else list(given)
+
+
+def mount_point(point: MountPoint) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "Type": point.type,
+        "Source": point.source,
+        "Destination": point.destination,
+        "Mode": point.mode,
+        "RW": point.rw,
+        "Propagation": point.propagation,
+    }
+    if point.type == "volume":
+        document |= {"Name": point.name, "Driver": point.driver}
+    return document
+
+
+def network_name(record: ContainerRecord) -> str:
+    return "bridge" if record.network_mode == "default" else record.network_mode
+
+
+def network_settings(record: ContainerRecord, sandbox: Sandbox | None) -> dict[str, Any]:
+    joined = record.network_mode.startswith("container:")
+    if sandbox is None:
+        endpoint = endpoint_settings(record, None)
+        networks = {} if joined else {network_name(record): endpoint}
+        return {
+            **_flat(None),
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": "",
+            "Ports": {},
+            "Networks": networks,
+        }
+    return {
+        **_flat(sandbox),
+        "Bridge": "",
+        "SandboxID": "" if joined else sandbox.sandbox_id,
+        "SandboxKey": sandbox.key,
+        "Ports": ports.port_map(record.config, sandbox),
+        "Networks": {} if joined else {sandbox.network: endpoint_settings(record, sandbox)},
+    }
+
+
+def _flat(sandbox: Sandbox | None) -> dict[str, Any]:
+    """The default network's address, as old clients look for it."""
+    return {
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": sandbox.endpoint_id if sandbox and sandbox.ip else "",
+        "Gateway": sandbox.gateway if sandbox else "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": sandbox.ip if sandbox else "",
+        "IPPrefixLen": sandbox.prefix_length if sandbox else 0,
+        "IPv6Gateway": "",
+        "MacAddress": sandbox.mac if sandbox else "",
+    }
+
+
+def endpoint_settings(record: ContainerRecord, sandbox: Sandbox | None) -> dict[str, Any]:
+    given: Mapping[str, Any] = next(iter(record.endpoints.values()), {})
+    return {
+        "IPAMConfig": given.get("IPAMConfig"),
+        "Links": None,
+        "Aliases": given.get("Aliases"),
+        "MacAddress": sandbox.mac if sandbox else "",
+        "DriverOpts": given.get("DriverOpts"),
+        "GwPriority": 0,
+        "NetworkID": sandbox.network_id if sandbox else "",
+        "EndpointID": sandbox.endpoint_id if sandbox else "",
+        "Gateway": sandbox.gateway if sandbox else "",
+        "IPAddress": sandbox.ip if sandbox else "",
+        "IPPrefixLen": sandbox.prefix_length if sandbox else 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }

@@ -1,0 +1,140 @@
+"""Starting a container: network, files, mounts, config, process; undone in reverse when a step fails."""
+
+import asyncio
+import json
+import logging
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from wherryd.containers import files, hostchecks, plan, ports
+from wherryd.containers.deps import Deps
+from wherryd.containers.record import ContainerRecord
+from wherryd.containers.store import Container
+from wherryd.errors import Conflict, InvalidParameter, SystemFault
+from wherryd.networks.sandbox import Sandbox
+from wherryd.runtime.client import ContainerIo, Monitor
+
+log = logging.getLogger(__name__)
+
+
+async def launch(deps: Deps, container: Container) -> str:
+    """Runs the container's process and connects whoever attached before; when it started, RFC 3339.
+
+    Sets monitor and sandbox of the handle and leaves its record alone. Raises EngineError with
+    everything undone.
+    """
+    record = container.record
+    async with AsyncExitStack() as undo:
+        sandbox = await _attach_network(deps, record)
+        undo.push_async_callback(deps.networks.detach, record.id)
+        prepare_mount_sources(deps, record)
+        _write_files(deps, record, sandbox)
+        rootfs = await deps.images.rootfs_mounts(record.id)
+        bundle = make_bundle(deps, record, plan.config(deps, record, sandbox, rootfs))
+        undo.callback(shutil.rmtree, bundle, ignore_errors=True)
+        monitor = await deps.runtime.create(
+            record.id, bundle=bundle, rootfs=rootfs, io=container_io(deps, container)
+        )
+        undo.push_async_callback(monitor.delete)
+        await _connect_pending(container, monitor)
+        started_at = await monitor.start()
+        container.monitor, container.sandbox = monitor, sandbox
+        undo.pop_all()
+    return started_at
+
+
+async def _connect_pending(container: Container, monitor: Monitor) -> None:
+    for attachment in tuple(container.pending):
+        await attachment.connect(monitor)
+    container.pending.clear()
+
+
+async def _attach_network(deps: Deps, record: ContainerRecord) -> Sandbox:
+    mode = record.network_mode
+    if mode.startswith("container:"):
+        peer = deps.store.get(mode.partition(":")[2]).record
+        if not peer.alive:
+            raise Conflict(f"cannot join network of a non running container: {peer.id}")
+        mode = f"container:{peer.id}"
+    published = {} if mode == "host" else ports.wanted(record.config, record.host_config)
+    return await deps.networks.attach(
+        record.id,
+        mode=mode,
+        hostname=plan.hostname(record),
+        ports=published,
+        mac=mac_address(record),
+    )
+
+
+def mac_address(record: ContainerRecord) -> str | None:
+    for settings in record.endpoints.values():
+        if settings.get("MacAddress"):
+            return str(settings["MacAddress"])
+    return record.config["MacAddress"] or None
+
+
+def _write_files(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> None:
+    if sandbox.mode.startswith("container:"):
+        return  # the peer's files are mounted
+    files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.dns)
+
+
+def prepare_mount_sources(deps: Deps, record: ContainerRecord) -> None:
+    """Volumes and bind sources must exist. A missing bind source is made when -v asked for it."""
+    for point in record.mounts:
+        if point.type == "volume":
+            deps.volumes.get(point.name)
+        elif point.type == "bind" and not Path(point.source).exists():
+            if "create" not in point.options:
+                raise InvalidParameter(
+                    f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+                )
+            Path(point.source).mkdir(parents=True, exist_ok=True)
+
+
+def make_bundle(deps: Deps, record: ContainerRecord, config: dict[str, Any]) -> Path:
+    bundle = deps.bundle(record.id)
+    (bundle / "rootfs").mkdir(mode=0o700, parents=True, exist_ok=True)
+    bundle.chmod(0o700)
+    temporary = bundle / "config.json.new"
+    temporary.write_text(json.dumps(config))
+    temporary.replace(bundle / "config.json")
+    return bundle
+
+
+def container_io(deps: Deps, container: Container) -> ContainerIo:
+    record = container.record
+    log_config = record.host_config["LogConfig"]
+    limit, count = hostchecks.log_limits(log_config)
+    keep = log_config["Type"] == "json-file"
+    size = container.console_size
+    if size is None and any(record.host_config["ConsoleSize"]):
+        height, width = record.host_config["ConsoleSize"]
+        size = (height, width)
+    return ContainerIo(
+        terminal=record.tty,
+        open_stdin=record.config["OpenStdin"],
+        stdin_once=record.config["StdinOnce"],
+        log_path=deps.files(record.id).log if keep else None,
+        log_max_bytes=limit,
+        log_max_files=count,
+        console_size=size if record.tty else None,
+    )
+
+
+async def clean_up(
+    deps: Deps, container: Container, monitor: Monitor, *, patience_seconds: float = 10.0
+) -> None:
+    """After an exit: lets attached clients read the rest, then takes the runtime's state away.
+
+    A client that does not read is not waited for longer than patience_seconds.
+    """
+    if container.draining:
+        await asyncio.wait(tuple(container.draining), timeout=patience_seconds)
+    try:
+        await monitor.delete()
+    except SystemFault as exc:
+        log.warning("container %s: cleaning up after its exit: %s", container.id, exc)
+    shutil.rmtree(deps.bundle(container.id), ignore_errors=True)

@@ -1,0 +1,163 @@
+"""Binds, Mounts, Tmpfs and Volumes of a request as `MountPoint` values.
+
+Source: Engine API, HostConfig. A later kind wins at the same destination only where dockerd lets it:
+two mounts of a request at one place are an error, an image's VOLUME gives way to the request.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from wherryd.containers.record import MountPoint
+from wherryd.errors import InvalidParameter, NotSupported
+
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
+_PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
+_MODES = _PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated"}
+
+#: Mounting these over would take the container's foundations or the engine's protections away.
+_FORBIDDEN = frozenset({"/", "/proc", "/sys", "/dev"})
+
+MAX_MOUNTS = 256
+
+
+def parse(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> tuple[MountPoint, ...]:
+    """All mounts of a container; a volume without a source has no name yet. Raises InvalidParameter."""
+    points = [_bind(text) for text in host_config["Binds"] or ()]
+    points += [_mount(document) for document in host_config["Mounts"] or ()]
+    points += [_tmpfs(path, options) for path, options in (host_config["Tmpfs"] or {}).items()]
+    seen: set[str] = set()
+    for point in points:
+        if point.destination in seen:
+            raise InvalidParameter(f"Duplicate mount point: {point.destination}")
+        seen.add(point.destination)
+    for path in config["Volumes"] or {}:
+        destination = check_destination(path)
+        if destination not in seen:
+            seen.add(destination)
+            points.append(_volume("", destination, (), anonymous=True))
+    if len(points) > MAX_MOUNTS:
+        raise InvalidParameter(f"more than {MAX_MOUNTS} mounts")
+    return tuple(points)
+
+
+def check_destination(path: str) -> str:
+    if not path.startswith("/"):
+        raise InvalidParameter(f"invalid mount path: '{path}' mount path must be absolute")
+    clean = "/" + str(PurePosixPath(path)).strip("/")
+    if ".." in PurePosixPath(clean).parts:
+        raise InvalidParameter(f"invalid mount path: '{path}' must not contain '..'")
+    if clean in _FORBIDDEN:
+        raise InvalidParameter(f"invalid specification: destination can't be '{clean}'")
+    return clean
+
+
+def _bind(text: str) -> MountPoint:
+    """`source:destination[:modes]`; a source without a slash at its head is a volume's name."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        return _volume("", check_destination(parts[0]), (), anonymous=True)
+    if len(parts) > 3 or not all(parts[:2]):
+        raise InvalidParameter(f"invalid volume specification: '{text}'")
+    modes = tuple(filter(None, parts[2].split(","))) if len(parts) == 3 else ()
+    unknown = [mode for mode in modes if mode not in _MODES]
+    if unknown or {"ro", "rw"} <= set(modes):
+        raise InvalidParameter(f"invalid mode: {parts[2]}")
+    destination = check_destination(parts[1])
+    if not parts[0].startswith("/"):
+        return _volume(check_volume_name(parts[0]), destination, modes, anonymous=False)
+    propagation = next((mode for mode in modes if mode in _PROPAGATION), "rprivate")
+    return MountPoint(
+        type="bind",
+        source=str(PurePosixPath(parts[0])),
+        destination=destination,
+        mode=",".join(modes),
+        rw="ro" not in modes,
+        propagation=propagation,
+        options=("create",),
+    )
+
+
+def check_volume_name(name: str) -> str:
+    if not _VOLUME_NAME.fullmatch(name):
+        raise InvalidParameter(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+        )
+    return name
+
+
+def _volume(name: str, destination: str, modes: tuple[str, ...], *, anonymous: bool) -> MountPoint:
+    return MountPoint(
+        type="volume",
+        source="",
+        destination=destination,
+        name=name,
+        driver="local",
+        mode=",".join(modes) or "z",
+        rw="ro" not in modes,
+        anonymous=anonymous,
+        copy_up="nocopy" not in modes,
+    )
+
+
+def _mount(document: Mapping[str, Any]) -> MountPoint:
+    """One entry of HostConfig.Mounts."""
+    kind = document.get("Type")
+    source, target = document.get("Source") or "", document.get("Target") or ""
+    if not isinstance(source, str) or not isinstance(target, str):
+        raise InvalidParameter("invalid mount config: Source and Target want strings")
+    if not target:
+        raise InvalidParameter(f'invalid mount config for type "{kind}": field Target must not be empty')
+    destination = check_destination(target)
+    read_only = bool(document.get("ReadOnly"))
+    if kind == "bind":
+        options = document.get("BindOptions") or {}
+        if not source.startswith("/"):
+            raise InvalidParameter(
+                'invalid mount config for type "bind": invalid mount path: mount path must be absolute'
+            )
+        return MountPoint(
+            type="bind",
+            source=str(PurePosixPath(source)),
+            destination=destination,
+            rw=not read_only,
+            propagation=options.get("Propagation") or "rprivate",
+            options=("create",) if options.get("CreateMountpoint") else (),
+        )
+    if kind == "volume":
+        options = document.get("VolumeOptions") or {}
+        driver = (options.get("DriverConfig") or {}).get("Name") or "local"
+        if driver != "local":
+            raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if options.get("Subpath"):
+            raise NotSupported("VolumeOptions.Subpath is not available yet; mount the whole volume")
+        modes = (("ro",) if read_only else ()) + (("nocopy",) if options.get("NoCopy") else ())
+        return _volume(check_volume_name(source) if source else "", destination, modes, anonymous=not source)
+    if kind == "tmpfs":
+        options = document.get("TmpfsOptions") or {}
+        words = [f"size={int(options['SizeBytes'])}"] if options.get("SizeBytes") else []
+        words += [f"mode={int(options['Mode']):o}"] if options.get("Mode") else []
+        return _tmpfs(target, ",".join(words + (["ro"] if read_only else [])))
+    raise InvalidParameter(f'mount type unknown: "{kind}" (hint: bind, volume or tmpfs)')
+
+
+def _tmpfs(path: str, options: str) -> MountPoint:
+    given = tuple(filter(None, options.split(",")))
+    for option in given:
+        if not re.fullmatch(r"[a-z_]+(=[A-Za-z0-9%]+)?", option):
+            raise InvalidParameter(f"invalid tmpfs option {option!r}")
+    # As dockerd: nobody runs programs from a tmpfs unless the request says so.
+    base = tuple(
+        word
+        for word in ("noexec", "nosuid", "nodev")
+        if word.removeprefix("no") not in given and word not in given
+    )
+    return MountPoint(
+        type="tmpfs",
+        source="",
+        destination=check_destination(path),
+        rw="ro" not in given,
+        options=(*base, *given),
+    )

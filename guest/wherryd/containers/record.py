@@ -1,0 +1,106 @@
+"""A container as it is kept: a frozen value, one JSON document per container in the database.
+
+`config` and `host_config` are the Engine API's own documents, checked and filled in by `request.py`;
+they are echoed by inspect. All else has a field of its own. Changes are made with
+`dataclasses.replace` and written before anybody is told.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from wherryd.containers import clock
+from wherryd.containers.state import Status
+
+#: Written into each record; a change of meaning raises it and adds a step to `from_json`.
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountPoint:
+    """A bind, volume or tmpfs of a container. `source` is a path on the engine's side, "" for tmpfs."""
+
+    type: str
+    source: str
+    destination: str
+    name: str = ""
+    driver: str = ""
+    mode: str = ""
+    rw: bool = True
+    propagation: str = ""
+    options: tuple[str, ...] = ()
+    #: Whether the engine made the volume for this container, so that `rm -v` takes it along.
+    anonymous: bool = False
+    #: Whether an empty volume takes over what the image has at the destination.
+    copy_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRecord:
+    id: str
+    name: str
+    created: str
+    #: As the user gave it, and what it meant at that time.
+    image: str
+    image_id: str
+    path: str
+    args: tuple[str, ...]
+    config: Mapping[str, Any]
+    host_config: Mapping[str, Any]
+    #: EndpointsConfig of the create request.
+    endpoints: Mapping[str, Any] = field(default_factory=dict)
+    mounts: tuple[MountPoint, ...] = ()
+    log_path: str = ""
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: str = clock.ZERO
+    finished_at: str = clock.ZERO
+    restart_count: int = 0
+    #: The user stopped it: `unless-stopped` and `always` must not bring it back by themselves.
+    stopped_by_user: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process exists."""
+        return self.status in (Status.RUNNING, Status.PAUSED)
+
+    @property
+    def tty(self) -> bool:
+        return bool(self.config["Tty"])
+
+    @property
+    def auto_remove(self) -> bool:
+        return bool(self.host_config["AutoRemove"])
+
+    @property
+    def network_mode(self) -> str:
+        return str(self.host_config["NetworkMode"])
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        labels: Mapping[str, str] = self.config["Labels"]
+        return labels
+
+
+def to_json(record: ContainerRecord) -> str:
+    return json.dumps({"schema": SCHEMA, **asdict(record)}, separators=(",", ":"))
+
+
+def from_json(text: str) -> ContainerRecord:
+    """The record. Fields of a newer engine are dropped; missing ones get their defaults."""
+    document = json.loads(text)
+    known = {each.name for each in fields(ContainerRecord)}
+    values = {key: value for key, value in document.items() if key in known}
+    known_mount = {each.name for each in fields(MountPoint)}
+    values["args"] = tuple(values["args"])
+    values["status"] = Status(values["status"])
+    values["mounts"] = tuple(
+        MountPoint(**{k: tuple(v) if k == "options" else v for k, v in mount.items() if k in known_mount})
+        for mount in values.get("mounts", ())
+    )
+    return ContainerRecord(**values)

@@ -1,0 +1,246 @@
+"""The door to containers. Each verb finds its container here; the work is done in the modules beside."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from wherryd.cgroups.stats import CgroupStats
+from wherryd.containers import (
+    attach,
+    creation,
+    inspection,
+    listing,
+    logs,
+    restore,
+    stats,
+    top,
+)
+from wherryd.containers.deps import Deps
+from wherryd.containers.execs import ExecService
+from wherryd.containers.lifecycle import Lifecycle
+from wherryd.containers.state import Status
+from wherryd.containers.store import Container, Exit
+from wherryd.errors import Conflict, EngineError, InvalidParameter, NotSupported
+from wherryd.images.image import ImageUse
+from wherryd.spec import build
+
+#: What `update` can change. The value is the field of HostConfig.
+_UPDATABLE = (
+    "CpuShares",
+    "Memory",
+    "MemoryReservation",
+    "MemorySwap",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpusetCpus",
+    "CpusetMems",
+    "NanoCpus",
+    "PidsLimit",
+)
+
+
+class ContainerService:
+    def __init__(self, deps: Deps) -> None:
+        self.deps = deps
+        self.lifecycle = Lifecycle(deps)
+        self.execs = ExecService(deps)
+
+    async def open(self) -> None:
+        self.deps.images.in_use = self.image_uses
+        await restore.restore(self.deps, self.lifecycle)
+
+    async def close(self) -> None:
+        """Containers run on."""
+        await self.lifecycle.close()
+
+    def image_uses(self, image_id: str) -> list[ImageUse]:
+        return [
+            ImageUse(container_id=container.id, running=container.record.alive)
+            for container in self.deps.store
+            if container.record.image_id == image_id
+        ]
+
+    def get(self, reference: str) -> Container:
+        return self.deps.store.get(reference)
+
+    async def create(
+        self, name: str, body: Mapping[str, Any], platform: str = ""
+    ) -> tuple[Container, tuple[str, ...]]:
+        return await creation.create(self.deps, name, body, platform)
+
+    async def start(self, reference: str) -> None:
+        await self.lifecycle.start(self.get(reference))
+
+    async def stop(self, reference: str, *, timeout: int | None, signum: int | None) -> None:
+        await self.lifecycle.stop(self.get(reference), timeout=timeout, signum=signum)
+
+    async def restart(self, reference: str, *, timeout: int | None, signum: int | None) -> None:
+        await self.lifecycle.restart(self.get(reference), timeout=timeout, signum=signum)
+
+    async def kill(self, reference: str, signum: int) -> None:
+        await self.lifecycle.kill(self.get(reference), signum)
+
+    async def pause(self, reference: str) -> None:
+        await self.lifecycle.pause(self.get(reference))
+
+    async def unpause(self, reference: str) -> None:
+        await self.lifecycle.unpause(self.get(reference))
+
+    async def remove(self, reference: str, *, force: bool, volumes: bool) -> None:
+        container = self.get(reference)
+        await self.lifecycle.remove(container, force=force, volumes=volumes)
+        self.execs.forget(container)
+
+    async def rename(self, reference: str, name: str) -> None:
+        container = self.get(reference)
+        if not name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        name = name.removeprefix("/")
+        async with container.lock:
+            old = container.record.name
+            if name == old:
+                raise InvalidParameter("Renaming a container with the same name as its current name")
+            record = self.deps.store.update(container, name=name)
+        self.deps.publish(record, "rename", {"oldName": f"/{old}"})
+
+    async def update(self, reference: str, body: Mapping[str, Any]) -> list[str]:
+        """New limits and restart policy, also while it runs. Returns warnings."""
+        container = self.get(reference)
+        async with container.lock:
+            record = container.record
+            changes = {key: body[key] for key in _UPDATABLE if body.get(key)}
+            if (body.get("RestartPolicy") or {}).get("Name"):
+                changes["RestartPolicy"] = body["RestartPolicy"]
+            checked = creation.request.parse(
+                {"HostConfig": {**_limits_of(record.host_config), **changes}}
+            ).host_config
+            host = {**record.host_config, **{key: checked[key] for key in (*_UPDATABLE, "RestartPolicy")}}
+            if container.monitor is not None and record.alive:
+                wanted = build.resources(host)
+                wanted.pop("devices", None)
+                await container.monitor.update(wanted)
+            record = self.deps.store.update(container, host_config=host)
+        self.deps.publish(record, "update")
+        return []
+
+    async def wait(self, container: Container, condition: str) -> Exit:
+        """`not-running`, `next-exit` or `removed`. Register is immediate: call before starting the container."""
+        if condition == "removed":
+            return await asyncio.shield(container.removed)
+        if condition == "next-exit" or container.record.alive or container.record.status is Status.RESTARTING:
+            return await asyncio.shield(container.next_exit)
+        return Exit(container.record.exit_code, container.record.error)
+
+    async def attach(self, reference: str, wish: attach.AttachWish) -> attach.Attachment:
+        container = self.get(reference)
+        attachment = await attach.attach(container, wish)
+        self.deps.publish(container.record, "attach")
+        return attachment
+
+    async def resize(self, reference: str, height: int, width: int) -> None:
+        container = self.get(reference)
+        if container.monitor is not None and container.record.alive:
+            if container.record.tty:
+                await container.monitor.resize(height, width)
+            return
+        # Before the start the size is kept: the last one wins, nothing queues (CVE-2022-23471).
+        if container.record.status is not Status.CREATED:
+            raise Conflict(f"container {container.id} is not running")
+        container.console_size = (height, width)
+
+    def logs(self, container: Container, query: logs.LogQuery) -> AsyncIterator[logs.LogEntry]:
+        """Raises NotSupported for a container without a log that can be read."""
+        record = container.record
+        if not record.log_path:
+            raise NotSupported(
+                "configured logging driver does not support reading (hint: run with --log-driver json-file)"
+            )
+        path = self.deps.files(record.id).log
+        watched: list[asyncio.Future[Exit]] = []
+
+        def on_exit(wake: Callable[[], None]) -> None:
+            if not watched or watched[-1] is not container.next_exit:
+                watched[:] = [container.next_exit]
+                container.next_exit.add_done_callback(lambda _: wake())
+
+        return logs.read(path, query, self.deps.logs, lambda: not _may_write(container), on_exit)
+
+    def list(self, query: listing.ListQuery) -> list[Container]:
+        return listing.select(self.deps.store, self.deps.images, query)
+
+    async def summary(self, container: Container, size: bool) -> dict[str, Any]:
+        document = listing.summary(container, self.deps.images)
+        if size:
+            usage = await self.deps.images.rootfs_usage(container.id)
+            document |= {"SizeRw": usage, "SizeRootFs": self._image_size(container) + usage}
+        return document
+
+    async def inspect(self, reference: str, size: bool) -> dict[str, Any]:
+        container = self.get(reference)
+        usage = await self.deps.images.rootfs_usage(container.id) if size else None
+        return inspection.inspect(
+            container,
+            folder=self.deps.files(container.id).folder,
+            storage_driver=self.deps.images.storage_driver,
+            exec_ids=self.execs.ids(container),
+            size_rw=usage,
+            size_root=self._image_size(container) if size else None,
+        )
+
+    def _image_size(self, container: Container) -> int:
+        try:
+            return self.deps.images.resolve(container.record.image_id).size_bytes
+        except EngineError:
+            return 0  # the image was removed by force; what the container wrote is still known
+
+    async def top(self, reference: str, ps_arguments: str) -> tuple[list[str], list[list[str]]]:
+        container = self.get(reference)
+        if container.monitor is None or not container.record.alive:
+            raise Conflict(f"container {container.id} is not running")
+        return await top.processes(ps_arguments, await container.monitor.pids())
+
+    async def sample(self, container: Container, previous: dict[str, Any] | None) -> dict[str, Any]:
+        """One object of stats; zeroes for a container that does not run."""
+        sample: CgroupStats | None = None
+        networks = None
+        monitor = container.monitor
+        if monitor is not None and container.record.alive:
+            sample = await monitor.stats()
+            if container.record.network_mode not in ("none", "host"):
+                networks = stats.network_counters(container.record.pid)
+        return stats.document(container.record, sample, previous, networks)
+
+    async def prune(self, until_ns: int | None, labels: Mapping[str, list[str]]) -> dict[str, Any]:
+        """Removes what has ended. labels: "label" and "label!" with their values."""
+        deleted, freed = [], 0
+        query = listing.ListQuery(all=True, filters={"label": labels.get("label", [])})
+        for container in self.list(query):
+            record = container.record
+            if record.status not in (Status.CREATED, Status.EXITED, Status.DEAD):
+                continue
+            if until_ns is not None and listing.clock.to_nanoseconds(record.created) > until_ns:
+                continue
+            if any(_has_label(record.labels, each) for each in labels.get("label!", [])):
+                continue
+            usage = await self.deps.images.rootfs_usage(container.id)
+            try:
+                await self.lifecycle.remove(container, force=False, volumes=False)
+            except Conflict:
+                continue  # it was started meanwhile
+            self.execs.forget(container)
+            deleted.append(container.id)
+            freed += usage
+        return {"ContainersDeleted": deleted or None, "SpaceReclaimed": freed}
+
+
+def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def _may_write(container: Container) -> bool:
+    return container.record.alive or container.record.status is Status.RESTARTING
+
+
+def _limits_of(host_config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: host_config[key] for key in (*_UPDATABLE, "RestartPolicy")}

@@ -1,0 +1,117 @@
+"""Local volumes: a folder each, below DATA_ROOT/volumes.
+
+    volumes/<name>/_data        what containers see
+    volumes/<name>/volume.json  labels, creation time, whether the engine made it unasked
+
+A volume exists when its volume.json does: it is written last and removed first.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherryd.containers import clock
+from wherryd.containers.mountpoints import check_volume_name
+from wherryd.errors import Conflict, NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    name: str
+    mountpoint: Path
+    created: str
+    labels: Mapping[str, str]
+    anonymous: bool
+
+
+class VolumeStore:
+    """in_use: volume name -> ids of the containers that mount it."""
+
+    def __init__(self, root: Path, in_use: Callable[[str], list[str]]) -> None:
+        self._root = root
+        self._in_use = in_use
+
+    def open(self) -> None:
+        self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
+
+    def create(self, name: str, labels: Mapping[str, str], *, anonymous: bool = False) -> Volume:
+        """The volume; one that exists already is returned as it is. Raises InvalidParameter for its name."""
+        name = check_volume_name(name) if name else secrets.token_hex(32)
+        existing = self._load(name)
+        if existing is not None:
+            return existing
+        folder = self._root / name
+        (folder / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
+        record = {"created": clock.now(), "labels": dict(labels), "anonymous": anonymous}
+        temporary = folder / "volume.json.new"
+        temporary.write_text(json.dumps(record))
+        temporary.replace(folder / "volume.json")
+        return self.get(name)
+
+    def get(self, name: str) -> Volume:
+        volume = self._load(name) if re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", name) else None
+        if volume is None:
+            raise NotFound(f"get {name}: no such volume")
+        return volume
+
+    def _load(self, name: str) -> Volume | None:
+        folder = self._root / name
+        try:
+            record = json.loads((folder / "volume.json").read_text())
+        except FileNotFoundError:
+            return None
+        return Volume(
+            name=name,
+            mountpoint=folder / "_data",
+            created=record["created"],
+            labels=record["labels"],
+            anonymous=record["anonymous"],
+        )
+
+    def list(self) -> list[Volume]:
+        names = sorted(entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False))
+        return [volume for name in names if (volume := self._load(name)) is not None]
+
+    def users(self, name: str) -> list[str]:
+        return self._in_use(name)
+
+    def remove(self, name: str, *, except_for: str = "") -> None:
+        """Raises NotFound, and Conflict when a container mounts it other than `except_for`."""
+        self.get(name)
+        users = [user for user in self._in_use(name) if user != except_for]
+        if users:
+            raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+        (self._root / name / "volume.json").unlink()
+        # Never follows symlinks, works by descriptors: what containers left behind cannot lead outside.
+        shutil.rmtree(self._root / name)
+
+    def prune(self, chosen: Callable[[Volume], bool]) -> tuple[list[str], int]:
+        """Names and bytes of the unused volumes that were removed."""
+        names, freed = [], 0
+        for volume in self.list():
+            if chosen(volume) and not self._in_use(volume.name):
+                freed += _size(volume.mountpoint)
+                self.remove(volume.name)
+                names.append(volume.name)
+        return names, freed
+
+    def size(self, name: str) -> int:
+        return _size(self.get(name).mountpoint)
+
+
+def _size(folder: Path) -> int:
+    """Bytes allocated below the folder; symlinks are counted, not followed."""
+    total = 0
+    for _, _, files, handle in os.fwalk(folder, follow_symlinks=False):
+        total += os.stat(handle).st_blocks * 512
+        for name in files:
+            try:
+                total += os.stat(name, dir_fd=handle, follow_symlinks=False).st_blocks * 512
+            except FileNotFoundError:
+                continue  # removed by a container while we look
+    return total

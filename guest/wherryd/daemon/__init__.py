@@ -1,0 +1,1 @@
+"""`wherryd` as a process: options, wiring, sockets, signals."""

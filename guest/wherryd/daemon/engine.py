@@ -1,0 +1,145 @@
+"""The engine put together: which service knows which, in what order they open and close."""
+
+import json
+import logging
+import os
+import secrets
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aiohttp import web
+
+from wherryd.api import absent, containers, execs, images, networks, streams, system, volumes
+from wherryd.api.app import build_app
+from wherryd.containers import clock
+from wherryd.containers.deps import Deps
+from wherryd.containers.events import EventBus
+from wherryd.containers.logwatch import LogWatcher
+from wherryd.containers.service import ContainerService
+from wherryd.containers.store import ContainerStore
+from wherryd.containers.volumes import VolumeStore
+from wherryd.daemon.options import Options
+from wherryd.images.service import ImageService
+from wherryd.metadata.database import Database
+from wherryd.networks.service import NetworkService
+from wherryd.runtime.client import RuntimeClient
+from wherryd.sys import capabilities
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """`open` takes the runtime that was started before the loop; `close` undoes in reverse."""
+
+    def __init__(self, options: Options, runtime: RuntimeClient) -> None:
+        self._options = options
+        self._runtime = runtime
+        self._opened = AsyncExitStack()
+        self.events = EventBus()
+
+    async def open(self) -> web.Application:
+        """Opens everything and restores the containers. Raises EngineError with everything closed again."""
+        async with AsyncExitStack() as stack:
+            app = await self._open(stack)
+            self._opened = stack.pop_all()
+        return app
+
+    async def _open(self, stack: AsyncExitStack) -> web.Application:
+        options = self._options
+        database = Database(options.data_root / "wherry.db")
+        stack.callback(database.close)
+        await self._runtime.open()
+        stack.push_async_callback(self._runtime.close)
+        store = ContainerStore(database)
+        store.load()
+        image_service = ImageService(
+            data_root=options.data_root,
+            database=database,
+            storage_driver=options.storage_driver,
+            publish=self.events.publish,
+        )
+        await image_service.open()
+        stack.push_async_callback(image_service.close)
+        network_service = self._networks(database, store)
+        await network_service.open()
+        stack.push_async_callback(network_service.close)
+        volume_store = VolumeStore(options.data_root / "volumes", store.volume_users)
+        volume_store.open()
+        logs = LogWatcher()
+        logs.open()
+        stack.callback(logs.close)
+        deps = Deps(
+            data_root=options.data_root,
+            exec_root=options.exec_root,
+            cgroup_parent=options.cgroup_parent,
+            runtime=self._runtime,
+            images=image_service,
+            networks=network_service,
+            store=store,
+            volumes=volume_store,
+            events=self.events,
+            logs=logs,
+            capabilities=capabilities.names(capabilities.bounding_set()),
+        )
+        service = ContainerService(deps)
+        stack.push_async_callback(service.close)
+        await service.open()
+        return self._app(service)
+
+    def _networks(self, database: Database, store: ContainerStore) -> NetworkService:
+        def container_name(container_id: str) -> str:
+            container = store.by_id(container_id)
+            return container.record.name if container else ""
+
+        return NetworkService(
+            database=database,
+            exec_root=self._options.exec_root,
+            bridge=self._options.bridge,
+            subnet=self._options.bip,
+            dns=self._options.dns,
+            publish=self.events.publish,
+            container_name=container_name,
+        )
+
+    def _app(self, service: ContainerService) -> web.Application:
+        deps = service.deps
+        return build_app(
+            [
+                system.routes(service, self._facts()),
+                containers.routes(service),
+                streams.routes(service),
+                execs.routes(service),
+                images.routes(deps.images),
+                networks.routes(deps.networks),
+                volumes.routes(deps.volumes, deps.events),
+                absent.routes(),
+            ]
+        )
+
+    def _facts(self) -> system.EngineFacts:
+        options = self._options
+        return system.EngineFacts(
+            id=_engine_id(options.data_root / "engine-id"),
+            name=os.uname().nodename,
+            data_root=str(options.data_root),
+            cgroup_version=2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
+            insecure_registries=options.insecure_registries,
+            registry_mirrors=options.registry_mirrors,
+            debug=options.debug,
+            started_at=clock.now(),
+        )
+
+    async def close(self) -> None:
+        """Containers run on. May be called twice."""
+        self.events.close()
+        await self._opened.aclose()
+
+
+def _engine_id(path: Path) -> str:
+    """An identity of this data root, made at its first start."""
+    try:
+        return str(json.loads(path.read_text())["id"])
+    except FileNotFoundError:
+        identity = secrets.token_hex(16)
+        path.write_text(json.dumps({"id": identity}))
+        return identity

@@ -1,0 +1,120 @@
+"""`wherryd`: starts the engine, listens, stops when told to. Containers do not depend on this process."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from wherryd.daemon.engine import Engine
+from wherryd.daemon.locks import hold
+from wherryd.daemon.notify import notify
+from wherryd.daemon.options import Options, parse
+from wherryd.daemon.sockets import listen
+from wherryd.errors import EngineError
+from wherryd.runtime.client import RuntimeClient
+
+log = logging.getLogger("wherryd")
+
+#: Streams that are still open at the end are cut after this.
+_SHUTDOWN_SECONDS = 2.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. The only place that exits."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        _set_up_logging(options.debug)
+        if os.geteuid() != 0:
+            raise EngineError("needs to be started as root (hint: sudo wherryd)")
+        _make_roots(options)
+        with hold(options.data_root / "lock"), hold(options.exec_root / "lock"), _pidfile(options.pidfile):
+            asyncio.run(_serve(options))
+    except EngineError as exc:
+        print(f"wherryd: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except OSError as exc:
+        print(f"wherryd: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+def _set_up_logging(debug: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _make_roots(options: Options) -> None:
+    """Both roots are for root alone; others may pass through the data root to what is mounted from it."""
+    options.data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
+    options.exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    (options.data_root / "containers").mkdir(mode=0o710, exist_ok=True)
+    bundles = options.exec_root / "bundles"
+    bundles.mkdir(mode=0o700, exist_ok=True)
+
+
+class _pidfile:  # noqa: N801 - used as a with statement's function
+    """Holds our pid while we run."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(f"{os.getpid()}\n")
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+async def _serve(options: Options) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    engine = Engine(options, RuntimeClient(exec_root=options.exec_root))
+    engine.events.bind(loop)
+    listeners = listen(options.hosts, options.group)
+    try:
+        app = await engine.open()
+        try:
+            runner = await _start(app, listeners)
+            notify("READY=1")
+            log.info("API listens on %s", ", ".join(options.hosts))
+            await stop.wait()
+            notify("STOPPING=1")
+            log.info("stopping; containers run on")
+            for listener in listeners:
+                listener.close()
+            engine.events.close()
+            await runner.cleanup()
+        finally:
+            await engine.close()
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+async def _start(app: web.Application, listeners: Sequence[socket.socket]) -> web.AppRunner:
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=75, handle_signals=False
+    )
+    await runner.setup()
+    for listener in listeners:
+        await web.SockSite(runner, listener).start()
+    return runner
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The command line of `wherryd`, with dockerd's names where it has them, and the file behind --config-file.
+
+The command line wins over the file, as in dockerd. Paths are of this machine.
+"""
+
+import argparse
+import ipaddress
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherryd.errors import InvalidParameter
+from wherrywire import __version__
+
+DEFAULT_HOST = "unix:///run/wherryd.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    hosts: tuple[str, ...]
+    data_root: Path
+    exec_root: Path
+    pidfile: Path | None
+    bridge: str
+    bip: ipaddress.IPv4Interface
+    storage_driver: str
+    default_runtime: str
+    add_runtimes: tuple[str, ...]
+    insecure_registries: tuple[str, ...]
+    registry_mirrors: tuple[str, ...]
+    dns: tuple[str, ...]
+    group: str
+    cgroup_parent: str
+    debug: bool
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wherryd", description="Wherry's container engine.")
+    add = parser.add_argument
+    add("-H", "--host", action="append", metavar="URL", help=f"listen here; may repeat ({DEFAULT_HOST})")
+    add("--data-root", metavar="DIR", help="what must survive a reboot (/var/lib/wherry)")
+    add("--exec-root", metavar="DIR", help="state of running containers (/run/wherry)")
+    add("-p", "--pidfile", metavar="FILE")
+    add("-b", "--bridge", metavar="NAME", help="device of the network `bridge` (wherry0)")
+    add("--bip", metavar="CIDR", help="address and size of the bridge (172.17.0.1/16)")
+    add("-s", "--storage-driver", metavar="NAME", help="overlay or vfs (the best that works here)")
+    add("--default-runtime", metavar="NAME")
+    add("--add-runtime", action="append", metavar="NAME=PATH")
+    add("--insecure-registry", action="append", metavar="HOST")
+    add("--registry-mirror", action="append", metavar="URL")
+    add("--dns", action="append", metavar="IP")
+    add("-G", "--group", metavar="NAME", help="group of the unix socket (wherry)")
+    add("--cgroup-parent", metavar="PATH", help="cgroup above all containers' (/wherry)")
+    add("--config-file", metavar="FILE")
+    add("-D", "--debug", action="store_true", default=None)
+    add("-v", "--version", action="version", version=f"wherryd {__version__}")
+    return parser
+
+
+#: Option's name -> default. Lists are given as tuples.
+_DEFAULTS: dict[str, object] = {
+    "host": (DEFAULT_HOST,),
+    "data-root": "/var/lib/wherry",
+    "exec-root": "/run/wherry",
+    "pidfile": "",
+    "bridge": "wherry0",
+    "bip": "172.17.0.1/16",
+    "storage-driver": "",
+    "default-runtime": "wherry-runc",
+    "add-runtime": (),
+    "insecure-registry": (),
+    "registry-mirror": (),
+    "dns": (),
+    "group": "wherry",
+    "cgroup-parent": "/wherry",
+    "debug": False,
+}
+
+#: What dockerd's file calls the options that may repeat.
+_PLURALS = {
+    "hosts": "host",
+    "insecure-registries": "insecure-registry",
+    "registry-mirrors": "registry-mirror",
+}
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Raises InvalidParameter; argparse's own complaints end in SystemExit(2)."""
+    given = vars(_parser().parse_args(arguments))
+    config_file = given.pop("config_file")
+    values = dict(_DEFAULTS)
+    if config_file:
+        values |= _read_file(Path(config_file))
+    values |= {key.replace("_", "-"): value for key, value in given.items() if value is not None}
+    return _options(values)
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise InvalidParameter(f"config file {path}: {exc}") from exc
+    if not isinstance(document, dict):
+        raise InvalidParameter(f"config file {path}: wants one JSON object")
+    found: dict[str, object] = {}
+    for key, value in document.items():
+        name = _PLURALS.get(key, key)
+        if name not in _DEFAULTS:
+            raise InvalidParameter(f'config file {path}: unknown option "{key}" (hint: wherryd --help)')
+        if type(value) is not type(_DEFAULTS[name]) and not (
+            isinstance(value, list) and isinstance(_DEFAULTS[name], tuple)
+        ):
+            raise InvalidParameter(f'config file {path}: "{key}" has the wrong type')
+        found[name] = value
+    return found
+
+
+def _options(values: dict[str, object]) -> Options:
+    def text(key: str) -> str:
+        return str(values[key])
+
+    def texts(key: str) -> tuple[str, ...]:
+        value = values[key]
+        return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
+
+    try:
+        bip = ipaddress.IPv4Interface(text("bip"))
+        for server in texts("dns"):
+            ipaddress.ip_address(server)
+    except ValueError as exc:
+        raise InvalidParameter(f"--bip, --dns: {exc} (hint: --bip 172.17.0.1/16)") from exc
+    if text("storage-driver") not in ("", "overlay", "overlay2", "vfs"):
+        raise InvalidParameter(
+            f'--storage-driver: "{text("storage-driver")}" is not known (hint: overlay or vfs)'
+        )
+    if text("default-runtime") != "wherry-runc" or texts("add-runtime"):
+        raise InvalidParameter("--default-runtime, --add-runtime: only wherry-runc can be used yet")
+    if not text("cgroup-parent").startswith("/"):
+        raise InvalidParameter("--cgroup-parent: wants an absolute path such as /wherry")
+    return Options(
+        hosts=texts("host"),
+        data_root=Path(text("data-root")).absolute(),
+        exec_root=Path(text("exec-root")).absolute(),
+        pidfile=Path(text("pidfile")).absolute() if text("pidfile") else None,
+        bridge=text("bridge"),
+        bip=bip,
+        storage_driver=text("storage-driver").replace("overlay2", "overlay"),
+        default_runtime=text("default-runtime"),
+        add_runtimes=texts("add-runtime"),
+        insecure_registries=texts("insecure-registry"),
+        registry_mirrors=texts("registry-mirror"),
+        dns=texts("dns"),
+        group=text("group"),
+        cgroup_parent=text("cgroup-parent"),
+        debug=bool(values["debug"]),
+    )
