@@ -1,39 +1,76 @@
-"""The door to images. Everything else in this package is behind it."""
+"""The door to images. Everything else in this package is behind it.
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+<data root>/content/     configs and layer recipes by digest (content/store.py)
+<data root>/<driver>/    file systems of layers and containers (snapshots/index.py)
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from wherryd.images.image import Image, InUse, Progress, Publish
+from wherryd.content.store import ContentStore
+from wherryd.errors import InvalidParameter, NotFound
+from wherryd.images import filters as selection
+from wherryd.images import reference as references
+from wherryd.images import views
+from wherryd.images.catalog import ImageCatalog
+from wherryd.images.filters import Filters
+from wherryd.images.image import Image, ImageUse, InUse, Progress, Publish
+from wherryd.images.importing import import_tar
+from wherryd.images.layers import Layer, LayerStore
+from wherryd.images.loading import Loader
+from wherryd.images.reference import Reference
+from wherryd.images.removing import ImageRemover
+from wherryd.images.saving import ToSave, save
+from wherryd.images.threads import iterate
 from wherryd.metadata.database import Database
+from wherryd.snapshots.drivers import open_driver
 from wherryd.spec.mount import Mount
 
-Filters = Mapping[str, Sequence[str]]
+Document = dict[str, Any]
+Documents = list[Document]
+NO_FILTERS: Filters = {}
 
 
-class ImageService(Protocol):
-    """Construct with `ImageService(...)`, then `await open()`; `in_use` may be set later by the containers."""
+def _nobody(_image_id: str) -> Sequence[ImageUse]:
+    return ()
 
-    in_use: InUse
+
+class ImageService:
+    """Construct, then `await open()`. `in_use` is set later, by who knows the containers."""
 
     def __init__(
-        self,
-        *,
-        data_root: Path,
-        database: Database,
-        storage_driver: str = "",  # "overlay", "vfs", "" = the best that works here
-        publish: Publish,
-    ) -> None: ...
+        self, *, data_root: Path, database: Database, storage_driver: str = "", publish: Publish
+    ) -> None:
+        """storage_driver: "overlay", "vfs", or "" for the best that works here. Raises InvalidParameter."""
+        self._content = ContentStore(data_root / "content")
+        self._snapshotter = open_driver(data_root, storage_driver)
+        self._catalog = ImageCatalog(database, self._content)
+        self._layers = LayerStore(database, self._content, self._snapshotter)
+        self._loader = Loader(self._catalog, self._layers, self._content, publish)
+        self._publish = publish
+        self.in_use: InUse = _nobody
+        self._remover = ImageRemover(
+            self._catalog, self._layers, publish, lambda image_id: self.in_use(image_id)
+        )
 
     @property
-    def storage_driver(self) -> str: ...
+    def storage_driver(self) -> str:
+        return self._snapshotter.name
 
     async def open(self) -> None:
-        """Sweeps what no image and no container refers to."""
+        """Sweeps what an earlier process left and neither an image nor a container refers to."""
+        await self._remover.sweep_layers()
+        keep = self._catalog.ids() | self._layers.recipes()
+        await asyncio.to_thread(self._content.sweep, keep)
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Nothing is held open; imports under way end with the requests they belong to."""
 
     # archives
+
     def import_tar(
         self,
         stream: AsyncIterator[bytes],
@@ -42,45 +79,153 @@ class ImageService(Protocol):
         message: str = "",
         changes: Sequence[str] = (),
         platform: str = "",
-    ) -> AsyncIterator[Progress]: ...
+    ) -> AsyncIterator[Progress]:
+        """Progress lines, the last one {"status": image id}. Raises InvalidParameter, SystemFault."""
+        return import_tar(
+            stream,
+            catalog=self._catalog,
+            layers=self._layers,
+            publish=self._publish,
+            reference=references.from_query(reference or "", ""),
+            message=message,
+            changes=changes,
+            platform=platform,
+        )
 
-    def load(self, stream: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Progress]: ...
+    def load(self, stream: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Progress]:
+        """Progress lines. Raises InvalidParameter, SystemFault."""
+        return self._loader.load(stream, quiet)
 
-    def save(self, references: Sequence[str]) -> AsyncIterator[bytes]:
-        """Resolves every reference before the first byte: NotFound comes at the call."""
+    def save(self, wanted: Sequence[str]) -> AsyncIterator[bytes]:
+        """The archive. Every name is looked up at the call: NotFound comes before the first byte."""
+        chosen: dict[str, ToSave] = {}
+        for text in wanted:
+            for image, name in self._to_save(text):
+                known = chosen.get(image.id, ToSave(image, ()))
+                if name is not None and name not in known.names:
+                    known = replace(known, names=(*known.names, name))
+                chosen[image.id] = known
+        if not chosen:
+            raise InvalidParameter("no image names given; say which images to save")
+        for image_id, entry in chosen.items():
+            self._publish("image", "save", image_id, {**entry.image.labels, "name": image_id})
+        return iterate(save(list(chosen.values()), self._layers, self._content))
+
+    def _to_save(self, text: str) -> Iterable[tuple[Image, Reference | None]]:
+        """One image, or with a bare repository name all of its tags, as Docker does."""
+        if not _looks_like_id(text):
+            name = references.parse(text)
+            if not name.tag and not name.digest:
+                tagged = [(tag, found) for tag, found in self._catalog.repository(name) if tag.tag]
+                if tagged:
+                    return [(self._catalog.get(found), tag) for tag, found in tagged]
+            elif not name.digest and (found := self._catalog.lookup(name)):
+                return [(self._catalog.get(found), name)]
+        return [(self._catalog.resolve(text), None)]
 
     # names
+
     def resolve(self, reference_or_id: str) -> Image:
         """Raises NotFound "No such image: mysql:demo", InvalidParameter "invalid reference format"."""
+        return self._catalog.resolve(reference_or_id)
 
-    def list(
-        self, *, all_images: bool = False, filters: Filters = {}, shared_size: bool = False
-    ) -> list[dict[str, Any]]: ...  # noqa: B006
+    def inspect(self, image: Image) -> Document:
+        stack = self._layers.stack(image.chain_id)
+        directories = [self._snapshotter.layer_directory(layer.chain_id) for layer in stack]
+        tagged_at = self._catalog.last_tagged(image.id)
+        return views.inspect(image, stack, self.storage_driver, directories, tagged_at)
 
-    def inspect(self, image: Image) -> dict[str, Any]: ...
+    def history(self, image: Image) -> Documents:
+        return views.history(image, self._layers.stack(image.chain_id), {image.id: image.tags})
 
-    def history(self, image: Image) -> list[dict[str, Any]]: ...
-
-    def tag(self, image: Image, reference: str) -> None: ...
+    def tag(self, image: Image, reference: str) -> None:
+        """Raises InvalidParameter."""
+        name = references.from_query(reference, "")
+        if name is None:
+            raise InvalidParameter("invalid reference format; give the new name")
+        self._catalog.tag(name, image.id)
+        self._publish("image", "tag", image.id, {**image.labels, "name": name.familiar})
 
     async def remove(
         self, reference: str, *, force: bool = False, noprune: bool = False
-    ) -> list[dict[str, str]]: ...
+    ) -> list[dict[str, str]]:
+        """Docker's list of Untagged and Deleted. Raises NotFound, Conflict."""
+        removal = await self._remover.remove(reference, force=force, prune_parents=not noprune)
+        return removal.records
 
-    async def prune(self, filters: Filters) -> dict[str, Any]: ...
+    async def prune(self, filters: Filters = NO_FILTERS) -> Document:
+        """{"ImagesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
+        selection.check_keys(filters, selection.PRUNE_KEYS)
+        only_dangling = selection.flag(filters, "dangling") is not False
+        others = {key: values for key, values in filters.items() if key != "dangling"}
+        candidates = selection.select(self._catalog.all(), others, self.resolve)
+        removal = await self._remover.prune(candidates, only_dangling=only_dangling)
+        return {"ImagesDeleted": removal.records or None, "SpaceReclaimed": removal.bytes_freed}
 
-    def disk_usage(self) -> tuple[list[dict[str, Any]], int]:
-        """(image summaries with SharedSize, bytes of all layers): for GET /system/df and /info."""
+    def disk_usage(self) -> tuple[Documents, int]:
+        """(image summaries with SharedSize and Containers, bytes of all layers)."""
+        return self.list(shared_size=True, containers=True), self._layers.total_bytes()
 
-    def count(self) -> int: ...
+    def count(self) -> int:
+        return len(self._catalog.ids())
+
+    def list(
+        self,
+        *,
+        all_images: bool = False,
+        filters: Filters = NO_FILTERS,
+        shared_size: bool = False,
+        containers: bool = False,
+    ) -> Documents:
+        """Docker's image summaries, newest first. Raises InvalidParameter, NotFound."""
+        selection.check_keys(filters, selection.LIST_KEYS)
+        everything = self._catalog.all()
+        parents = {image.parent for image in everything}
+        shared: dict[str, int] = {}
+        if shared_size:
+            shared = views.shared_bytes({image.id: self._stack(image) for image in everything})
+        documents = []
+        for image in sorted(
+            selection.select(everything, filters, self.resolve), key=selection.age_ns, reverse=True
+        ):
+            if not all_images and not image.tags and not image.digests and image.id in parents:
+                continue  # a step on the way to another image
+            shown = replace(image, tags=selection.matching_names(image, filters))
+            used_by = len(self.in_use(image.id)) if containers else -1
+            documents.append(views.summary(shown, shared_bytes=shared.get(image.id, -1), containers=used_by))
+        return documents
+
+    def _stack(self, image: Image) -> Sequence[Layer]:
+        return self._layers.stack(image.chain_id)
 
     # root file systems of containers
-    async def prepare_rootfs(self, container_id: str, image: Image) -> tuple[Mount, ...]: ...
 
-    async def rootfs_mounts(self, container_id: str) -> tuple[Mount, ...]: ...
+    async def prepare_rootfs(self, container_id: str, image: Image) -> tuple[Mount, ...]:
+        """A writable file system on the image's layers. Raises Conflict when the container has one."""
+        async with self._layers.sweeping:
+            return await asyncio.to_thread(self._snapshotter.prepare, container_id, image.chain_id)
+
+    async def rootfs_mounts(self, container_id: str) -> tuple[Mount, ...]:
+        """Raises NotFound."""
+        return self._snapshotter.mounts(container_id)
 
     async def remove_rootfs(self, container_id: str) -> None:
-        """Idempotent."""
+        """Idempotent. Layers of an image that was removed while the container lived go with it."""
+        try:
+            parent = self._snapshotter.stat(container_id).parent
+        except NotFound:
+            return
+        await asyncio.to_thread(self._snapshotter.remove, container_id)
+        if parent and parent not in self._layers.live(self._catalog.tops()):
+            await self._remover.sweep_layers()
 
     async def rootfs_usage(self, container_id: str) -> int:
-        """Bytes the container wrote (SizeRw)."""
+        """Bytes the container wrote (SizeRw). Raises NotFound."""
+        usage = await asyncio.to_thread(self._snapshotter.usage, container_id)
+        return usage.size_bytes
+
+
+def _looks_like_id(text: str) -> bool:
+    return text.startswith("sha256:") or (
+        len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
+    )

@@ -53,6 +53,14 @@ class _Decoder:
             raise ArchiveError(f"the compressed archive is damaged: {exc}") from exc
 
 
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
+
+
+def is_compressed(fd: int) -> bool:
+    """Of a file, without moving its position."""
+    return os.pread(fd, 6, 0).startswith(_COMPRESSED)
+
+
 def open_stream(fd: int) -> Readable:
     """The uncompressed bytes of fd, compression told by the first bytes. Raises ArchiveError when empty.
 

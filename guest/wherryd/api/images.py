@@ -1,0 +1,154 @@
+"""Routes of images. Engine API 1.51, section "Image", except build, push and search."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+
+from wherryd.api import imageversions, params, progress
+from wherryd.errors import InvalidParameter, NotSupported
+from wherryd.images import reference as references
+from wherryd.images.filters import LIST_KEYS, PRUNE_KEYS
+from wherryd.images.service import ImageService
+
+
+def routes(service: ImageService) -> list[web.RouteDef]:
+    """Names in paths hold "/", ":" and "@", so a name matches greedily and its suffix decides."""
+    handlers = Handlers(service)
+    return [
+        web.get("/images/json", handlers.list_images),
+        web.post("/images/create", handlers.create),
+        web.post("/images/load", handlers.load),
+        web.post("/images/prune", handlers.prune),
+        web.get("/images/get", handlers.save_several),
+        web.get("/images/search", handlers.search),
+        web.get("/images/{name:.+}/json", handlers.inspect),
+        web.get("/images/{name:.+}/history", handlers.history),
+        web.get("/images/{name:.+}/get", handlers.save_one),
+        web.post("/images/{name:.+}/tag", handlers.tag),
+        web.post("/images/{name:.+}/push", handlers.push),
+        web.delete("/images/{name:.+}", handlers.remove),
+    ]
+
+
+class Handlers:
+    def __init__(self, service: ImageService) -> None:
+        self._service = service
+
+    async def list_images(self, request: web.Request) -> web.Response:
+        """GET /images/json"""
+        version = request["api_version"]
+        filters = params.filters(request.query, LIST_KEYS)
+        if "filter" in request.query and version < (1, 41):  # removed in 1.41 in favour of filters
+            filters.setdefault("reference", []).append(request.query["filter"])
+        documents = self._service.list(
+            all_images=params.boolean(request.query, "all"),
+            filters=filters,
+            shared_size=params.boolean(request.query, "shared-size"),
+            containers=version >= (1, 51),
+        )
+        return web.json_response([imageversions.summary(document, version) for document in documents])
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        """POST /images/create: pull with fromImage, import with fromSrc."""
+        query = request.query
+        if query.get("fromImage"):
+            raise NotSupported(
+                f'cannot pull "{query["fromImage"]}": this version of Wherry has no registry client yet; '
+                "bring the image with `import` or `load`"
+            )
+        source = query.get("fromSrc", "")
+        if not source:
+            raise InvalidParameter("fromImage or fromSrc is missing; say where the image comes from")
+        if source != "-":
+            raise NotSupported(
+                f'cannot import from "{source}": this version of Wherry downloads nothing; '
+                "get the file and send it with fromSrc=-"
+            )
+        name = references.from_query(query.get("repo", ""), query.get("tag", ""))
+        lines = self._service.import_tar(
+            body(request),
+            reference=name.canonical if name else None,
+            message=query.get("message", ""),
+            changes=query.getall("changes", []),
+            platform=query.get("platform", ""),
+        )
+        return await progress.respond(request, lines)
+
+    async def load(self, request: web.Request) -> web.StreamResponse:
+        """POST /images/load"""
+        lines = self._service.load(body(request), params.boolean(request.query, "quiet"))
+        return await progress.respond(request, lines)
+
+    async def save_several(self, request: web.Request) -> web.StreamResponse:
+        """GET /images/get?names=a&names=b; docker-py sends one list with commas."""
+        names = [name for value in request.query.getall("names", []) for name in value.split(",") if name]
+        return await self._save(request, names)
+
+    async def save_one(self, request: web.Request) -> web.StreamResponse:
+        """GET /images/{name}/get"""
+        return await self._save(request, [request.match_info["name"]])
+
+    async def _save(self, request: web.Request, names: list[str]) -> web.StreamResponse:
+        archive = self._service.save(names)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        # An error from here on breaks the connection off: an archive has no place for a message.
+        async for data in archive:
+            await response.write(data)
+        await response.write_eof()
+        return response
+
+    async def inspect(self, request: web.Request) -> web.Response:
+        """GET /images/{name}/json"""
+        image = self._service.resolve(request.match_info["name"])
+        document = self._service.inspect(image)
+        return web.json_response(imageversions.inspect(document, request["api_version"]))
+
+    async def history(self, request: web.Request) -> web.Response:
+        """GET /images/{name}/history"""
+        image = self._service.resolve(request.match_info["name"])
+        return web.json_response(self._service.history(image))
+
+    async def tag(self, request: web.Request) -> web.Response:
+        """POST /images/{name}/tag"""
+        image = self._service.resolve(request.match_info["name"])
+        name = references.from_query(request.query.get("repo", ""), request.query.get("tag", ""))
+        if name is None:
+            raise InvalidParameter("repo is missing; give the new name")
+        self._service.tag(image, name.canonical)
+        return web.Response(status=201)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """DELETE /images/{name}"""
+        records = await self._service.remove(
+            request.match_info["name"],
+            force=params.boolean(request.query, "force"),
+            noprune=params.boolean(request.query, "noprune"),
+        )
+        return web.json_response(records)
+
+    async def prune(self, request: web.Request) -> web.Response:
+        """POST /images/prune"""
+        return web.json_response(await self._service.prune(params.filters(request.query, PRUNE_KEYS)))
+
+    async def push(self, request: web.Request) -> web.Response:
+        """POST /images/{name}/push"""
+        raise NotSupported(
+            f'cannot push "{request.match_info["name"]}": this version of Wherry has no registry client yet; '
+            "take the image along with `save`"
+        )
+
+    async def search(self, _request: web.Request) -> web.Response:
+        """GET /images/search"""
+        raise NotSupported("cannot search: this version of Wherry has no registry client yet")
+
+
+async def body(request: web.Request) -> AsyncIterator[bytes]:
+    """The request's body as it arrives, without a limit. Raises InvalidParameter when it is cut off."""
+    try:
+        async for data in request.content.iter_any():
+            yield data
+    except PayloadEncodingError as exc:
+        raise InvalidParameter(f"the upload ended early: {exc.message}; send it again") from exc

@@ -1,0 +1,49 @@
+"""What older versions of the API show of an image. Source: Engine API, "Version history"."""
+
+from typing import Any
+
+Document = dict[str, Any]
+Version = tuple[int, int]
+
+# Before 1.50 an image's Config was a container's: with the fields that only a container can have.
+_CONTAINER_FIELDS: Document = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+
+
+def inspect(document: Document, version: Version) -> Document:
+    shown = dict(document)
+    if version < (1, 50):
+        shown["Config"] = _CONTAINER_FIELDS | document["Config"]
+    if version < (1, 45):
+        shown["Container"] = ""
+        shown["ContainerConfig"] = dict(_CONTAINER_FIELDS)
+    if version < (1, 44):
+        shown["VirtualSize"] = document["Size"]
+    return shown
+
+
+def summary(document: Document, version: Version) -> Document:
+    shown = dict(document)
+    if version < (1, 44):
+        shown["VirtualSize"] = document["Size"]
+    if version < (1, 43) and not document["RepoTags"] and not document["RepoDigests"]:
+        shown["RepoTags"] = ["<none>:<none>"]
+        shown["RepoDigests"] = ["<none>@<none>"]
+    return shown

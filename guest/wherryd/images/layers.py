@@ -1,0 +1,257 @@
+"""Layers: a row, a committed snapshot named by its chain id, and the recipe of its archive.
+
+    row        layers(chain_id, parent, diff_id, size_bytes, tar_bytes, recipe)
+    snapshot   name = chain id
+    recipe     a blob in the content store
+
+They are made in the order recipe, snapshot, row, and go in the order row, snapshot, recipe: what an
+interrupted step leaves has no row, and `sweep` removes it.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from wherryd.content.store import BlobWriter, ContentStore
+from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
+from wherryd.images.unpack.process import Unpacking
+from wherryd.images.unpack.recipe import DamagedRecipe, replay
+from wherryd.metadata.database import Database
+from wherryd.snapshots.protocol import Kind, Snapshotter
+from wherryd.sys import paths
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """parent: chain id below or "". size_bytes: of its files. tar_bytes: of its uncompressed archive."""
+
+    chain_id: str
+    parent: str
+    diff_id: str
+    size_bytes: int
+    tar_bytes: int
+    recipe: str
+
+
+def chain_id(parent: str, diff_id: str) -> str:
+    """OCI image-spec, "Layer ChainID"."""
+    if not parent:
+        return diff_id
+    return "sha256:" + hashlib.sha256(f"{parent} {diff_id}".encode()).hexdigest()
+
+
+def chain_ids(diff_ids: Iterable[str]) -> list[str]:
+    """Lowest first."""
+    chains: list[str] = []
+    for diff_id in diff_ids:
+        chains.append(chain_id(chains[-1] if chains else "", diff_id))
+    return chains
+
+
+class LayerStore:
+    def __init__(self, database: Database, content: ContentStore, snapshotter: Snapshotter) -> None:
+        self._database = database
+        self._content = content
+        self._snapshotter = snapshotter
+        self._committing = asyncio.Lock()
+        #: Held while layers go; who starts to use a layer that is there holds it for that step. Not the
+        #: same as the one above: a commit waits for the disk, and a container start must not wait for it.
+        self.sweeping = asyncio.Lock()
+        self._pins: list[set[str]] = []
+
+    def get(self, chain: str) -> Layer:
+        """Raises NotFound."""
+        rows = self._database.query("SELECT * FROM layers WHERE chain_id = ?", (chain,))
+        if not rows:
+            raise NotFound(f"no layer {chain}; import or load the image again")
+        row = rows[0]
+        return Layer(
+            row["chain_id"],
+            row["parent"],
+            row["diff_id"],
+            row["size_bytes"],
+            row["tar_bytes"],
+            row["recipe"],
+        )
+
+    def find(self, chain: str) -> Layer | None:
+        try:
+            return self.get(chain)
+        except NotFound:
+            return None
+
+    def stack(self, top: str) -> list[Layer]:
+        """The layers of an image, lowest first. Raises NotFound."""
+        layers = []
+        while top:
+            layers.append(self.get(top))
+            top = layers[-1].parent
+        return layers[::-1]
+
+    def total_bytes(self) -> int:
+        return int(
+            self._database.query("SELECT coalesce(sum(size_bytes), 0) AS total FROM layers")[0]["total"]
+        )
+
+    async def reuse(self, chain: str, pins: set[str]) -> bool:
+        """Whether the layer is there already; it is pinned then."""
+        async with self.sweeping:
+            if self.find(chain) is None:
+                return False
+            pins.add(chain)
+            return True
+
+    # making
+
+    @contextmanager
+    def pinned(self) -> Iterator[set[str]]:
+        """Chain ids in this set survive `sweep` until the end: layers whose image is not stored yet."""
+        pins: set[str] = set()
+        self._pins.append(pins)
+        try:
+            yield pins
+        finally:
+            self._pins = [other for other in self._pins if other is not pins]
+
+    @asynccontextmanager
+    async def unpacking(self, parent: str, pins: set[str]) -> AsyncIterator["LayerJob"]:
+        """A layer under way; left without `commit`, nothing of it stays."""
+        key = f"unpack-{secrets.token_hex(8)}"
+        await asyncio.to_thread(self._snapshotter.prepare, key, parent)
+        job = None
+        try:
+            with self._content.writer() as recipe:
+                target = self._snapshotter.unpack_target(key)
+                job = LayerJob(
+                    self, key, parent, await Unpacking.start(target, recipe.fileno()), recipe, pins
+                )
+                yield job
+        finally:
+            if job is None or not job.taken:
+                if job is not None:
+                    await job.unpacking.abort()
+                await asyncio.to_thread(self._snapshotter.remove, key)
+
+    async def commit(self, job: "LayerJob", expected: str) -> Layer:
+        unpacked = await job.unpacking.finish()
+        if expected and unpacked.diff_id != expected:
+            raise InvalidParameter(
+                f"layer has digest {unpacked.diff_id}, but the image's config says {expected}; "
+                "the archive is damaged, get it again"
+            )
+        chain = chain_id(job.parent, unpacked.diff_id)
+        job.pins.add(chain)
+        async with self._committing:
+            if known := self.find(chain):
+                return known  # the job's own copy goes
+            recipe = await asyncio.to_thread(lambda: job.recipe.commit(hash_again=True))
+            await asyncio.to_thread(self._snapshotter.commit, job.key, chain)
+            job.taken = True
+            layer = Layer(
+                chain, job.parent, unpacked.diff_id, unpacked.size_bytes, unpacked.tar_bytes, recipe
+            )
+            with self._database.transaction() as cursor:
+                cursor.execute(
+                    "INSERT INTO layers (chain_id, parent, diff_id, blob, size_bytes, tar_bytes, recipe)"
+                    " VALUES (?, ?, ?, '', ?, ?, ?)",
+                    (chain, layer.parent, layer.diff_id, layer.size_bytes, layer.tar_bytes, recipe),
+                )
+            return layer
+
+    # reading
+
+    def archive(self, layer: Layer) -> Iterator[bytes]:
+        """The layer's uncompressed archive again. Raises SystemFault unless it is byte for byte the same."""
+        root = paths.open_root(str(self._snapshotter.layer_directory(layer.chain_id)))
+        digest = hashlib.sha256()
+        try:
+            with self._content.open(layer.recipe) as recipe:
+                for data in replay(recipe, lambda path: _open_file(root, path)):
+                    digest.update(data)
+                    yield data
+        except (DamagedRecipe, KernelFault) as exc:
+            raise SystemFault(
+                f"layer {layer.diff_id} was damaged on disk: {exc}; load the image again"
+            ) from exc
+        finally:
+            os.close(root)
+        if "sha256:" + digest.hexdigest() != layer.diff_id:
+            raise SystemFault(f"layer {layer.diff_id} was changed on disk; load the image again")
+
+    # removing
+
+    def live(self, tops: Iterable[str]) -> set[str]:
+        """Chain ids that images with these uppermost layers, containers and running imports need."""
+        waiting = [*tops, *(chain for pins in self._pins for chain in pins)]
+        waiting += [info.parent for info in self._snapshotter.walk() if info.kind is not Kind.COMMITTED]
+        parents = {
+            row["chain_id"]: row["parent"]
+            for row in self._database.query("SELECT chain_id, parent FROM layers")
+        }
+        live: set[str] = set()
+        while waiting:
+            chain = waiting.pop()
+            if chain and chain not in live:
+                live.add(chain)
+                waiting.append(parents.get(chain, ""))
+        return live
+
+    async def sweep(self, tops: Callable[[], Iterable[str]]) -> list[Layer]:
+        """Removes every layer that is not live, uppermost first; returns those that went."""
+        async with self._committing, self.sweeping:
+            live = self.live(tops())
+            return await asyncio.to_thread(self._sweep, live)
+
+    def _sweep(self, live: set[str]) -> list[Layer]:
+        rows = {row["chain_id"] for row in self._database.query("SELECT chain_id FROM layers")}
+        committed = [info.key for info in self._snapshotter.walk() if info.kind is Kind.COMMITTED]
+        snapshots = set(committed)
+        gone = []
+        for chain in [*sorted(rows - snapshots), *reversed(committed)]:
+            if chain in live and chain in rows and chain in snapshots:
+                continue
+            layer = self.find(chain)
+            if layer is not None:
+                with self._database.transaction() as cursor:
+                    cursor.execute("DELETE FROM layers WHERE chain_id = ?", (chain,))
+                gone.append(layer)
+            if chain in snapshots:
+                self._snapshotter.remove(chain)
+            if layer is not None and not self._recipe_in_use(layer.recipe):
+                self._content.remove(layer.recipe)
+        return gone
+
+    def _recipe_in_use(self, recipe: str) -> bool:
+        return bool(self._database.query("SELECT 1 FROM layers WHERE recipe = ? LIMIT 1", (recipe,)))
+
+    def recipes(self) -> set[str]:
+        return {row["recipe"] for row in self._database.query("SELECT recipe FROM layers")}
+
+
+@dataclass(slots=True)
+class LayerJob:
+    """One layer being unpacked: `feed` it the archive, then `commit`."""
+
+    store: LayerStore
+    key: str
+    parent: str
+    unpacking: Unpacking
+    recipe: BlobWriter
+    pins: set[str]
+    taken: bool = False
+
+    async def feed(self, data: bytes) -> None:
+        await self.unpacking.feed(data)
+
+    async def commit(self, expected: str = "") -> Layer:
+        """Raises InvalidParameter when the archive is bad or its diff id is not the expected one."""
+        return await self.store.commit(self, expected)
+
+
+def _open_file(root: int, path: bytes) -> int:
+    resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
+    return paths.openat2(root, os.fsdecode(path), os.O_RDONLY | os.O_NOFOLLOW, 0, resolve)
