@@ -50,9 +50,11 @@ async def _no_plugins(_request: web.Request) -> web.StreamResponse:
 
 def routes() -> list[web.RouteDef]:
     found = [web.route(method, path, _refuse(NotSupported, message)) for method, path, message in _LATER]
-    for prefix in _SWARM_PREFIXES:
-        for path in (f"/{prefix}", f"/{prefix}/{{rest:.+}}"):
-            found.append(web.route("*", path, _refuse(Unavailable, _SWARM)))
+    found += [
+        web.route("*", path, _refuse(Unavailable, _SWARM))
+        for prefix in _SWARM_PREFIXES
+        for path in (f"/{prefix}", f"/{prefix}/{{rest:.+}}")
+    ]
     found.append(web.get("/plugins", _no_plugins, allow_head=False))
     found.append(web.route("*", "/plugins/{rest:.+}", _refuse(NotSupported, "plugins are not available")))
     return found

@@ -29,14 +29,14 @@ class _Handlers:
         )
         return web.json_response({"Id": container.id, "Warnings": list(warnings)}, status=201)
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def list_all(self, request: web.Request) -> web.Response:
         query = listing.ListQuery(
             all=params.boolean(request.query, "all"),
             limit=params.integer(request.query, "limit", 0) or 0,
             filters=params.filters(request.query, listing.ACCEPTED),
         )
         size = params.boolean(request.query, "size")
-        found = self._service.list(query)
+        found = self._service.select(query)
         return web.json_response([await self._service.summary(container, size) for container in found])
 
     async def inspect(self, request: web.Request) -> web.Response:
@@ -137,7 +137,7 @@ def routes(service: ContainerService) -> list[web.RouteDef]:
     return [
         web.post("/containers/create", handlers.create),
         web.post("/containers/prune", handlers.prune),
-        web.get("/containers/json", handlers.list, allow_head=False),
+        web.get("/containers/json", handlers.list_all, allow_head=False),
         web.get("/containers/{id}/json", handlers.inspect, allow_head=False),
         web.post("/containers/{id}/start", handlers.start),
         web.post("/containers/{id}/stop", handlers.stop),

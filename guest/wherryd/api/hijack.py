@@ -64,7 +64,7 @@ class HijackedResponse(web.StreamResponse):
 class _Protocol(asyncio.StreamReaderProtocol):
     """asyncio's stream protocol that also tells aiohttp's when the connection is lost."""
 
-    def __init__(self, reader: asyncio.StreamReader, former: "RequestHandler[web.Request]") -> None:
+    def __init__(self, reader: asyncio.StreamReader, former: RequestHandler) -> None:
         super().__init__(reader)
         self._former = former
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -120,11 +120,11 @@ def _header(request: web.Request, media_type: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\n{common}\r\n".encode()
 
 
-def _take_early_bytes(former: "RequestHandler[web.Request]") -> bytes:
+def _take_early_bytes(former: RequestHandler) -> bytes:
     """What followed the request in the same packet: aiohttp keeps it aside after an Upgrade header."""
     tail: bytes = getattr(former, "_message_tail", b"")
     if tail:
-        former._message_tail = b""  # type: ignore[attr-defined]
+        former._message_tail = b""
     return tail
 
 
@@ -146,13 +146,13 @@ async def read_object(request: web.Request) -> dict[str, object]:
 async def _early_body(request: web.Request, length: int) -> bytes:
     collector = _BodyCollector(length)
     former = request.protocol
-    former.set_parser(collector)
+    former.set_parser(collector)  # type: ignore[arg-type]  # only the two methods are used
     try:
         body = await asyncio.wait_for(collector.body, _BODY_SECONDS)
     except TimeoutError:
         raise InvalidParameter("the request's body did not arrive") from None
     former._payload_parser = None
-    former._message_tail = bytes(collector.rest)  # type: ignore[attr-defined]
+    former._message_tail = bytes(collector.rest)
     return body
 
 

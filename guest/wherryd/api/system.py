@@ -1,4 +1,4 @@
-"""`/_ping`, `/version`, `/info`, `/events`, `/system/df`, `/auth`. Source: Engine API 1.51, section System."""
+"""`/_ping`, `/version`, `/info`, `/events`, `/system/df`, `/auth`. Source: Engine API 1.51, System."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ class _Handlers:
             ]
         if "volume" in wanted:
             store = self._service.deps.volumes
-            document["Volumes"] = [describe_volume(store, volume, size=True) for volume in store.list()]
+            document["Volumes"] = [describe_volume(store, volume, size=True) for volume in store.all()]
         if "build-cache" in wanted:
             document |= {"BuildCache": [], "BuilderSize": 0}
         return web.json_response(document)

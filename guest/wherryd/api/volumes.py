@@ -37,9 +37,9 @@ class _Handlers:
         self._store = store
         self._events = events
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def list_all(self, request: web.Request) -> web.Response:
         filters = params.filters(request.query, _ACCEPTED)
-        found = [volume for volume in self._store.list() if self._matches(volume, filters)]
+        found = [volume for volume in self._store.all() if self._matches(volume, filters)]
         documents = [describe(self._store, volume) for volume in found]
         return web.json_response({"Volumes": documents, "Warnings": None})
 
@@ -78,7 +78,8 @@ class _Handlers:
 
     async def prune(self, request: web.Request) -> web.Response:
         filters = params.filters(request.query, ("all", "label", "label!"))
-        every = request["api_version"] < (1, 42) or filters.get("all", [])[:1] in (["1"], ["true"])
+        old: bool = request["api_version"] < (1, 42)
+        every = old or filters.get("all", [])[:1] in (["1"], ["true"])
 
         def chosen(volume: Volume) -> bool:
             return (
@@ -108,7 +109,7 @@ def _has_label(volume: Volume, wanted: str) -> bool:
 def routes(store: VolumeStore, events: EventBus) -> list[web.RouteDef]:
     handlers: Any = _Handlers(store, events)
     return [
-        web.get("/volumes", handlers.list, allow_head=False),
+        web.get("/volumes", handlers.list_all, allow_head=False),
         web.post("/volumes/create", handlers.create),
         web.post("/volumes/prune", handlers.prune),
         web.get("/volumes/{name}", handlers.inspect, allow_head=False),

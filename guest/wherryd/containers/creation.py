@@ -22,7 +22,7 @@ MAX_CONTAINERS = 4096
 async def create(
     deps: Deps, name: str, body: Mapping[str, Any], platform: str
 ) -> tuple[Container, tuple[str, ...]]:
-    """The container and the warnings. Raises NotFound for the image, InvalidParameter, Conflict, NotSupported."""
+    """The container and the warnings. Raises NotFound (image), InvalidParameter, Conflict, NotSupported."""
     wish = request.parse(body)
     if not wish.config["Image"]:
         raise InvalidParameter("Image: must be given (hint: the name of an image, see `docker images`)")
@@ -124,12 +124,9 @@ def _check_platform(image: Image, platform: str) -> None:
         return
     wanted = platform.split("/")
     have = [str(image.config.get("os", "linux")), str(image.config.get("architecture", ""))]
-    if len(wanted) == 1:
-        matches = wanted[0] in have
-    else:
-        matches = wanted[0] == have[0] and wanted[1] == have[1]
+    matches = wanted[0] in have if len(wanted) == 1 else wanted[:2] == have
     if not matches:
         raise NotFound(
-            f"image with reference {image.tags[0] if image.tags else image.id} was found but does not provide the "
-            f"specified platform ({platform})"
+            f"image with reference {image.tags[0] if image.tags else image.id} was found "
+            f"but does not provide the specified platform ({platform})"
         )

@@ -1,4 +1,4 @@
-"""What the parts of this package share: the services below, the folders, the settings. Built once by the daemon."""
+"""What the parts of this package share: services, folders, settings. Built once by the daemon."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

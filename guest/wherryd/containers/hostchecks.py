@@ -1,4 +1,4 @@
-"""Checks of create requests that look at values: limits, modes, policies. Wording as dockerd's where it has one."""
+"""Checks of create requests that look at values: limits, modes, policies. Wording as dockerd's."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def normalise(config: dict[str, Any], host: dict[str, Any]) -> None:
         host["ReadonlyPaths"] = []
 
 
-def config_problems(config: Mapping[str, Any], _health_given: bool) -> list[str]:
+def config_problems(config: Mapping[str, Any]) -> list[str]:
     found = []
     if config["Hostname"] and not _HOSTNAME.fullmatch(config["Hostname"]):
         found.append(f"invalid hostname format: {config['Hostname']}")
@@ -121,9 +121,7 @@ def _cpuset_problems(key: str, value: str) -> list[str]:
     for part in value.split(","):
         match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip())
         if match is None or int(match[2] or match[1]) < int(match[1]):
-            return [
-                f"Invalid value {value} for {key.removeprefix('Cpuset').lower()} of cpuset: wants a list like 0-2,4"
-            ]
+            return [f"{key}: invalid value {value} (hint: a list like 0-2,4)"]
         if int(match[2] or match[1]) >= 8192:
             return [f"{key}: {value} is beyond what a kernel can have"]
     return []
@@ -133,7 +131,8 @@ def _policy_problems(host: Mapping[str, Any]) -> list[str]:
     name, retries = host["RestartPolicy"]["Name"], host["RestartPolicy"]["MaximumRetryCount"]
     if name not in RESTART_POLICIES:
         return [
-            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            f"invalid restart policy: unknown policy '{name}'; "
+            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         ]
     if not isinstance(retries, int) or retries < 0:
         return ["invalid restart policy: maximum retry count cannot be negative"]
@@ -223,11 +222,8 @@ def _mode_problems(host: Mapping[str, Any]) -> list[str]:
     if host["Runtime"] not in RUNTIMES:
         found.append(f"unknown or invalid runtime name: {host['Runtime']}")
     if host["VolumeDriver"] not in ("", "local"):
-        found.append(
-            f'error looking up volume plugin {host["VolumeDriver"]}: plugin "{host["VolumeDriver"]}" not found'
-        )
-    if host["NetworkMode"] == "host" and host["UTSMode"] == "host" and host.get("Hostname"):
-        found.append("conflicting options: hostname and the UTS mode")
+        driver = host["VolumeDriver"]
+        found.append(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
     mode = host["NetworkMode"]
     if (mode == "container" or mode.startswith("container:")) and not _joins(mode):
         found.append("invalid container format container:<name|id>")

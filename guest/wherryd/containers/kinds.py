@@ -30,7 +30,7 @@ def flag(value: Any, field: str) -> bool:
 def integer(value: Any, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not -_INT64 <= value < _INT64:
         raise InvalidParameter(f"{field}: wants a whole number of 64 bits, not {_name(value)}")
-    return value
+    return int(value)
 
 
 def strings(value: Any, field: str) -> list[str]:

@@ -156,11 +156,11 @@ class Lifecycle:
         lived = _lived_seconds(container.record)
         if lived >= restart.STEADY_SECONDS:
             container.restarts_in_a_row = 0
-        while container.record.status is Status.RESTARTING:
+        while _is_restarting(container):
             await asyncio.sleep(restart.delay_seconds(container.restarts_in_a_row))
             container.restarts_in_a_row += 1
             async with container.lock:
-                if container.record.status is not Status.RESTARTING:
+                if not _is_restarting(container):
                     return
                 self._deps.store.update(container, restart_count=container.record.restart_count + 1)
                 try:
@@ -329,6 +329,10 @@ class Lifecycle:
         deps.store.forget(container)
         deps.publish(record, "destroy")
         container.removed.set_result(Exit(record.exit_code, record.error))
+
+
+def _is_restarting(container: Container) -> bool:
+    return container.record.status is Status.RESTARTING
 
 
 def stop_signal(record: ContainerRecord) -> int:

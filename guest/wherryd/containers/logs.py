@@ -57,7 +57,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def parse(line: bytes, continues: dict[StreamId, bool]) -> LogEntry | None:
-    """One record; None for a line that is none (cut off by a power failure). Notes open lines in `continues`."""
+    """One record; None for a line cut off by a power failure. Notes open lines in `continues`."""
     try:
         document = json.loads(line)
         stream = StreamId.STDERR if document["stream"] == "stderr" else StreamId.STDOUT
@@ -111,7 +111,7 @@ def _wanted(entry: LogEntry, query: LogQuery) -> bool:
 
 
 class _Reader:
-    """Complete lines of a rotating file, each once. Holds the current file open, so a rename loses nothing."""
+    """Complete lines of a rotating file, each once. The current file is held open: a rename loses nothing."""
 
     def __init__(self, path: Path, tail: int | None) -> None:
         self._path = path
@@ -136,7 +136,7 @@ class _Reader:
                 if not self._path.exists():
                     return
                 self._file = (files_of(self._path) or [self._path])[0].open("rb")
-            successor = self._successor()
+            successor = self._successor(self._file)
             # The successor was looked for first: nothing is written to our file after its rotation.
             yield from self._drain(self._file)
             if successor is None:
@@ -150,10 +150,9 @@ class _Reader:
             yield from complete
             self._pending = rest if len(rest) <= _MAX_RECORD else b""
 
-    def _successor(self) -> BinaryIO | None:
+    def _successor(self, file: BinaryIO) -> BinaryIO | None:
         """The next newer file, when ours is not the newest any more."""
-        assert self._file is not None
-        ours = os.fstat(self._file.fileno())
+        ours = os.fstat(file.fileno())
         candidates = files_of(self._path)
         for index, candidate in enumerate(candidates):
             status = candidate.stat()

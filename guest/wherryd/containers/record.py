@@ -96,11 +96,14 @@ def from_json(text: str) -> ContainerRecord:
     document = json.loads(text)
     known = {each.name for each in fields(ContainerRecord)}
     values = {key: value for key, value in document.items() if key in known}
-    known_mount = {each.name for each in fields(MountPoint)}
     values["args"] = tuple(values["args"])
     values["status"] = Status(values["status"])
-    values["mounts"] = tuple(
-        MountPoint(**{k: tuple(v) if k == "options" else v for k, v in mount.items() if k in known_mount})
-        for mount in values.get("mounts", ())
-    )
+    values["mounts"] = tuple(map(_mount_point, values.get("mounts", ())))
     return ContainerRecord(**values)
+
+
+def _mount_point(document: dict[str, Any]) -> MountPoint:
+    known = {each.name for each in fields(MountPoint)}
+    values: dict[str, Any] = {key: value for key, value in document.items() if key in known}
+    values["options"] = tuple(values.get("options", ()))
+    return MountPoint(**values)

@@ -37,7 +37,7 @@ def parse(body: Mapping[str, Any]) -> CreateRequest:
         raise InvalidParameter("; ".join(problems))
     hostchecks.normalise(config, host_config)
     problems = [
-        *hostchecks.config_problems(config, "Healthcheck" in body),
+        *hostchecks.config_problems(config),
         *hostchecks.problems(host_config),
     ]
     if problems:
@@ -134,7 +134,7 @@ def merge_image(request: CreateRequest, image_config: Mapping[str, Any]) -> Crea
     config["Labels"] = {**(image_config.get("Labels") or {}), **(config["Labels"] or {})}
     if not (config["Entrypoint"] or config["Cmd"]):
         raise InvalidParameter("no command specified")
-    problems = hostchecks.config_problems(config, False)
+    problems = hostchecks.config_problems(config)
     if problems:
         raise InvalidParameter("; ".join(problems))
     return CreateRequest(

@@ -1,16 +1,18 @@
 """The door to containers. Each verb finds its container here; the work is done in the modules beside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from wherryd.cgroups.stats import CgroupStats
 from wherryd.containers import (
     attach,
+    clock,
     creation,
     inspection,
     listing,
     logs,
+    request,
     restore,
     stats,
     top,
@@ -53,7 +55,7 @@ class ContainerService:
         """Containers run on."""
         await self.lifecycle.close()
 
-    def image_uses(self, image_id: str) -> list[ImageUse]:
+    def image_uses(self, image_id: str) -> Sequence[ImageUse]:
         return [
             ImageUse(container_id=container.id, running=container.record.alive)
             for container in self.deps.store
@@ -111,9 +113,7 @@ class ContainerService:
             changes = {key: body[key] for key in _UPDATABLE if body.get(key)}
             if (body.get("RestartPolicy") or {}).get("Name"):
                 changes["RestartPolicy"] = body["RestartPolicy"]
-            checked = creation.request.parse(
-                {"HostConfig": {**_limits_of(record.host_config), **changes}}
-            ).host_config
+            checked = request.parse({"HostConfig": {**_limits_of(record.host_config), **changes}}).host_config
             host = {**record.host_config, **{key: checked[key] for key in (*_UPDATABLE, "RestartPolicy")}}
             if container.monitor is not None and record.alive:
                 wanted = build.resources(host)
@@ -124,7 +124,7 @@ class ContainerService:
         return []
 
     async def wait(self, container: Container, condition: str) -> Exit:
-        """`not-running`, `next-exit` or `removed`. Register is immediate: call before starting the container."""
+        """condition: `not-running`, `next-exit` or `removed`. Registered at its first step."""
         if condition == "removed":
             return await asyncio.shield(container.removed)
         if condition == "next-exit" or container.record.alive or container.record.status is Status.RESTARTING:
@@ -165,7 +165,7 @@ class ContainerService:
 
         return logs.read(path, query, self.deps.logs, lambda: not _may_write(container), on_exit)
 
-    def list(self, query: listing.ListQuery) -> list[Container]:
+    def select(self, query: listing.ListQuery) -> list[Container]:
         return listing.select(self.deps.store, self.deps.images, query)
 
     async def summary(self, container: Container, size: bool) -> dict[str, Any]:
@@ -214,11 +214,11 @@ class ContainerService:
         """Removes what has ended. labels: "label" and "label!" with their values."""
         deleted, freed = [], 0
         query = listing.ListQuery(all=True, filters={"label": labels.get("label", [])})
-        for container in self.list(query):
+        for container in self.select(query):
             record = container.record
             if record.status not in (Status.CREATED, Status.EXITED, Status.DEAD):
                 continue
-            if until_ns is not None and listing.clock.to_nanoseconds(record.created) > until_ns:
+            if until_ns is not None and clock.to_nanoseconds(record.created) > until_ns:
                 continue
             if any(_has_label(record.labels, each) for each in labels.get("label!", [])):
                 continue

@@ -55,7 +55,7 @@ def document(
     previous: dict[str, Any] | None,
     networks: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """One object of the stream. sample: None for a container that does not run. previous: the object before."""
+    """One object of the stream. sample: None when it does not run. previous: the object before."""
     found: dict[str, Any] = {
         "name": f"/{record.name}",
         "id": record.id,

@@ -73,7 +73,7 @@ class VolumeStore:
             anonymous=record["anonymous"],
         )
 
-    def list(self) -> list[Volume]:
+    def all(self) -> list[Volume]:
         names = sorted(entry.name for entry in os.scandir(self._root) if entry.is_dir(follow_symlinks=False))
         return [volume for name in names if (volume := self._load(name)) is not None]
 
@@ -93,7 +93,7 @@ class VolumeStore:
     def prune(self, chosen: Callable[[Volume], bool]) -> tuple[list[str], int]:
         """Names and bytes of the unused volumes that were removed."""
         names, freed = [], 0
-        for volume in self.list():
+        for volume in self.all():
             if chosen(volume) and not self._in_use(volume.name):
                 freed += _size(volume.mountpoint)
                 self.remove(volume.name)
@@ -108,10 +108,11 @@ def _size(folder: Path) -> int:
     """Bytes allocated below the folder; symlinks are counted, not followed."""
     total = 0
     for _, _, files, handle in os.fwalk(folder, follow_symlinks=False):
-        total += os.stat(handle).st_blocks * 512
+        total += os.fstat(handle).st_blocks * 512
         for name in files:
             try:
-                total += os.stat(name, dir_fd=handle, follow_symlinks=False).st_blocks * 512
+                found = os.stat(name, dir_fd=handle, follow_symlinks=False)  # noqa: PTH116 - by descriptor
+                total += found.st_blocks * 512
             except FileNotFoundError:
                 continue  # removed by a container while we look
     return total

@@ -18,7 +18,8 @@ def hold(path: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(
-                f"another wherryd uses {path.parent} (hint: stop it, or give another --data-root and --exec-root)"
+                f"another wherryd uses {path.parent} "
+                "(hint: stop it, or give another --data-root and --exec-root)"
             ) from None
         yield
     finally:

@@ -122,7 +122,7 @@ def _options(values: dict[str, object]) -> Options:
 
     def texts(key: str) -> tuple[str, ...]:
         value = values[key]
-        return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
     try:
         bip = ipaddress.IPv4Interface(text("bip"))

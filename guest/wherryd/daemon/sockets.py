@@ -17,14 +17,14 @@ _BACKLOG = 128
 
 
 def listen(hosts: Sequence[str], group: str) -> list[socket.socket]:
-    """Listening sockets: systemd's when it passed some, else one per host. Raises InvalidParameter, SystemFault."""
+    """Systemd's sockets when it passed some, else one per host. Raises InvalidParameter, SystemFault."""
     passed = _from_systemd()
     if passed:
         return passed
     found: list[socket.socket] = []
     try:
         for host in hosts:
-            found.append(_open(host, group))
+            found.append(_open(host, group))  # noqa: PERF401 - what is open must be closed on failure
     except BaseException:
         for each in found:
             each.close()

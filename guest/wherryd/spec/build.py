@@ -155,7 +155,7 @@ def granted(host_config: Mapping[str, Any], available: Sequence[str]) -> list[st
 
 
 def _capability_sets(names: Sequence[str], uid: int) -> dict[str, list[str]]:
-    """Inheritable and ambient stay empty (CVE-2022-24769). Another user than root starts with none in force."""
+    """Inheritable and ambient stay empty (CVE-2022-24769). Who is not root starts with none in force."""
     in_force = list(names) if uid == 0 else []
     return {
         "bounding": list(names),

@@ -1,4 +1,4 @@
-"""Linux capabilities by name, and the set a container gets. Source: linux/capability.h; docker run reference."""
+"""Capabilities by name, and the set a container gets. Source: docker run reference, --cap-add."""
 
 from collections.abc import Iterable, Sequence
 

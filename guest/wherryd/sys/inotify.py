@@ -30,7 +30,7 @@ def inotify_init1() -> int:
 
 
 def inotify_add_watch(fd: int, path: str, mask: int) -> int:
-    """inotify_add_watch(2); the watch's number. Raises KernelFault: ENOENT, ENOSPC at the limit of watches."""
+    """inotify_add_watch(2); the watch's number. Raises KernelFault: ENOENT, ENOSPC (no watch left)."""
     return check(_inotify_add_watch(fd, os.fsencode(path), mask), "inotify_add_watch", path)
 
 
