@@ -39,6 +39,13 @@ class SshTarget:
     host_key: str
 
 
+def _words(exc: Exception) -> str:
+    """What an error says; paramiko's EOFError says nothing, and its ChannelException prints its class."""
+    if isinstance(exc, paramiko.ChannelException):
+        return exc.text
+    return str(exc) or "the connection ended"
+
+
 class GuestCommandProblem(TunnelProblem):
     """A command in the guest ran, and failed: the tunnel itself is well."""
 
@@ -72,9 +79,7 @@ class Tunnel:
         try:
             return self._transport.open_streamlocal(path, timeout_seconds=timeout_seconds)
         except (paramiko.SSHException, EOFError, OSError) as exc:
-            raise TunnelProblem(
-                f"the guest does not answer on {path}: {exc}; see `wherry machine logs`"
-            ) from exc
+            raise TunnelProblem(f"nothing answers on {path} in the guest: {_words(exc)}") from exc
 
     def open_tcp(
         self, port: int, *, host: str = "127.0.0.1", timeout_seconds: float = CHANNEL_SECONDS
@@ -83,14 +88,16 @@ class Tunnel:
         try:
             return self._transport.open_tcp(host, port, timeout_seconds=timeout_seconds)
         except (paramiko.SSHException, EOFError, OSError) as exc:
-            raise TunnelProblem(f"nothing answers on port {port} of the guest: {exc}") from exc
+            raise TunnelProblem(f"nothing answers on port {port} of the guest: {_words(exc)}") from exc
 
     def open_session(self, *, timeout_seconds: float = CHANNEL_SECONDS) -> paramiko.Channel:
         """A channel for a command or a shell. Raises TunnelProblem."""
         try:
             return self._transport.open_session(timeout=timeout_seconds)
         except (paramiko.SSHException, EOFError, OSError) as exc:
-            raise TunnelProblem(f"the guest opens no session: {exc}; see `wherry machine logs`") from exc
+            raise TunnelProblem(
+                f"the guest opens no session: {_words(exc)}; see `wherry machine logs`"
+            ) from exc
 
     def run(self, command: str, *, timeout_seconds: float) -> str:
         """Runs a command in the guest and returns its output, stderr included.
@@ -112,14 +119,14 @@ class Tunnel:
                 raise TunnelProblem(f"`{command}` in the guest did not end in {timeout_seconds:g} s")
             text = output.decode(errors="replace")
             if channel.exit_status != 0:
-                raise TunnelProblem(
+                raise GuestCommandProblem(
                     f"`{command}` in the guest ended with {channel.exit_status}: {text.strip()}"
                 )
             return text
         except TimeoutError as exc:
             raise TunnelProblem(f"`{command}` in the guest did not answer in {timeout_seconds:g} s") from exc
         except (paramiko.SSHException, EOFError, OSError) as exc:
-            raise TunnelProblem(f"`{command}` in the guest: {exc}") from exc
+            raise TunnelProblem(f"`{command}` in the guest: {_words(exc)}") from exc
         finally:
             channel.close()
 
@@ -163,7 +170,7 @@ def dial(target: SshTarget) -> Tunnel:
         transport.set_keepalive(KEEPALIVE_SECONDS)
     except (paramiko.SSHException, EOFError, OSError) as exc:
         transport.close()
-        raise TunnelProblem(f"SSH to the guest on {where} failed: {exc or type(exc).__name__}") from exc
+        raise TunnelProblem(f"SSH to the guest on {where} failed: {_words(exc)}") from exc
     except BaseException:
         transport.close()
         raise
