@@ -183,12 +183,15 @@ class Errands:
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
+        #: Set when the session is over; an errand that tries again and again looks at it.
+        self.over = threading.Event()
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.over.set()
         self._tasks.put(None)
         self._thread.join(JOIN_SECONDS)
 
@@ -235,21 +238,23 @@ def followed_size(errands: Errands, resize: Callable[[int, int], Any]) -> Iterat
         if size is not None:
             resize(*size)
 
-    errands.do(lambda: _insistently(tell))
+    errands.do(lambda: _insistently(tell, errands.over))
     with terminal.watch_size(lambda: errands.do(tell)):
-        yield
+        try:
+            yield
+        finally:
+            errands.over.set()
 
 
-def _insistently(tell: Callable[[], None]) -> None:
+def _insistently(tell: Callable[[], None], over: threading.Event) -> None:
     """The first resize may come before the process has its terminal: tried for half a second."""
-    pause = threading.Event()
     for attempt in range(1, 11):
         try:
             tell()
-        except EngineProblem as exc:
-            if exc.status == 404:
-                return  # it has ended already
-            pause.wait(attempt * 0.01)
+        except EngineProblem:
+            # Not there yet, or ended already: the second is what `over` is for.
+            if over.wait(attempt * 0.01):
+                return
         else:
             return
     click.echo("failed to resize tty, using default size\r", err=True)
