@@ -39,6 +39,9 @@ async def _set_headers(_request: web.Request, response: web.StreamResponse) -> N
     response.headers["Api-Version"] = version.text(version.MAXIMUM)
     response.headers["Ostype"] = "linux"
     response.headers["Docker-Experimental"] = "false"
+    if response.content_type == "application/json":
+        # Docker's client reads an error's message only out of exactly this type, without a charset.
+        response.headers["Content-Type"] = "application/json"
 
 
 @web.middleware
