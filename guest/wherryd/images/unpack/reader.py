@@ -1,6 +1,7 @@
 """The archive as it streams by: decompressed, counted, hashed once, never held as a whole."""
 
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,12 +19,15 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class _Input:
+class _Input(io.RawIOBase):
     """A pipe with its first bytes put back."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._head = b""
+
+    def readable(self) -> bool:
+        return True
 
     def peek(self, size: int) -> bytes:
         while len(self._head) < size and (more := os.read(self._fd, CHUNK_BYTES)):
@@ -31,6 +35,7 @@ class _Input:
         return self._head[:size]
 
     def read(self, size: int = -1) -> bytes:
+        """Some bytes, at most size; b"" at the end."""
         if self._head:
             if size < 0 or size >= len(self._head):
                 head, self._head = self._head, b""
@@ -38,6 +43,14 @@ class _Input:
                 head, self._head = self._head[:size], self._head[size:]
             return head
         return os.read(self._fd, CHUNK_BYTES if size < 0 else size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """What isal's reader calls."""
+        if self._head:
+            data = self.read(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        return os.readv(self._fd, [buffer])
 
 
 class _Decoder:
