@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ipaddress
+import os
 import socket
 import statistics
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 from networks_rig import Rig, call, call_udp, container_id, in_namespace, path_of, port, publish
 
 from wherryd.errors import Conflict, InvalidParameter, KernelFault, NotFound
-from wherryd.networks import links
+from wherryd.networks import conntrack, links
 from wherryd.networks.netlink import Netlink
 from wherryd.networks.sandbox import PortBinding, Sandbox
 from wherryd.networks.service import NetworkService
@@ -175,6 +177,21 @@ async def test_a_container_cannot_reach_the_hosts_loopback(service: NetworkServi
         assert call_udp(server, None, "127.0.0.1", number) == "127.0.0.1"
 
 
+@pytest.mark.skipif(
+    tuple(map(int, os.uname().release.split(".")[:2])) < (6, 8), reason="needs rtnl_getlink of Linux 6.8"
+)
+async def test_the_way_is_open_when_attach_returns(rig: Rig, service: NetworkService) -> None:
+    """Else a quick program's first packet is lost, and repeated after a second only."""
+    for _ in range(10):
+        await attach(service, A)
+        (veth,) = _ports_of(rig)
+        carrier = [Path("/sys/class/net", name, "operstate").read_text() for name in (veth, rig.bridge)]
+        assert carrier == ["up\n", "up\n"]
+        assert Path("/sys/class/net", veth, "brport/state").read_text() == "3\n"  # forwarding
+        await service.detach(A)
+        await service.settle()  # the last port goes, and the bridge's carrier with it
+
+
 # What a container gets
 
 
@@ -321,6 +338,34 @@ async def test_a_range_gives_its_first_free_port(service: NetworkService) -> Non
     with rig_module.tcp_server(None, number):
         sandbox = await attach(service, A, PortBinding("", number, 80, "tcp", number + 5))
     assert number < sandbox.ports[0].host_port <= number + 5
+
+
+async def test_a_udp_client_that_talks_on_meets_whoever_has_the_port_now(service: NetworkService) -> None:
+    """One socket, so one flow for the kernel: before the port is published, and over two containers."""
+    number = rig_module.free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"too early", ("127.0.0.1", number))
+        for identity in (A, B):
+            sandbox = await attach(service, identity, port(53, number, protocol="udp"))
+            with rig_module.udp_server(path_of(sandbox), 53) as server:
+                client.sendto(identity.encode(), ("127.0.0.1", number))
+                assert server.recvfrom(128)[0] == identity.encode()
+            await service.detach(identity)
+
+
+async def test_flows_to_a_container_are_forgotten_and_no_others(service: NetworkService) -> None:
+    number, other = rig_module.free_port(), rig_module.free_port()
+    one, two = await attach(service, A, port(80, number)), await attach(service, B, port(80, other))
+    with (
+        rig_module.tcp_server(path_of(one), 80) as server,
+        rig_module.tcp_server(path_of(two), 80) as second,
+    ):
+        call(server, None, "127.0.0.1", number)
+        call(second, None, "127.0.0.1", other)
+    address = ipaddress.IPv4Address(one.ip)
+    assert conntrack.forget_target(address) == 1
+    assert conntrack.forget_target(address) == 0
+    assert conntrack.forget_target(ipaddress.IPv4Address(two.ip)) == 1
 
 
 # Detach, faults, restart

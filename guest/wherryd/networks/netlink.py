@@ -140,15 +140,15 @@ def parse_route(body: bytes) -> tuple[int, int, dict[int, bytes]]:
 
 
 class Netlink:
-    """A NETLINK_ROUTE socket. It belongs for ever to the network namespace of the thread that made it.
+    """A netlink socket. It belongs for ever to the network namespace of the thread that made it.
+
+    protocol: NETLINK_ROUTE, or NETLINK_NETFILTER for conntrack.py. Raises OSError EPROTONOSUPPORT.
 
     Not for use by two threads at once. Close it, or use it in a `with`; closing twice is fine.
     """
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)

@@ -311,7 +311,7 @@ class NetworkService:
         try:
             self._bridge.publish(published_ports(endpoint))
         except BaseException:
-            self._bridge.unplug(endpoint.veth)
+            self._bridge.unplug(endpoint)
             raise
 
     # detach and restart
@@ -331,7 +331,7 @@ class NetworkService:
     def _remove(self, endpoint: Endpoint) -> None:
         try:
             if endpoint.veth:
-                self._bridge.unplug(endpoint.veth)
+                self._bridge.unplug(endpoint)
         finally:
             namespaces.remove(namespaces.path_of(self._directory, endpoint.sandbox_id))
 
@@ -373,7 +373,7 @@ class NetworkService:
         known = self._endpoints.values()
         for veth in self._bridge.stray_veths([endpoint.veth for endpoint in known]):
             _log.info("removing the left-over device %s", veth)
-            self._bridge.unplug(veth)
+            self._bridge.delete_device(veth)
         keep = {namespaces.path_of(self._directory, endpoint.sandbox_id) for endpoint in known}
         for path in self._directory.iterdir():
             if path not in keep:
