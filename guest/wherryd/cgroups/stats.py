@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +53,18 @@ class CgroupStats:
     memory: MemoryStats = field(default_factory=MemoryStats)
     blkio: BlkioStats = field(default_factory=BlkioStats)
     pids: PidsStats = field(default_factory=PidsStats)
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> "CgroupStats":
+        """The inverse of dataclasses.asdict, after a trip through JSON."""
+        cpu, blkio = document["cpu"], document["blkio"]
+        return CgroupStats(
+            version=document["version"],
+            cpu=CpuStats(**cpu | {"percpu_ns": tuple(cpu["percpu_ns"])}),
+            memory=MemoryStats(**document["memory"]),
+            blkio=BlkioStats(
+                service_bytes=tuple(BlkioEntry(**entry) for entry in blkio["service_bytes"]),
+                serviced=tuple(BlkioEntry(**entry) for entry in blkio["serviced"]),
+            ),
+            pids=PidsStats(**document["pids"]),
+        )

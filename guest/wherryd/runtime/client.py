@@ -1,35 +1,42 @@
 """The runtime's door for the engine: asyncio on this side, a zygote and one monitor per container behind it.
 
-client = RuntimeClient(exec_root=Path("/run/wherry"))
-await client.open()
-monitor = await client.create(container_id, bundle=..., rootfs=mounts, io=ContainerIo(...))
-stream = await monitor.attach(stdin=False, stdout=True, stderr=True)   # before start: nothing is lost
-await monitor.start()
-status = await monitor.wait()
-await monitor.delete()
+    client = RuntimeClient(exec_root=Path("/run/wherry"))
+    await client.open()
+    monitor = await client.create(container_id, bundle=..., rootfs=mounts, io=ContainerIo(...))
+    stream = await monitor.attach(stdin=False, stdout=True, stderr=True)   # before start: nothing is lost
+    await monitor.start()
+    status = await monitor.wait()
+    await monitor.delete()
+
+Errors of the container's side arrive with the class they were raised with (InvalidParameter, Conflict,
+NotFound, NotSupported, Unavailable); all others as RuntimeFault with Docker's exit code.
 """
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wherryd.cgroups.stats import CgroupStats
-from wherryd.errors import RuntimeFault
+from wherryd.runtime import container
+from wherryd.runtime.line import MAX_ANSWER_BYTES, ConnectionLostError, MonitorLine
+from wherryd.runtime.messages import error_from
+from wherryd.runtime.request import CreateRequest
+from wherryd.runtime.state import StateDir
 from wherryd.runtime.types import ContainerIo, ExitStatus
+from wherryd.runtime.zygoteprocess import ZygoteProcess
 from wherryd.spec.mount import Mount
 
 __all__ = ["ContainerIo", "ExecSession", "ExitStatus", "Monitor", "RuntimeClient", "Stream"]
 
-_LATER = "this build of the runtime cannot do that yet; update the checkout"
-
 
 class Stream:
-    """A connection to the monitor that carries a container's output and input.
+    """A connection to the monitor that carries a process's output and input.
 
     Without a terminal the output arrives in Docker's 8-byte frames (wherrywire.rawstream), with one as
     plain bytes; it ends with EOF once the process is gone and all output was sent. Input is written
-    plain; `writer.write_eof()` is the half-close that ends the process's stdin.
+    plain; `writer.write_eof()` is the half-close that ends the process's stdin, if it is to end with it.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,58 +51,116 @@ class Stream:
 class ExecSession:
     """A further process in a container: created, perhaps attached, then started."""
 
-    exec_id: str
+    def __init__(self, exec_id: str, monitor: "Monitor") -> None:
+        self.exec_id = exec_id
+        self._monitor = monitor
 
     async def attach(self, *, stdin: bool, stdout: bool, stderr: bool) -> Stream:
-        raise RuntimeFault(_LATER)
+        """Best before start: nothing is lost then."""
+        return await self._monitor.attach_to(self.exec_id, stdin=stdin, stdout=stdout, stderr=stderr)
 
     async def start(self) -> int:
         """Starts it; its pid as the engine sees it. Raises RuntimeFault with exit_code 126 or 127."""
-        raise RuntimeFault(_LATER)
+        return int((await self._monitor.call("exec_start", exec_id=self.exec_id))["pid"])
 
     async def resize(self, height: int, width: int) -> None:
-        raise RuntimeFault(_LATER)
+        """In characters; before start it is kept. Raises Conflict without a terminal."""
+        await self._monitor.call("resize", exec_id=self.exec_id, height=height, width=width)
 
     async def wait(self) -> ExitStatus:
-        raise RuntimeFault(_LATER)
+        """Also for a session that ended before; a start that failed has the exit code of its error."""
+        try:
+            return ExitStatus(**await self._monitor.call("wait", exec_id=self.exec_id))
+        except ConnectionLostError:
+            lost = await self._monitor.wait()
+            return ExitStatus(lost.exit_code, lost.exited_at, False, "its container has gone")
 
 
 class Monitor:
     """One container: its init process and the monitor that owns it."""
 
-    container_id: str
-    pid: int
+    def __init__(self, directory: StateDir, line: MonitorLine, pid: int) -> None:
+        self.container_id = directory.container_id
+        self.pid = pid
+        self._directory = directory
+        self._line = line
+        self._status: ExitStatus | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection to the monitor is there."""
+        return not self._line.is_lost
+
+    async def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """One request to the monitor. Raises what it answers, ConnectionLostError when it has gone."""
+        return await self._line.call(op, **arguments)
 
     async def start(self) -> str:
         """Opens the start gate; when it started, RFC 3339. Raises RuntimeFault with exit_code 126 or 127."""
-        raise RuntimeFault(_LATER)
+        return str((await self.call("start"))["started_at"])
 
     async def wait(self) -> ExitStatus:
-        raise RuntimeFault(_LATER)
+        """How it ended, also if it did before. It is on disk already when this returns."""
+        if self._status is None:
+            try:
+                self._status = ExitStatus(**await self.call("wait"))
+            except ConnectionLostError:
+                # The monitor was killed, and init with it. Or it was deleted: then there is no status.
+                self._status = await asyncio.to_thread(container.lost, self._directory)
+                if self._status is None:
+                    raise
+        return self._status
 
     async def kill(self, signum: int, *, everyone: bool = False) -> None:
-        raise RuntimeFault(_LATER)
+        """Signals init, or every process of the container. Raises Conflict when it is not running."""
+        await self.call("kill", signum=signum, everyone=everyone)
 
     async def pause(self) -> None:
-        raise RuntimeFault(_LATER)
+        """Returns when all its processes are frozen. Raises Conflict."""
+        await self.call("pause")
 
     async def resume(self) -> None:
-        raise RuntimeFault(_LATER)
+        await self.call("resume")
 
     async def resize(self, height: int, width: int) -> None:
-        raise RuntimeFault(_LATER)
+        """In characters, also before start. Raises Conflict without a terminal."""
+        await self.call("resize", height=height, width=width)
 
     async def update(self, resources: Mapping[str, Any]) -> None:
-        raise RuntimeFault(_LATER)
+        """resources: OCI linux.resources; what is not in it stays."""
+        await self.call("update", resources=dict(resources))
 
     async def stats(self) -> CgroupStats:
-        raise RuntimeFault(_LATER)
+        return CgroupStats.from_dict(await self.call("stats"))
 
     async def pids(self) -> list[int]:
-        raise RuntimeFault(_LATER)
+        """All its processes, as the engine sees their numbers."""
+        return list((await self.call("pids"))["pids"])
 
     async def attach(self, *, stdin: bool, stdout: bool, stderr: bool) -> Stream:
-        raise RuntimeFault(_LATER)
+        """All output from now on, then EOF. Before start: all output there will ever be."""
+        return await self.attach_to(None, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    async def attach_to(self, exec_id: str | None, *, stdin: bool, stdout: bool, stderr: bool) -> Stream:
+        connection = await asyncio.to_thread(self._directory.connect)
+        if connection is None:
+            raise ConnectionLostError("the container's monitor has gone")
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_ANSWER_BYTES)
+        request = {"id": 1, "op": "attach", "stdin": stdin, "stdout": stdout, "stderr": stderr}
+        if exec_id is not None:
+            request["exec_id"] = exec_id
+        try:
+            writer.write(json.dumps(request).encode() + b"\n")
+            line = await reader.readline()
+            if not line:
+                raise ConnectionLostError("the container's monitor has gone")
+            answer = json.loads(line)
+            if "error" in answer:
+                raise error_from(answer["error"])
+        except BaseException:
+            writer.close()
+            raise
+        return Stream(reader, writer)
 
     async def exec_create(
         self,
@@ -105,29 +170,113 @@ class Monitor:
         open_stdin: bool,
         console_size: tuple[int, int] | None = None,
     ) -> ExecSession:
-        raise RuntimeFault(_LATER)
+        """process: OCI `process` object. Raises Conflict when the container is not running."""
+        await self.call(
+            "exec_create",
+            exec_id=exec_id,
+            process=dict(process),
+            open_stdin=open_stdin,
+            console_size=console_size,
+        )
+        return ExecSession(exec_id, self)
 
     async def delete(self) -> None:
-        raise RuntimeFault(_LATER)
+        """After exit, or before start: cgroup, state and monitor are gone when it returns. Idempotent.
+
+        Raises Conflict while it runs.
+        """
+        try:
+            await self.call("delete")
+        except ConnectionLostError:
+            await asyncio.to_thread(_clear, self._directory)
+        await self._line.close()
+
+    async def close(self) -> None:
+        """Lets go of the connection; monitor and container live on. For a daemon that ends."""
+        await self._line.close()
+
+
+def _clear(directory: StateDir) -> None:
+    if directory.exists():
+        container.discard_stale(directory)
 
 
 class RuntimeClient:
+    """exec_root: a directory on a tmpfs that this engine has for itself."""
+
     def __init__(self, *, exec_root: Path) -> None:
-        self._exec_root = exec_root
+        self._exec_root = exec_root.absolute()
+        self._zygote = ZygoteProcess()
+        self._monitors: list[Monitor] = []
 
     async def open(self) -> None:
-        raise RuntimeFault(_LATER)
+        """Starts the zygote; the first `create` waits until it is warm. Raises RuntimeFault."""
+        self._zygote.start()
 
     async def close(self) -> None:
-        """Ends the zygote; monitors and containers live on."""
+        """Ends the zygote; monitors and containers live on. May be called twice."""
+        await self._zygote.stop()
+        monitors, self._monitors = self._monitors, []
+        for monitor in monitors:
+            await monitor.close()
 
     async def create(
         self, container_id: str, *, bundle: Path, rootfs: Sequence[Mount], io: ContainerIo
     ) -> Monitor:
-        raise RuntimeFault(_LATER)
+        """A container from bundle/config.json, up to its start gate (OCI "created").
+
+        rootfs: mounts applied on the config's root.path inside the container's own mount namespace;
+        empty: that directory as it is. Raises InvalidParameter, NotSupported (config asks for what this
+        runtime cannot do), Conflict (the id is taken), RuntimeFault (126, 127: no such program).
+        """
+        directory = StateDir(self._exec_root, container_id)
+        request = CreateRequest(
+            container_id=container_id,
+            exec_root=self._exec_root,
+            bundle=bundle.absolute(),
+            layers=tuple(rootfs),
+            io=io,
+        )
+        line = await MonitorLine.over(await self._zygote.request(request.encode()))
+        try:
+            answer = await line.first_answer()
+        except BaseException:
+            await line.close()
+            raise
+        return self._keep(Monitor(directory, line, int(answer["pid"])))
+
+    def _keep(self, monitor: Monitor) -> Monitor:
+        self._monitors = [each for each in self._monitors if each.is_open]
+        self._monitors.append(monitor)
+        return monitor
 
     async def recover(self, container_id: str) -> Monitor | None:
-        raise RuntimeFault(_LATER)
+        """The container's monitor, found again after a daemon restart.
+
+        None when none is alive: then `last_exit` says how the container ended, or gives None if it was
+        never created or has been deleted.
+        """
+        directory = StateDir(self._exec_root, container_id)
+        connection = await asyncio.to_thread(directory.connect)
+        if connection is None:
+            await asyncio.to_thread(container.lost, directory)
+            return None
+        line = await MonitorLine.over(connection)
+        try:
+            answer = await line.call("hello")
+        except ConnectionLostError:
+            await line.close()
+            await asyncio.to_thread(container.lost, directory)
+            return None
+        return self._keep(Monitor(directory, line, int(answer["pid"])))
 
     def last_exit(self, container_id: str) -> ExitStatus | None:
-        raise RuntimeFault(_LATER)
+        """From disk, written by the monitor before anybody was told."""
+        return StateDir(self._exec_root, container_id).read_exit()
+
+    async def forget(self, container_id: str) -> None:
+        """Clears what a container without a living monitor has left on disk and in cgroups.
+
+        Raises Conflict when its monitor lives: recover it and delete it.
+        """
+        await asyncio.to_thread(_clear, StateDir(self._exec_root, container_id))

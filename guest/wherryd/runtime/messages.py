@@ -15,7 +15,8 @@ Parent and child: one message per packet on a SOCK_SEQPACKET pair; the child's e
       <-- USER_NAMESPACE                     only with a new user namespace: wants its id maps
       --- MAPPED --------------------------> goes on
       <-- FORKED pid                         only when a second fork was needed
-      <-- READY [+ pty master as SCM_RIGHTS] everything is set up; waits at the start gate
+      <-- TERMINAL + pty master              only with a terminal; the master travels as SCM_RIGHTS
+      <-- READY                              everything is set up; waits at the start gate
       --- START ---------------------------> exec
       <-- (end of file)                      exec succeeded: close-on-exec closed the child's end
       <-- FAILED message exit_code           instead of any of the child's messages
@@ -39,6 +40,7 @@ class Step(StrEnum):
     USER_NAMESPACE = "user_namespace"
     MAPPED = "mapped"
     FORKED = "forked"
+    TERMINAL = "terminal"
     READY = "ready"
     START = "start"
     FAILED = "failed"

@@ -78,7 +78,7 @@ class MountOptions:
 
 
 def parse(options: Iterable[str]) -> MountOptions:
-    """Words it does not know go to the file system, which judges them. Raises NotSupported, InvalidParameter."""
+    """Unknown words go to the file system, which judges them. Raises NotSupported, InvalidParameter."""
     own, recursive = Attributes(), Attributes()
     propagation: list[tuple[int, bool]] = []
     data: list[tuple[str, str | None]] = []

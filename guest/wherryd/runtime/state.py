@@ -1,4 +1,4 @@
-"""The runtime's files on disk, named once. Whoever writes one renames it into place: a reader sees all or nothing.
+"""The runtime's files on disk, named once. Written aside and renamed: a reader sees all or nothing.
 
     <exec root>/containers/<id>/     0700; made by the monitor, removed by delete
         state.json      who the container is: see `State`; rewritten when it starts
@@ -58,7 +58,8 @@ class StateDir:
         """Raises InvalidParameter when the id could not be a file name."""
         if not _ID.match(container_id):
             raise InvalidParameter(
-                f"container id {container_id!r} must be 1 to 128 of A-Z a-z 0-9 _ . + -, and not begin with . + -"
+                f"container id {container_id!r} must be 1 to 128 of A-Z a-z 0-9 _ . + -, "
+                "and not begin with . + -"
             )
         self.container_id = container_id
         self.path = exec_root / "containers" / container_id

@@ -13,7 +13,7 @@ def now() -> str:
 
 def rfc3339(ns: int) -> str:
     """1700000000123456789 -> 2023-11-14T22:13:20.123456789Z"""
-    global _second, _prefix  # noqa: PLW0603 - a cache of one value; the monitor has one thread
+    global _second, _prefix  # a cache of one value: the monitor has one thread
     second, fraction = divmod(ns, 1_000_000_000)
     if second != _second:
         _second, _prefix = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

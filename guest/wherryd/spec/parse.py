@@ -323,6 +323,8 @@ def _cross_check(spec: oci.Spec, top: Fields) -> None:
     linux, kinds = spec.linux, oci.NamespaceKind
     if kinds.MOUNT not in linux.namespaces:
         top.problem("linux.namespaces", "needs a mount namespace: without one the root would be the host's")
+    if linux.namespaces.get(kinds.MOUNT):
+        top.problem("linux.namespaces", "a mount namespace cannot be joined by path: leave its path out")
     for name, value in (("hostname", spec.hostname), ("domainname", spec.domainname)):
         if value and kinds.UTS not in linux.namespaces:
             top.problem(name, "needs a private UTS namespace (linux.namespaces: uts)")

@@ -1,0 +1,178 @@
+"""A container as the process that brings it up sees it: spec, cgroup, state on disk, init.
+
+Used by the monitor, and by wherry-runc without one. What was made is unmade when a step fails; an
+error of the unmaking is attached to the first one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wherryd.cgroups.choose import manager_for
+from wherryd.cgroups.manager import CgroupManager, normalise
+from wherryd.errors import Conflict, EngineError, InvalidParameter
+from wherryd.runtime import execin, init, launch, namespaces, timestamps
+from wherryd.runtime.child import ChildStreams
+from wherryd.runtime.launch import Launched
+from wherryd.runtime.messages import Peer
+from wherryd.runtime.state import State, StateDir, is_alive, process_start_ticks
+from wherryd.runtime.types import ExitStatus
+from wherryd.spec import parse
+from wherryd.spec.mount import Mount
+from wherryd.spec.oci import NamespaceKind, Process, Spec
+
+#: How a container whose monitor was killed is said to have ended, as no one saw its status.
+LOST_EXIT_CODE: Final = 137
+
+
+@dataclass(slots=True, kw_only=True)
+class Container:
+    spec: Spec
+    process: Process
+    directory: StateDir
+    cgroup: CgroupManager
+    bundle: Path
+    layers: tuple[Mount, ...]
+
+    @staticmethod
+    def load(directory: StateDir, bundle: Path, layers: tuple[Mount, ...]) -> "Container":
+        """Reads the bundle. Raises InvalidParameter, NotSupported."""
+        spec = parse.load(bundle / "config.json")
+        if spec.process is None:
+            raise InvalidParameter(f"{bundle}/config.json has no `process`: nothing could be started")
+        path = normalise(spec.linux.cgroups_path, directory.container_id)
+        return Container(
+            spec=spec,
+            process=spec.process,
+            directory=directory,
+            cgroup=manager_for(path),
+            bundle=bundle,
+            layers=layers,
+        )
+
+    def make_directory(self) -> None:
+        """Takes the id. Raises Conflict when a container of that id is alive."""
+        try:
+            self.directory.create()
+        except FileExistsError:
+            discard_stale(self.directory)
+            self.directory.create()
+
+    def bring_up(
+        self,
+        streams: ChildStreams,
+        *,
+        gate: Callable[[Peer], None] = init.wait_for_start,
+        keep_fds: tuple[int, ...] = (),
+        tied: bool = True,
+    ) -> Launched:
+        """Cgroup, then init up to its gate. Raises EngineError with the cgroup removed again."""
+        self.cgroup.create()
+        try:
+            self.cgroup.apply(self.spec.linux.resources)
+            return launch.launch_init(
+                init.InitPlan(
+                    spec=self.spec,
+                    process=self.process,
+                    bundle=str(self.bundle),
+                    rootfs=launch.rootfs_path(self.spec, self.bundle),
+                    layers=self.layers,
+                    cgroup=self.cgroup,
+                    streams=streams,
+                    gate=gate,
+                    keep_fds=keep_fds,
+                    tied=tied,
+                )
+            )
+        except BaseException as error:
+            self._remove_cgroup(error)
+            raise
+
+    def _remove_cgroup(self, error: BaseException) -> None:
+        try:
+            self.cgroup.kill()
+            self.cgroup.destroy()
+        except EngineError as second:
+            error.add_note(f"and the cgroup could not be removed: {second}")
+
+    def exec(
+        self,
+        process: Process,
+        streams: ChildStreams,
+        *,
+        init_pidfd: int,
+        born_inside: bool,
+        tied: bool = True,
+    ) -> Launched:
+        """A further process, up to its gate."""
+        return launch.launch_exec(
+            execin.ExecPlan(
+                process=process,
+                init_pidfd=init_pidfd,
+                namespaces=tuple(self.spec.linux.namespaces),
+                born_inside=born_inside,
+                cgroup=self.cgroup,
+                streams=streams,
+                gate=init.wait_for_start,
+                tied=tied,
+            )
+        )
+
+    @property
+    def children_are_born_inside(self) -> bool:
+        """Whether the process that forked init has its later children in the container's PID namespace."""
+        return NamespaceKind.PID in self.spec.linux.namespaces and not namespaces.needs_stage(self.spec.linux)
+
+    def state(self, pid: int, *, monitor_pid: int, gate: str) -> State:
+        return State(
+            container_id=self.directory.container_id,
+            pid=pid,
+            pid_started=process_start_ticks(pid),
+            monitor_pid=monitor_pid,
+            bundle=str(self.bundle),
+            rootfs=launch.rootfs_path(self.spec, self.bundle),
+            cgroup=self.cgroup.path,
+            namespaces=tuple(self.spec.linux.namespaces),
+            created_at=timestamps.now(),
+            gate=gate,
+            annotations=dict(self.spec.annotations),
+        )
+
+
+def discard_stale(directory: StateDir) -> None:
+    """Clears what a container without a living monitor has left. Raises Conflict when one is alive."""
+    connection = directory.connect()
+    if connection is not None:
+        connection.close()
+        raise Conflict(f"container {directory.container_id} exists already: delete it, or take another id")
+    if directory.state_file.exists():
+        state = directory.read_state()
+        if state.gate == "fifo" and is_alive(state):
+            raise Conflict(
+                f"container {directory.container_id} exists already: delete it, or take another id"
+            )
+        end_processes(state)
+        manager_for(state.cgroup).destroy()
+    directory.remove()
+
+
+def end_processes(state: State) -> None:
+    """Kills what is left of a container nobody watches any more."""
+    manager_for(state.cgroup).kill()
+
+
+def lost(directory: StateDir) -> ExitStatus | None:
+    """The end of a container whose monitor has died: from disk, or written now as lost. None: never ran."""
+    status = directory.read_exit()
+    if status is not None or not directory.state_file.exists():
+        return status
+    end_processes(directory.read_state())
+    status = ExitStatus(
+        LOST_EXIT_CODE,
+        timestamps.now(),
+        False,
+        "the container's monitor was killed, and its exit status was lost; start the container again",
+    )
+    directory.write_exit(status)
+    return status

@@ -1,0 +1,78 @@
+"""The child that becomes a further process in a running container (docker exec).
+
+It joins the cgroup on our side, then all of init's namespaces at once through init's pidfd, which
+cannot be reused for another process. The image's files are hostile from here on, and run already.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from wherryd.cgroups.manager import CgroupManager
+from wherryd.runtime import child, devices, identity, init, namespaces
+from wherryd.runtime.messages import ChildMessage, Peer, Step
+from wherryd.spec.oci import NamespaceKind, Process
+from wherryd.sys import namespaces as ns
+from wherryd.sys import paths
+from wherryd.sys import process as proc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecPlan:
+    """init_pidfd: of the container's init. namespaces: kinds that are not the host's.
+
+    born_inside: whether the forking process's children are in the PID namespace already.
+    """
+
+    process: Process
+    init_pidfd: int
+    namespaces: tuple[NamespaceKind, ...]
+    born_inside: bool
+    cgroup: CgroupManager
+    streams: child.ChildStreams
+    gate: Callable[[Peer], None]
+    tied: bool = True
+
+    @property
+    def forks_again(self) -> bool:
+        return not self.born_inside and NamespaceKind.PID in self.namespaces
+
+
+def run(plan: ExecPlan, peer: Peer) -> NoReturn:
+    child.run_child(peer, lambda: _exec(plan, peer))
+
+
+def _exec(plan: ExecPlan, peer: Peer) -> None:
+    os.setsid()
+    child.let_go((peer.socket.fileno(), *plan.streams.fds(), plan.init_pidfd))
+    plan.cgroup.enter()
+    identity.set_oom_score(plan.process.oom_score_adj)
+    os.umask(0)
+    to_join = [kind for kind in plan.namespaces if not (plan.born_inside and kind is NamespaceKind.PID)]
+    ns.setns(plan.init_pidfd, namespaces.mask(to_join), "the container's namespaces")
+    os.close(plan.init_pidfd)
+    if plan.forks_again:
+        pid = os.fork()
+        if pid:
+            peer.send(ChildMessage(step=Step.FORKED, pid=pid))
+            os._exit(0)
+        os.setsid()
+    if NamespaceKind.USER in plan.namespaces:
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        proc.prctl(proc.PR_SET_DUMPABLE, 0)
+    root = paths.open_root("/")
+    who = identity.resolve_user(root, plan.process)
+    if plan.process.terminal:
+        master, slave = devices.open_terminal(root)
+        peer.send(ChildMessage(step=Step.TERMINAL), (master,))
+        os.close(master)
+        child.take_terminal(slave, who.uid)
+    else:
+        child.take_streams(plan.streams, who.uid)
+    identity.set_rlimits(plan.process.rlimits)
+    identity.enter_cwd(root, plan.process.cwd, identity=who)
+    os.close(root)
+    init.settle(plan.process, who, tied=plan.tied, peer=peer, gate=plan.gate)

@@ -1,0 +1,176 @@
+"""The child that becomes the container's first process. The order of its steps is this file's point.
+
+ 1. let go of the parent's descriptors, signals and session
+ 2. join the cgroup, set the OOM score: on our side of every namespace
+ 3. user namespace, with maps written by the parent; then PID and time; then fork (only with a user
+    namespace: otherwise the parent did PID and time, see namespaces.py)
+ 4. the other namespaces; host name; sysctls, through our own /proc
+ 5. the root: mounts, device nodes, terminal, masks, working directory, read-only
+ 6. pivot: from here on no path outside exists, and nothing is imported
+ 7. streams, limits, user, capabilities, no_new_privs
+ 8. find the program, say READY, wait at the start gate, exec
+
+Seam for what comes with a later issue: seccomp after 7, AppArmor and SELinux labels between 4 and 5
+(written before any mount of the image is there), hooks around 4, 5 and 8, id-mapped mounts in 5.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from wherryd.cgroups.manager import CgroupManager
+from wherryd.errors import RuntimeFault
+from wherryd.runtime import child, devices, identity, namespaces, rootfs
+from wherryd.runtime.messages import ChildMessage, Peer, Step
+from wherryd.spec.mount import Mount
+from wherryd.spec.oci import NamespaceKind, Process, Spec
+from wherryd.sys import namespaces as ns
+from wherryd.sys import process as proc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitPlan:
+    """All the child needs to know, made by the parent before the fork.
+
+    gate: how init waits for start; it returns when it may go on. tied: init dies with its parent.
+    """
+
+    spec: Spec
+    process: Process
+    bundle: str
+    rootfs: str
+    layers: tuple[Mount, ...]
+    cgroup: CgroupManager
+    streams: child.ChildStreams
+    gate: Callable[[Peer], None]
+    keep_fds: tuple[int, ...] = ()
+    tied: bool = True
+
+
+def wait_for_start(peer: Peer) -> None:
+    """The gate of a monitored container: a word from the monitor, or the end with it."""
+    answer = peer.receive()
+    if answer is None or answer[0].step is not Step.START:
+        os._exit(child.CHILD_FAILED)
+
+
+def run(plan: InitPlan, peer: Peer) -> NoReturn:
+    child.run_child(peer, lambda: _init(plan, peer))
+
+
+def _init(plan: InitPlan, peer: Peer) -> None:
+    linux = plan.spec.linux
+    os.setsid()
+    child.let_go((peer.socket.fileno(), *plan.streams.fds(), *plan.keep_fds))
+    plan.cgroup.enter()
+    identity.set_oom_score(plan.process.oom_score_adj)
+    os.chdir(plan.bundle)
+    os.umask(0)
+    if namespaces.needs_stage(linux):
+        _enter_user_namespace(plan, peer)
+        namespaces.enter_for_children(linux)
+        pid = os.fork()
+        if pid:
+            peer.send(ChildMessage(step=Step.FORKED, pid=pid))
+            os._exit(0)
+        os.setsid()
+    namespaces.enter_own(linux)
+    _name_host(plan.spec)
+    _set_sysctls(plan.spec)
+    root, slave = _build_root(plan, peer)
+    who = identity.resolve_user(root, plan.process)
+    _open_streams(plan, slave, who.uid)
+    identity.set_rlimits(plan.process.rlimits)
+    rootfs.enter(root)
+    identity.enter_cwd(root, plan.process.cwd, identity=who)
+    os.close(root)
+    settle(plan.process, who, tied=plan.tied, peer=peer, gate=plan.gate)
+
+
+def _enter_user_namespace(plan: InitPlan, peer: Peer) -> None:
+    path = plan.spec.linux.namespaces[NamespaceKind.USER]
+    if path:
+        namespaces.join_user(path)
+    else:
+        ns.unshare(ns.CLONE_NEWUSER)
+        peer.send(ChildMessage(step=Step.USER_NAMESPACE, pid=os.getpid()))
+        answer = peer.receive()
+        if answer is None or answer[0].step is not Step.MAPPED:
+            os._exit(child.CHILD_FAILED)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    # A change of ids has switched it back on.
+    proc.prctl(proc.PR_SET_DUMPABLE, 0)
+
+
+def _name_host(spec: Spec) -> None:
+    if spec.hostname:
+        ns.sethostname(spec.hostname)
+    if spec.domainname:
+        ns.setdomainname(spec.domainname)
+
+
+def _set_sysctls(spec: Spec) -> None:
+    """Through our own /proc, before the image could put a file in its place (CVE-2025-52881)."""
+    for name, value in spec.linux.sysctl.items():
+        path = "/proc/sys/" + name.replace(".", "/")
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.write(fd, value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise RuntimeFault(
+                f"cannot set sysctl {name} to {value!r}: {error.strerror}: check linux.sysctl"
+            ) from error
+
+
+def _build_root(plan: InitPlan, peer: Peer) -> tuple[int, int]:
+    """(root, terminal's slave or -1). The terminal's master goes to the parent."""
+    spec = plan.spec
+    root = rootfs.build(
+        rootfs.RootfsPlan(path=plan.rootfs, layers=plan.layers, spec=spec, cgroup=plan.cgroup)
+    )
+    devices.make_nodes(root, spec.linux.devices, by_bind=NamespaceKind.USER in spec.linux.namespaces)
+    devices.make_links(root)
+    slave = -1
+    if plan.process.terminal:
+        master, slave = devices.open_terminal(root)
+        devices.bind_console(root, slave)
+        peer.send(ChildMessage(step=Step.TERMINAL), (master,))
+        os.close(master)
+    identity.make_cwd(root, plan.process.cwd)
+    rootfs.mask(root, spec)
+    if spec.root.readonly:
+        rootfs.make_root_readonly(root)
+    return root, slave
+
+
+def _open_streams(plan: InitPlan, slave: int, uid: int) -> None:
+    if slave >= 0:
+        child.take_terminal(slave, uid)
+    else:
+        child.take_streams(plan.streams, uid)
+
+
+def settle(
+    wanted: Process, who: identity.Identity, *, tied: bool, peer: Peer, gate: Callable[[Peer], None]
+) -> None:
+    """Steps 7 and 8, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
+    identity.become(
+        who, wanted.capabilities, no_new_privileges=wanted.no_new_privileges, umask=wanted.user.umask
+    )
+    # Changed ids have switched it back on.
+    proc.prctl(proc.PR_SET_DUMPABLE, 0)
+    identity.check_cwd()
+    program = identity.find_program(wanted, identity.environment(wanted, who.home))
+    proc.close_range(3, flags=proc.CLOSE_RANGE_CLOEXEC)
+    peer.send(ChildMessage(step=Step.READY))
+    gate(peer)
+    if tied:
+        # Not earlier: with a stage between, that one's end would count as the parent's.
+        proc.prctl(proc.PR_SET_PDEATHSIG, 9)
+    identity.execute(program)

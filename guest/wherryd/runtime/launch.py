@@ -1,0 +1,136 @@
+"""The parent's side of bringing a process up: fork, the talk with the child, clean-up when it fails."""
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wherryd.errors import RuntimeFault
+from wherryd.runtime import child, execin, init, namespaces
+from wherryd.runtime.messages import ChildMessage, Peer, Step
+from wherryd.spec.oci import Linux, Spec
+from wherryd.sys import namespaces as ns
+
+#: A child needs a few milliseconds; one that hangs (a dead network mount) is killed after this, in seconds.
+SETUP_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Launched:
+    """A child that is READY. peer: our end, held until it has passed the gate. master: its pty, or -1."""
+
+    pid: int
+    peer: Peer
+    master: int = -1
+
+
+def rootfs_path(spec: Spec, bundle: Path) -> str:
+    """config.md, "Root": relative to the bundle, or absolute."""
+    return str((bundle / spec.root.path).resolve())
+
+
+def launch_init(plan: init.InitPlan) -> Launched:
+    """Forks init and brings it to its gate. Afterwards this process's children are born in the container's
+    PID namespace. Raises RuntimeFault or what the child raised."""
+    if not namespaces.needs_stage(plan.spec.linux):
+        namespaces.enter_for_children(plan.spec.linux)
+    ours, theirs = Peer.pair()
+    child.flush_streams()
+    pid = os.fork()
+    if pid == 0:
+        init.run(plan, theirs)
+    theirs.close()
+    linux = plan.spec.linux
+    return bring_up(Launched(pid, ours), linux, forks_again=namespaces.needs_stage(linux))
+
+
+def leave_for_children() -> None:
+    """Undoes what `launch_init` did to the namespaces of later children; they are ours again."""
+    with Path("/proc/self/ns/pid").open("rb") as own:
+        ns.setns(own.fileno(), ns.CLONE_NEWPID, "/proc/self/ns/pid")
+
+
+def bring_up(launched: Launched, linux: Linux | None, *, forks_again: bool) -> Launched:
+    """Talks with the child until it is READY; kills and reaps it otherwise. forks_again: the process
+    that matters is a child of the child; both of its messages, FORKED and READY, may come first."""
+    launched.peer.socket.settimeout(SETUP_TIMEOUT_S)
+    try:
+        _talk(launched, linux, {Step.READY, Step.FORKED} if forks_again else {Step.READY})
+    except BaseException:
+        abandon(launched)
+        raise
+    launched.peer.socket.settimeout(None)
+    return launched
+
+
+def _talk(launched: Launched, linux: Linux | None, awaited: set[Step]) -> None:
+    while awaited:
+        try:
+            received = launched.peer.receive()
+        except TimeoutError as error:
+            raise RuntimeFault(
+                f"the container's process was not set up within {SETUP_TIMEOUT_S:g} s: "
+                "a mount or a file it needs does not answer"
+            ) from error
+        if received is None:
+            raise RuntimeFault(f"the container's process ended during its set-up{_how(launched.pid)}")
+        message, fds = received
+        message.raise_if_failed()
+        if message.step is Step.USER_NAMESPACE and linux is not None:
+            namespaces.write_id_maps(launched.pid, linux)
+            launched.peer.send(ChildMessage(step=Step.MAPPED))
+        elif message.step is Step.FORKED:
+            os.waitpid(launched.pid, 0)
+            launched.pid = message.pid
+        elif message.step is Step.TERMINAL:
+            (launched.master,) = fds
+        awaited.discard(message.step)
+
+
+def _how(pid: int) -> str:
+    """What its status says, if it can be had: mostly SIGKILL, from a memory limit that is too low."""
+    with contextlib.suppress(ChildProcessError):
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            return f" by {name}: is its memory limit too low?" if name == "SIGKILL" else f" by {name}"
+        return f" with status {os.waitstatus_to_exitcode(status)}"
+    return ""
+
+
+def pass_gate(launched: Launched) -> None:
+    """Opens the gate and returns when the program runs. Raises RuntimeFault with exit code 126 or 127."""
+    try:
+        launched.peer.send(ChildMessage(step=Step.START))
+        received = launched.peer.receive()
+    except (BrokenPipeError, ConnectionResetError):
+        received = None  # killed at the gate: its exit status tells
+    finally:
+        launched.peer.close()
+    if received is not None:
+        received[0].raise_if_failed()
+
+
+def abandon(launched: Launched) -> None:
+    """Ends a child that failed in its set-up. Done twice is fine."""
+    launched.peer.close()
+    if launched.master >= 0:
+        os.close(launched.master)
+        launched.master = -1
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(launched.pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(launched.pid, 0)
+
+
+def launch_exec(plan: execin.ExecPlan) -> Launched:
+    """Forks a further process of a running container and brings it to its gate. Raises like launch_init."""
+    ours, theirs = Peer.pair()
+    child.flush_streams()
+    pid = os.fork()
+    if pid == 0:
+        execin.run(plan, theirs)
+    theirs.close()
+    return bring_up(Launched(pid, ours), None, forks_again=plan.forks_again)

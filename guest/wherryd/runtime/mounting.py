@@ -1,0 +1,179 @@
+"""Mounts are made as detached descriptors and put on descriptors: no path in the root is used twice.
+
+A mount gets all its attributes before it becomes visible, so nothing is ever writable "for a moment".
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from wherryd.errors import KernelFault, RuntimeFault
+from wherryd.runtime.mountoptions import Attributes, MountOptions, parse
+from wherryd.spec.mount import Mount
+from wherryd.sys import mounts, paths
+
+_OVERLAY_LIST: Final = "lowerdir"
+
+
+@contextmanager
+def detached(fd: int) -> Iterator[int]:
+    """Closes the descriptor; a detached mount that was not attached anywhere goes with it."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def new_filesystem(fstype: str, source: str, options: MountOptions, *, skip: tuple[str, ...] = ()) -> int:
+    """A detached mount of a new file system. Raises RuntimeFault with the kernel's own words."""
+    context = mounts.fsopen(fstype)
+    try:
+        _configure(context, "source", source or fstype, fstype)
+        for name, value in options.data:
+            if name not in skip:
+                _configure(context, name, value, fstype)
+        _told(context, fstype, lambda: mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE))
+        # The mount starts with no attribute: what is to be cleared is clear.
+        return mounts.fsmount(context, options.attributes.set_ | options.recursive_attributes.set_)
+    finally:
+        os.close(context)
+
+
+def _configure(context: int, name: str, value: str | None, fstype: str) -> None:
+    command = mounts.FSCONFIG_SET_FLAG if value is None else mounts.FSCONFIG_SET_STRING
+    _told(context, fstype, lambda: mounts.fsconfig(context, command, name, value))
+
+
+def _told(context: int, fstype: str, action: Callable[[], None]) -> None:
+    """Runs action; on failure adds what the file system wrote into its context ("e overlay: ...")."""
+    try:
+        action()
+    except KernelFault as error:
+        words = []
+        try:
+            while True:
+                words.append(os.read(context, 4096).decode(errors="replace").strip())
+        except OSError:  # ENODATA: no (more) messages
+            pass
+        detail = f" ({'; '.join(words)})" if words else ""
+        raise RuntimeFault(f"mount {fstype}: {error}{detail}") from error
+
+
+def set_attributes(fd: int, options: MountOptions, subject: str) -> None:
+    for attributes, recursive in ((options.attributes, False), (options.recursive_attributes, True)):
+        if attributes:
+            mounts.mount_setattr(
+                fd, set_=attributes.set_, clear=_clearable(attributes), recursive=recursive, subject=subject
+            )
+
+
+def _clearable(attributes: Attributes) -> int:
+    """The access time is one field: the kernel wants all of its bits cleared to set any."""
+    if attributes.set_ & mounts.MOUNT_ATTR__ATIME:
+        return attributes.clear | mounts.MOUNT_ATTR__ATIME
+    return attributes.clear
+
+
+def set_propagation(fd: int, options: MountOptions, subject: str) -> None:
+    for kind, recursive in options.propagation:
+        mounts.mount_setattr(fd, propagation=kind, recursive=recursive, subject=subject)
+
+
+def bind(source: str, options: MountOptions) -> int:
+    """A detached copy of source (on our side) with its attributes set."""
+    fd = mounts.clone_mount(source, recursive=options.recursive_bind)
+    try:
+        set_attributes(fd, options, source)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def mount_root(directory: str, layers: tuple[Mount, ...]) -> None:
+    """Puts the root file system on a directory of ours; without layers the directory itself becomes a mount.
+
+    Runs inside the container's own mount namespace, so nothing of it is seen outside.
+    """
+    if not layers:
+        with detached(mounts.clone_mount(directory, recursive=True)) as copy, _opened(directory) as target:
+            mounts.move_mount(copy, target, directory)
+        return
+    for layer in layers:
+        with (
+            _opened(directory) as root,
+            detached(_layer(layer)) as mount,
+            detached(paths.mkdir_in_root(root, layer.target)) as target,
+        ):
+            mounts.move_mount(mount, target, f"{directory}/{layer.target}")
+
+
+@contextmanager
+def _opened(directory: str) -> Iterator[int]:
+    fd = paths.open_root(directory)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _layer(layer: Mount) -> int:
+    options = parse(layer.options)
+    if layer.type in ("bind", "rbind") or options.bind:
+        return bind(layer.source, options)
+    if layer.type != "overlay":
+        return new_filesystem(layer.type, layer.source, options)
+    return _overlay(layer.source, options)
+
+
+def _overlay(source: str, options: MountOptions) -> int:
+    """fsconfig takes strings of up to 255 bytes, so lower layers are given one by one (Linux 6.8)."""
+    context = mounts.fsopen("overlay")
+    try:
+        _configure(context, "source", source or "overlay", "overlay")
+        for name, value in options.data:
+            if name == _OVERLAY_LIST and value is not None:
+                for lower in _split_lower(value):
+                    _configure_path(context, "lowerdir+", lower)
+            elif name in ("upperdir", "workdir") and value is not None:
+                _configure_path(context, name, value)
+            else:
+                _configure(context, name, value, "overlay")
+        _told(context, "overlay", lambda: mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE))
+        return mounts.fsmount(context, options.attributes.set_ | options.recursive_attributes.set_)
+    finally:
+        os.close(context)
+
+
+def _configure_path(context: int, name: str, path: str) -> None:
+    """A directory of any length: a long one is named by a descriptor."""
+    if len(os.fsencode(path)) < 256:
+        _configure(context, name, path, "overlay")
+        return
+    with _opened(path) as fd:
+        _configure(context, name, paths.self_fd(fd), "overlay")
+
+
+def _split_lower(value: str) -> list[str]:
+    r"""lowerdir=/a:/b\:c -> ["/a", "/b:c"]. Source: filesystems/overlayfs.rst."""
+    parts, current, escaped = [], "", False
+    for letter in value:
+        if escaped or letter not in "\\:":
+            current, escaped = current + letter, False
+        elif letter == "\\":
+            escaped = True
+        else:
+            parts.append(current)
+            current = ""
+    return [*parts, current]
+
+
+def null_device() -> int:
+    """A detached mount of /dev/null, checked to be the real one (CVE-2025-31133)."""
+    with detached(os.open("/dev/null", paths.O_PATH | os.O_CLOEXEC)) as fd:
+        status = os.fstat(fd)
+        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+            raise RuntimeFault("/dev/null is not the null device (character device 1:3): repair /dev")
+        return mounts.clone_mount("", recursive=False, dirfd=fd)

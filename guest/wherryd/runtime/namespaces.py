@@ -1,0 +1,121 @@
+"""Which namespaces a container gets, and who makes which when.
+
+PID and time namespaces take effect for children only, so whoever forks init (the "stager") makes them;
+all others are made by init itself. Without a user namespace the monitor is the stager, and one fork is
+enough; its later forks (exec) are then born in the container's PID namespace too. With one, a stage
+child is put between, because everything else must belong to the user namespace.
+"""
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from wherryd.errors import RuntimeFault
+from wherryd.spec.oci import IdMapping, Linux, NamespaceKind
+from wherryd.sys import namespaces as ns
+
+FLAGS: Final = {
+    NamespaceKind.USER: ns.CLONE_NEWUSER,
+    NamespaceKind.PID: ns.CLONE_NEWPID,
+    NamespaceKind.TIME: ns.CLONE_NEWTIME,
+    NamespaceKind.MOUNT: ns.CLONE_NEWNS,
+    NamespaceKind.UTS: ns.CLONE_NEWUTS,
+    NamespaceKind.IPC: ns.CLONE_NEWIPC,
+    NamespaceKind.NETWORK: ns.CLONE_NEWNET,
+    NamespaceKind.CGROUP: ns.CLONE_NEWCGROUP,
+}
+_OF_CHILDREN: Final = (NamespaceKind.PID, NamespaceKind.TIME)
+
+# linux/if.h, linux/sockios.h
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+
+
+def needs_stage(linux: Linux) -> bool:
+    return NamespaceKind.USER in linux.namespaces
+
+
+def mask(kinds: Iterable[NamespaceKind | str]) -> int:
+    """CLONE_NEW* bits, as setns(2) on a pidfd takes them."""
+    bits = 0
+    for kind in kinds:
+        bits |= FLAGS[NamespaceKind(kind)]
+    return bits
+
+
+def enter_for_children(linux: Linux) -> None:
+    """The stager's part: the next fork is born in the container's PID and time namespaces."""
+    pid_path = linux.namespaces.get(NamespaceKind.PID, "")
+    if pid_path:
+        _join(NamespaceKind.PID, pid_path)
+    fresh = [kind for kind in _OF_CHILDREN if linux.is_new(kind)]
+    if fresh:
+        ns.unshare(mask(fresh))
+    if linux.time_offsets:
+        # Possible until the first process is in it. Source: time_namespaces(7).
+        lines = (f"{clock} {secs} {nanosecs}" for clock, (secs, nanosecs) in linux.time_offsets.items())
+        Path("/proc/self/timens_offsets").write_text("\n".join(lines))
+
+
+def enter_own(linux: Linux) -> None:
+    """Init's part. Joins come first: a path may only be reachable from the host's mounts."""
+    handles = [
+        (kind, _open(kind, path))
+        for kind, path in linux.namespaces.items()
+        if path and kind not in (NamespaceKind.PID, NamespaceKind.USER)
+    ]
+    # The mount namespace goes last: after it the others' paths mean something else.
+    for kind, fd in sorted(handles, key=lambda handle: handle[0] is NamespaceKind.MOUNT):
+        ns.setns(fd, FLAGS[kind], str(linux.namespaces[kind]))
+        os.close(fd)
+    own = [kind for kind in FLAGS if kind not in (*_OF_CHILDREN, NamespaceKind.USER) and linux.is_new(kind)]
+    ns.unshare(mask(own))
+    if linux.is_new(NamespaceKind.NETWORK):
+        loopback_up()
+
+
+def join_user(path: str) -> None:
+    _join(NamespaceKind.USER, path)
+
+
+def _join(kind: NamespaceKind, path: str) -> None:
+    fd = _open(kind, path)
+    try:
+        ns.setns(fd, FLAGS[kind], path)
+    finally:
+        os.close(fd)
+
+
+def _open(kind: NamespaceKind, path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RuntimeFault(
+            f"lstat {path}: {(error.strerror or '').lower()}: no {kind} namespace there"
+        ) from error
+
+
+def loopback_up() -> None:
+    """In a new network namespace lo exists, but is down."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        request = struct.pack("16sH22x", b"lo", 0)
+        flags = struct.unpack("16sH22x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
+
+
+def write_id_maps(pid: int, linux: Linux) -> None:
+    """The parent's part: it has the power to map any id, the child does not. Source: user_namespaces(7)."""
+    for name, mappings in (("uid_map", linux.uid_mappings), ("gid_map", linux.gid_mappings)):
+        try:
+            Path(f"/proc/{pid}/{name}").write_text(_map_text(mappings))
+        except OSError as error:
+            raise RuntimeFault(
+                f"write {name} of the user namespace: {error.strerror}: check the mappings"
+            ) from error
+
+
+def _map_text(mappings: Iterable[IdMapping]) -> str:
+    return "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)

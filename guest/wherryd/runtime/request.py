@@ -1,0 +1,52 @@
+"""What a monitor is asked to create, as one JSON message from the client to the zygote."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wherryd.runtime.types import ContainerIo
+from wherryd.spec.mount import Mount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRequest:
+    container_id: str
+    exec_root: Path
+    bundle: Path
+    layers: tuple[Mount, ...]
+    io: ContainerIo
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), default=str).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> "CreateRequest":
+        document = json.loads(data)
+        io = document["io"]
+        size = io["console_size"]
+        return CreateRequest(
+            container_id=document["container_id"],
+            exec_root=Path(document["exec_root"]),
+            bundle=Path(document["bundle"]),
+            layers=_layers(document["layers"]),
+            io=ContainerIo(
+                **io
+                | {
+                    "log_path": Path(io["log_path"]) if io["log_path"] else None,
+                    "console_size": (size[0], size[1]) if size else None,
+                }
+            ),
+        )
+
+
+def _layers(documents: Sequence[dict[str, object]]) -> tuple[Mount, ...]:
+    return tuple(
+        Mount(
+            type=str(each["type"]),
+            source=str(each["source"]),
+            target=str(each["target"]),
+            options=tuple(each["options"]),  # type: ignore[arg-type]
+        )
+        for each in documents
+    )

@@ -1,0 +1,237 @@
+"""The container's file system tree: root, mounts, masked and read-only paths, and the pivot into it.
+
+Runs in the child, in its new mount namespace, before it gives up any power. Targets are resolved by
+the kernel inside the root (sys/paths.py) and mounted on by descriptor (mounting.py).
+"""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import Final
+
+from wherryd.cgroups.manager import CgroupManager
+from wherryd.errors import EngineError, KernelFault, RuntimeFault
+from wherryd.runtime import mounting
+from wherryd.runtime.mountoptions import MountOptions, parse
+from wherryd.spec.mount import Mount
+from wherryd.spec.oci import NamespaceKind, Spec, SpecMount
+from wherryd.sys import mounts, paths
+
+#: Below /proc only these may be covered by a mount: files that lxcfs and the like replace.
+_PROC_TARGETS: Final = (
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+)
+
+#: propagation word -> what it does to the whole tree before anything is mounted. Ours must not leak out.
+_TREE_PROPAGATION: Final = {
+    "": mounts.MS_SLAVE,
+    "slave": mounts.MS_SLAVE,
+    "rslave": mounts.MS_SLAVE,
+    "private": mounts.MS_PRIVATE,
+    "rprivate": mounts.MS_PRIVATE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootfsPlan:
+    """path: where the root is put, on our side. layers: mounts that make it, from the snapshotter."""
+
+    path: str
+    layers: tuple[Mount, ...]
+    spec: Spec
+    cgroup: CgroupManager
+
+
+def build(plan: RootfsPlan) -> int:
+    """All mounts up to, not including, masks; an O_PATH descriptor of the root. Raises EngineError."""
+    change = _TREE_PROPAGATION.get(plan.spec.linux.rootfs_propagation)
+    if change is None:
+        raise RuntimeFault(
+            f"linux.rootfsPropagation {plan.spec.linux.rootfs_propagation!r} is not supported: "
+            "use slave or private"
+        )
+    mounts.mount(None, "/", None, mounts.MS_REC | change)
+    mounting.mount_root(plan.path, plan.layers)
+    root = paths.open_root(plan.path)
+    for each in plan.spec.mounts:
+        try:
+            _mount(root, each, plan)
+        except (EngineError, OSError) as error:
+            raise RuntimeFault(
+                f"error mounting {each.source or each.kind!r} to rootfs at {each.destination!r}: {error}"
+            ) from error
+    return root
+
+
+def _mount(root: int, each: SpecMount, plan: RootfsPlan) -> None:
+    options = parse(each.options)
+    if options.bind or each.kind == "bind":
+        _bind(root, each, options)
+    elif each.kind == "cgroup":
+        _cgroup(root, each, options, plan)
+    else:
+        _filesystem(root, each, options)
+
+
+def _bind(root: int, each: SpecMount, options: MountOptions) -> None:
+    # A relative source is taken from the bundle, where we stand.
+    source = mounting.bind(each.source, options)
+    with mounting.detached(source):
+        status = os.fstat(source)
+        if stat.S_ISDIR(status.st_mode):
+            target = paths.mkdir_in_root(root, each.destination)
+        else:
+            target = paths.create_in_root(root, each.destination)
+        with mounting.detached(target):
+            _check_target(root, target, each, stat.S_ISDIR(status.st_mode))
+            mounting.set_propagation(source, options, each.source)
+            mounts.move_mount(source, target, each.destination)
+
+
+def _check_target(root: int, target: int, each: SpecMount, directory: bool) -> None:
+    if directory != paths.is_directory(target):
+        raise RuntimeFault(
+            "not a directory: are you trying to mount a directory onto a file (or vice-versa)? "
+            "check if the specified host path exists and is the expected type"
+        )
+    try:
+        with paths.opened(root, "/proc") as proc:
+            inside = os.fstat(target).st_dev == os.fstat(proc).st_dev != os.fstat(root).st_dev
+    except KernelFault:
+        return  # this root has no /proc
+    if inside and each.destination not in _PROC_TARGETS:
+        raise RuntimeFault(f"{each.destination} cannot be mounted because it is inside /proc")
+
+
+def _filesystem(root: int, each: SpecMount, options: MountOptions) -> None:
+    target = paths.mkdir_in_root(root, each.destination)
+    with mounting.detached(target):
+        if each.kind not in ("proc", "sysfs"):
+            _check_target(root, target, each, True)
+        if each.kind == "tmpfs" and options.value("mode") is None:
+            options = _with_mode(options, stat.S_IMODE(os.fstat(target).st_mode))
+        with mounting.detached(mounting.new_filesystem(each.kind, each.source, options)) as mount:
+            mounting.set_propagation(mount, options, each.destination)
+            mounts.move_mount(mount, target, each.destination)
+
+
+def _with_mode(options: MountOptions, mode: int) -> MountOptions:
+    """A tmpfs takes over the mode of the directory it covers, as runc does."""
+    return MountOptions(
+        attributes=options.attributes,
+        recursive_attributes=options.recursive_attributes,
+        propagation=options.propagation,
+        bind=options.bind,
+        recursive_bind=options.recursive_bind,
+        data=(*options.data, ("mode", f"{mode:o}")),
+    )
+
+
+def _cgroup(root: int, each: SpecMount, options: MountOptions, plan: RootfsPlan) -> None:
+    """config.md, "Mounts", type cgroup: only the container's own part is seen.
+
+    v2: the tree, whose root a cgroup namespace makes the container's own group; without a namespace its
+    directory is bound. v1: a tmpfs with the container's directory of each controller bound into it.
+    """
+    if plan.cgroup.version == 2 and NamespaceKind.CGROUP in plan.spec.linux.namespaces:
+        _filesystem(
+            root,
+            SpecMount(destination=each.destination, kind="cgroup2", source="cgroup", options=each.options),
+            options,
+        )
+        return
+    if plan.cgroup.version == 2:
+        (view,) = plan.cgroup.views()
+        _bind(root, SpecMount(destination=each.destination, kind="bind", source=str(view.source)), options)
+        return
+    _cgroup_v1(root, each, options, plan)
+
+
+def _cgroup_v1(root: int, each: SpecMount, options: MountOptions, plan: RootfsPlan) -> None:
+    frame = parse([*(word for word in each.options if word not in ("ro", "rro")), "mode=755"])
+    _filesystem(root, SpecMount(destination=each.destination, kind="tmpfs", source="tmpfs"), frame)
+    seen: set[str] = set()
+    with paths.opened(root, each.destination) as directory:
+        for view in plan.cgroup.views():
+            if view.name in seen:
+                continue
+            seen.add(view.name)
+            with (
+                mounting.detached(mounting.bind(str(view.source), options)) as mount,
+                mounting.detached(paths.mkdir_in_root(directory, view.name)) as target,
+            ):
+                mounts.move_mount(mount, target, f"{each.destination}/{view.name}")
+        for name in seen:
+            # /sys/fs/cgroup/cpu and /cpuacct are links where one mount serves both.
+            for part in name.split(",") if "," in name else ():
+                os.symlink(name, part, dir_fd=directory)
+        if options.attributes.set_ & mounts.MOUNT_ATTR_RDONLY:
+            mounts.mount_setattr(directory, set_=mounts.MOUNT_ATTR_RDONLY, subject=each.destination)
+
+
+def mask(root: int, spec: Spec) -> None:
+    """Masked paths are covered by the null device or an empty folder; missing ones are skipped."""
+    empty = -1
+    try:
+        for path in spec.linux.masked_paths:
+            target = _open_if_there(root, path)
+            if target is None:
+                continue
+            with mounting.detached(target):
+                if not paths.is_directory(target):
+                    cover = mounting.null_device()
+                else:
+                    if empty == -1:
+                        empty = mounting.new_filesystem(
+                            "tmpfs", "tmpfs", parse(["ro", "nr_inodes=2", "mode=755"])
+                        )
+                    cover = mounts.clone_mount("", recursive=False, dirfd=empty)
+                with mounting.detached(cover):
+                    mounts.move_mount(cover, target, path)
+    finally:
+        if empty != -1:
+            os.close(empty)
+    for path in spec.linux.readonly_paths:
+        target = _open_if_there(root, path)
+        if target is not None:
+            with mounting.detached(target):
+                _make_readonly(target, path)
+
+
+def _make_readonly(target: int, path: str) -> None:
+    with mounting.detached(mounts.clone_mount("", recursive=True, dirfd=target)) as copy:
+        mounts.mount_setattr(copy, set_=mounts.MOUNT_ATTR_RDONLY, recursive=True, subject=path)
+        mounts.move_mount(copy, target, path)
+
+
+def _open_if_there(root: int, path: str) -> int | None:
+    try:
+        return paths.open_in_root(root, path, paths.O_PATH)
+    except KernelFault as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+
+
+def make_root_readonly(root: int) -> None:
+    mounts.mount_setattr(root, set_=mounts.MOUNT_ATTR_RDONLY, subject="/")
+
+
+def enter(root: int) -> None:
+    """pivot_root onto itself, then the old root, stacked below, is let go. Source: pivot_root(2), NOTES."""
+    os.fchdir(root)
+    mounts.pivot_root(".", ".")
+    # Unmounts below the old root must not travel to the host.
+    mounts.mount(None, ".", None, mounts.MS_SLAVE | mounts.MS_REC)
+    mounts.umount2(".", mounts.MNT_DETACH)
+    os.chdir("/")

@@ -1,0 +1,80 @@
+"""The zygote: one warm, single-threaded process from which monitors are forked.
+
+Everything a monitor, an init or an exec helper will ever import is imported here, once. A request is one
+packet on the control socket (--control-fd): the JSON of a CreateRequest, and with it one descriptor, the
+monitor's end of a connection to the client. The zygote ends when the control socket does, i.e. with the
+daemon, even a killed one; monitors live on.
+"""
+
+import argparse
+import gc
+import json
+import os
+import signal
+import socket
+import traceback
+from typing import Final
+
+from wherryd.cgroups.manager import layout
+from wherryd.runtime import monitor
+from wherryd.runtime.messages import error_document
+from wherryd.runtime.request import CreateRequest
+from wherryd.sys import process as proc
+
+#: A request is an id, some paths and a mount per layer.
+MAX_REQUEST_BYTES: Final = 128 * 1024
+
+#: Sent once, when everything is imported.
+READY: Final = b"ready"
+
+
+def serve(control: socket.socket) -> None:
+    """Until the daemon's end is closed."""
+    layout()
+    # Their pages stay shared with every fork: the collector would write into each object's header.
+    gc.collect()
+    gc.freeze()
+    control.send(READY)
+    while True:
+        payload, fds, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 1)
+        if not payload:
+            return
+        if len(fds) == 1:
+            spawn(payload, socket.socket(fileno=fds[0]), control)
+
+
+def spawn(payload: bytes, connection: socket.socket, control: socket.socket) -> None:
+    with connection:
+        if os.fork() == 0:
+            control.close()
+            _become_monitor(payload, connection)
+
+
+def _become_monitor(payload: bytes, connection: socket.socket) -> None:
+    try:
+        request = CreateRequest.decode(payload)
+    except BaseException as error:
+        traceback.print_exc()
+        answer = {"id": 0, "error": error_document(error)}
+        connection.sendall(json.dumps(answer).encode() + b"\n")
+        os._exit(1)
+    monitor.main(request, connection)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="wherry-zygote", description="Started by wherryd; not for use by hand."
+    )
+    parser.add_argument("--control-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    proc.set_name("wherry-zygote")
+    proc.prctl(proc.PR_SET_DUMPABLE, 0)
+    # Ended monitors are reaped by the kernel; a monitor sets its own handler.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    serve(socket.socket(fileno=arguments.control_fd))
+
+
+if __name__ == "__main__":
+    main()
