@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 PY := .venv/bin/python
-SOURCES := client guest wire boxes scripts tests
+SOURCES := client guest wire boxes scripts tests bench
 
 .PHONY: help setup demo check fmt test unit e2e bench box
 
@@ -22,7 +22,7 @@ demo: setup box ## the main job: a VM through Vagrant, a real MariaDB in a conta
 check: setup ## ruff, mypy strict (client also for Windows and macOS), import arrows, shellcheck
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
-	.venv/bin/mypy wire client guest boxes scripts
+	.venv/bin/mypy wire client guest boxes bench
 	.venv/bin/mypy --platform win32 wire client
 	.venv/bin/mypy --platform darwin wire client
 	.venv/bin/lint-imports
@@ -43,4 +43,4 @@ e2e: setup box ## only the tests that boot a virtual machine
 
 bench: setup box ## measure, and write docs/benchmarks.md; installs the rivals it compares with
 	@sh scripts/setup.sh bench
-	@$(PY) scripts/bench.py
+	@$(PY) -m bench
