@@ -195,6 +195,8 @@ def neighbour(folder: Path) -> Iterator[Neighbour]:
             )
             undo.callback(links.delete, nl, veth)
             links.configure_container(namespace.inside, address=there, gateway=here.ip)
+            for name in (veth, device):
+                links.find(nl, name)  # makes the kernel see the carrier now, as the bridge of the engine
         yield Neighbour(str(namespace.path), str(there.ip), str(here.ip))
 
 

@@ -8,6 +8,7 @@ new namespace; so configuring it later needs no second visit.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -156,11 +157,11 @@ class SandboxPool:
         self._size = size
         self._ready: list[Namespace] = []
         self._refill: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closed = asyncio.Event()
 
     def fill(self) -> None:
         """Starts making what is missing, in the background."""
-        if not self._closed and (self._refill is None or self._refill.done()):
+        if not self._closed.is_set() and (self._refill is None or self._refill.done()):
             self._refill = asyncio.create_task(self._fill())
 
     async def take(self) -> Namespace:
@@ -170,7 +171,7 @@ class SandboxPool:
         return namespace
 
     async def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         if self._refill is not None:
             await asyncio.wait([self._refill])
         while self._ready:
@@ -179,8 +180,9 @@ class SandboxPool:
             remove(namespace.path)
 
     async def _fill(self) -> None:
-        await asyncio.sleep(REFILL_DELAY_SECONDS)
-        while len(self._ready) < self._size and not self._closed:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), REFILL_DELAY_SECONDS)
+        while len(self._ready) < self._size and not self._closed.is_set():
             try:
                 self._ready.append(await asyncio.to_thread(create, self._directory))
             except (KernelFault, OSError) as error:
