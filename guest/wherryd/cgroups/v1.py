@@ -29,14 +29,22 @@ class CgroupV1:
         self._main = self._directories.get("pids") or self._directories.get("freezer") or self._places[0]
 
     def create(self) -> None:
-        for name, directory in self._directories.items():
-            missing = [each for each in (directory, *directory.parents) if not each.exists()]
-            for each in reversed(missing):
-                each.mkdir(exist_ok=True)
-                if name == cpuset.CONTROLLER:
-                    cpuset.fill_from_parent(each)
-        if tree.pids(self._main):
+        found = [self._make(directory, name) for name, directory in self._directories.items()]
+        if any(found) and tree.pids(self._main):
             raise Conflict(f"cgroup {self.path} already has processes: choose another cgroupsPath")
+
+    def _make(self, directory: Path, controller: str) -> bool:
+        """Whether it was there already."""
+        try:
+            os.mkdir(directory)  # noqa: PTH102 - on every start's path, and pathlib is several times slower
+        except FileExistsError:
+            return True
+        except FileNotFoundError:
+            self._make(directory.parent, controller)
+            return self._make(directory, controller)
+        if controller == cpuset.CONTROLLER:
+            cpuset.fill_from_parent(directory)
+        return False
 
     def apply(self, resources: Resources) -> None:
         memory_dir = self._directories.get(memory.CONTROLLER)

@@ -49,8 +49,10 @@ def run_child(peer: Peer, action: Callable[[], None]) -> NoReturn:
         action()
         status = 0
     except BaseException as error:
-        with contextlib.suppress(OSError):  # the parent is gone: nobody is left to tell
+        try:
             peer.send(failure(error))
+        except OSError:  # the parent has gone, as wherry-runc create has by now: tell whoever reads stderr
+            os.write(2, f"{error}\n".encode(errors="replace"))
     finally:
         os._exit(status)
 

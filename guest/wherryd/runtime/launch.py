@@ -11,7 +11,6 @@ from wherryd.errors import RuntimeFault
 from wherryd.runtime import child, execin, init, namespaces
 from wherryd.runtime.messages import ChildMessage, Peer, Step
 from wherryd.spec.oci import Linux, Spec
-from wherryd.sys import namespaces as ns
 
 #: A child needs a few milliseconds; one that hangs (a dead network mount) is killed after this, in seconds.
 SETUP_TIMEOUT_S: Final = 60.0
@@ -44,12 +43,6 @@ def launch_init(plan: init.InitPlan) -> Launched:
     theirs.close()
     linux = plan.spec.linux
     return bring_up(Launched(pid, ours), linux, forks_again=namespaces.needs_stage(linux))
-
-
-def leave_for_children() -> None:
-    """Undoes what `launch_init` did to the namespaces of later children; they are ours again."""
-    with Path("/proc/self/ns/pid").open("rb") as own:
-        ns.setns(own.fileno(), ns.CLONE_NEWPID, "/proc/self/ns/pid")
 
 
 def bring_up(launched: Launched, linux: Linux | None, *, forks_again: bool) -> Launched:

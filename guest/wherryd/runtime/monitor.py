@@ -6,6 +6,7 @@ When it is killed itself, init dies with it (PR_SET_PDEATHSIG): a container is n
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -345,6 +346,7 @@ def main(request: CreateRequest, connection: socket.socket) -> NoReturn:
             raise
         _stderr_to(StateDir(request.exec_root, request.container_id))
         _answer(connection, {"id": 0, "ok": {"pid": monitor.pid}})
+        gc.enable()
         monitor.adopt(connection)
         monitor.run()
         status = 0

@@ -43,6 +43,14 @@ _SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "lazytime", "nolazytime"
 _IGNORED: Final = ("defaults", "loud", "iversion", "noiversion", "acl", "noacl", "nouser", "_netdev")
 _REFUSED: Final = ("tmpcopyup", "idmap", "ridmap", "remount")
 
+#: All words this runtime knows itself, for `features`.
+KNOWN: Final = tuple(
+    sorted(
+        {"bind", "rbind", "defaults", *_ATTRIBUTES, *(f"r{word}" for word in _ATTRIBUTES)}
+        | {*_PROPAGATION, *(f"r{word}" for word in _PROPAGATION), *_SUPERBLOCK_FLAGS}
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:

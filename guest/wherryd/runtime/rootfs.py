@@ -166,9 +166,11 @@ def _cgroup_v1(root: int, each: SpecMount, options: MountOptions, plan: RootfsPl
             if view.name in seen:
                 continue
             seen.add(view.name)
+            # The tmpfs is fresh and ours: nothing can be in the way.
+            os.mkdir(view.name, 0o755, dir_fd=directory)  # noqa: PTH102
             with (
                 mounting.detached(mounting.bind(str(view.source), options)) as mount,
-                mounting.detached(paths.mkdir_in_root(directory, view.name)) as target,
+                paths.opened(directory, view.name) as target,
             ):
                 mounts.move_mount(mount, target, f"{each.destination}/{view.name}")
         for name in seen:

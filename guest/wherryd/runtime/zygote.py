@@ -34,6 +34,8 @@ def serve(control: socket.socket) -> None:
     # Their pages stay shared with every fork: the collector would write into each object's header.
     gc.collect()
     gc.freeze()
+    # No collection between fork and exec; a monitor switches it on again for its own life.
+    gc.disable()
     control.send(READY)
     while True:
         payload, fds, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 1)
