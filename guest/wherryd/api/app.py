@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from wherryd.api import params, version
+from wherryd.api.hijack import HijackedResponse
 from wherryd.api.status import status_for
 from wherryd.errors import EngineError, InvalidParameter, NotModified
 from wherrywire import __version__
@@ -65,8 +66,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if exc.status in (404, 405):
             return error_response(404, "page not found")
         return error_response(exc.status, exc.text or exc.reason)
-    except ConnectionError:
-        raise
+    except ConnectionError as exc:
+        # The client has gone: there is nobody to answer.
+        log.debug("%s %s: %s", request.method, request.path, exc)
+        return HijackedResponse(499)
     except Exception as exc:
         log.exception("%s %s", request.method, request.path)
         return error_response(

@@ -139,7 +139,7 @@ class Lifecycle:
             "die",
             {"exitCode": str(status.exit_code), "execDuration": str(_lived_seconds(record))},
         )
-        container.tell_exit(Exit(status.exit_code, status.error))
+        container.tell_exit(Exit(status.exit_code))
         if again:
             container.restarter = asyncio.create_task(self._restart_later(container))
         elif record.auto_remove:
@@ -172,7 +172,7 @@ class Lifecycle:
 
     def _give_up(self, container: Container) -> None:
         record = self._deps.store.update(container, status=after(container.record.status, Event.GIVE_UP))
-        container.tell_exit(Exit(record.exit_code, record.error))
+        container.tell_exit(Exit(record.exit_code))
 
     def _cancel_restart(self, container: Container) -> None:
         if container.restarter is not None:
@@ -328,7 +328,7 @@ class Lifecycle:
             raise SystemFault(f"{message} (hint: free what it names and run rm again)") from exc
         deps.store.forget(container)
         deps.publish(record, "destroy")
-        container.removed.set_result(Exit(record.exit_code, record.error))
+        container.removed.set_result(Exit(record.exit_code))
 
 
 def _is_restarting(container: Container) -> bool:

@@ -77,7 +77,7 @@ def _read(
     document: dict[str, Any] = {}
     for key, row in table.items():
         given = body.get(key)
-        if given is None:
+        if given is None or (key == "MemorySwappiness" and given == -1):  # the docker CLI's "not given"
             document[key] = deepcopy(row.default)
             continue
         try:

@@ -8,11 +8,12 @@ import logging
 
 from wherryd.containers import clock, restart
 from wherryd.containers.deps import Deps
+from wherryd.containers.launch import clean_up
 from wherryd.containers.lifecycle import Lifecycle
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container
 from wherryd.errors import EngineError
-from wherryd.runtime.client import ExitStatus
+from wherryd.runtime.client import ExitStatus, Monitor
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +38,9 @@ async def restore(deps: Deps, lifecycle: Lifecycle) -> None:
 async def _restore(deps: Deps, lifecycle: Lifecycle, container: Container) -> None:
     record = container.record
     if container.monitor is not None:
-        await _readopt(deps, lifecycle, container)
+        await _readopt(deps, lifecycle, container, container.monitor)
     elif record.alive:
-        status = deps.runtime.last_exit(record.id) or ExitStatus(
-            137, clock.now(), False, "the machine or the container's monitor was stopped while it ran"
-        )
-        again = restart.wanted_at_boot(record)
-        async with container.lock:
-            await lifecycle.ended(container, None, status)
-        # `ended` restarts by the policy for ordinary exits; a policy that also survives boots is asked here.
-        if again and container.record.status is Status.EXITED:
-            await _start(lifecycle, container)
+        await _mark_ended(deps, lifecycle, container)
     elif record.status is Status.RESTARTING:
         await _start(lifecycle, container)
     elif record.status is Status.REMOVING:
@@ -58,20 +51,45 @@ async def _restore(deps: Deps, lifecycle: Lifecycle, container: Container) -> No
         await lifecycle.remove(container, force=False, volumes=True)
 
 
-async def _readopt(deps: Deps, lifecycle: Lifecycle, container: Container) -> None:
-    """Its process lives. A record that was not written before the kill is brought up to date."""
-    assert container.monitor is not None, "the caller has it"  # noqa: S101
+async def _readopt(deps: Deps, lifecycle: Lifecycle, container: Container, monitor: Monitor) -> None:
+    """Its monitor lives. A record that the old engine could not write any more is brought up to date."""
+    record = container.record
+    facts = await monitor.call("hello")
+    ended = deps.runtime.last_exit(record.id)
+    never_ran = not facts["started_at"]
+    known_as_ended = not record.alive and ended is not None and ended.exited_at == record.finished_at
+    if never_ran or known_as_ended:
+        # The old engine was killed between creating and starting it, or while cleaning up after its exit.
+        container.monitor = None
+        await clean_up(deps, container, monitor)
+        if record.alive:
+            await _mark_ended(deps, lifecycle, container)
+        return
     container.sandbox = deps.networks.sandbox(container.id)
-    if not container.record.alive:
-        deps.store.update(
-            container,
-            status=Status.RUNNING,
-            pid=container.monitor.pid,
-            started_at=clock.now(),
-            exit_code=0,
-            error="",
-        )
-    lifecycle.watch(container, container.monitor)
+    deps.store.update(
+        container,
+        status=Status.PAUSED if facts["paused"] else Status.RUNNING,
+        pid=monitor.pid,
+        started_at=facts["started_at"],
+        exit_code=0,
+        error="",
+    )
+    lifecycle.watch(container, monitor)
+
+
+async def _mark_ended(deps: Deps, lifecycle: Lifecycle, container: Container) -> None:
+    """Records the exit of a container whose monitor is gone, and clears what it left."""
+    lost = ExitStatus(
+        137, clock.now(), False, "the machine or the container's monitor was stopped while it ran"
+    )
+    status = deps.runtime.last_exit(container.id) or lost
+    await deps.runtime.forget(container.id)
+    again = restart.wanted_at_boot(container.record)
+    async with container.lock:
+        await lifecycle.ended(container, None, status)
+    # `ended` restarts by the policy for ordinary exits; a policy that also survives boots is asked here.
+    if again and container.record.status is Status.EXITED:
+        await _start(lifecycle, container)
 
 
 async def _start(lifecycle: Lifecycle, container: Container) -> None:

@@ -20,7 +20,11 @@ from wherryd.runtime.client import Monitor
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """What a waiter is told. error: why the container could not be started or removed, or ""."""
+    """What a waiter is told. error: why the container could not be removed, or "".
+
+    A process that could not be started is an exit code here (126, 127, 128); its message went to who
+    started it.
+    """
 
     code: int
     error: str = ""
