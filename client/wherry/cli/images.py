@@ -6,8 +6,8 @@ import click
 
 from wherry.cli.command import engine, filters_option, flag, print_text, verb
 
-TABLE = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-TABLE_WITH_DIGEST = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 
 
 @verb("images")
@@ -34,7 +34,7 @@ def images(
     from wherry.cli.output.images import HEADERS, RAW, rows
     from wherry.engine.client import filters as encoded
 
-    chosen = choose(form, default=TABLE_WITH_DIGEST if digests else TABLE, quiet=quiet, raw=RAW)
+    chosen = choose(form, columns=COLUMNS_WITH_DIGEST if digests else COLUMNS, quiet=quiet, raw=RAW)
     wanted = filters + ([("reference", repository)] if repository else [])
     params: dict[str, Any] = {"filters": encoded(wanted)}
     if show_all:

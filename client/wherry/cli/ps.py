@@ -6,7 +6,7 @@ import click
 
 from wherry.cli.command import engine, filters_option, flag, print_text, verb
 
-TABLE = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
 
 @verb("ps")
@@ -37,14 +37,14 @@ def ps(
 
     if form and quiet:
         click.echo("WARNING: Ignoring custom format, because both --format and --quiet are set.", err=True)
-    default = TABLE + ("\t{{.Size}}" if size else "")
-    chosen = choose(form, default=default, quiet=quiet, raw=RAW)
+    columns = (*COLUMNS, "Size") if size else COLUMNS
+    chosen = choose(form, columns=columns, quiet=quiet, raw=RAW)
     params: dict[str, Any] = {"filters": encoded(filters)}
     if show_all:
         params["all"] = True
     if last > -1 or latest:
         params["limit"] = last if last > -1 else 1
-    if size or (chosen.uses("Size") and not quiet):
+    if size or chosen.uses("Size"):
         params["size"] = True
     found = engine(ctx).get("/containers/json", params)
     print_text(render(chosen, [row(item, truncate=not no_trunc) for item in found], HEADERS))

@@ -41,7 +41,11 @@ def version(ctx: click.Context, form: str | None) -> int:
     if template is not None:
         from wherry.cli.inspect import render
 
-        print_text(render(template, facts))
+        # Docker's templates spell the field either way, depending on the version.
+        spelled = {
+            key: value and {**value, "APIVersion": value["ApiVersion"]} for key, value in facts.items()
+        }
+        print_text(render(template, spelled))
     elif form == "json":
         click.echo(json.dumps(facts, separators=(",", ":"), ensure_ascii=False))
     else:

@@ -28,7 +28,8 @@ HEADERS = {
 }
 RAW = (
     "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
-    "state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n"
+    "state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\n"
+    "labels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n"
 )
 SHORT_ID = 12
 COMMAND_WIDTH = 20

@@ -100,7 +100,7 @@ class Evaluator:
         del self._variables[known:]
 
     def _pairs(self, node: Range, value: Any) -> list[tuple[Any, Any]]:
-        if value is None:
+        if value is None or isinstance(value, values.NilPointer):
             return []
         if isinstance(value, list | tuple):
             return list(enumerate(value))
@@ -201,17 +201,18 @@ class Evaluator:
         return value
 
     def _field(self, node: Fields, value: Any, name: str) -> Any:
+        if isinstance(value, values.Struct):
+            try:
+                return values.field(value, name)
+            except KeyError:
+                raise self._error(node, f'map has no entry for key "{name}"') from None
         if isinstance(value, dict) and name in value:
             return value[name]
-        if isinstance(value, values.Struct):
-            if name in values.OMITTED:
-                return values.OMITTED[name]
-            raise self._error(node, f'map has no entry for key "{name}"')
         if isinstance(value, values.Row):
             raise self._error(node, f"can't evaluate field {name}")
         if isinstance(value, dict):
             return None
-        if value is None:
+        if value is None or isinstance(value, values.NilPointer):
             raise self._error(node, f"nil pointer evaluating interface {{}}.{name}")
         raise self._error(node, f"can't evaluate field {name} in type {type(value).__name__}")
 

@@ -1,38 +1,51 @@
-"""`--format` of listings: table (the default), `table TEMPLATE`, json, raw templates, and --quiet."""
+"""`--format` of listings: table (the default), `table TEMPLATE`, json, raw templates, and --quiet.
 
+The default table and --quiet are plain columns, without the template engine: its import would be a good
+part of what `ps` takes.
+"""
+
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from wherry.cli.output.functions import HEADER_FUNCTIONS
 from wherry.cli.output.table import align
-from wherry.cli.output.template import Template, TemplateError
 from wherry.cli.output.values import Row
 from wherry.errors import UsageProblem
 
+if TYPE_CHECKING:
+    from wherry.cli.output.template import Template
+
 TABLE = "table"
-QUIET = "{{.ID}}"
+QUIET = ("ID",)
+_WHOLE_ROW = re.compile(r"json\s+\.(?!\w)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """template: with Docker's two escapes resolved. table: print a heading and align the columns."""
+    """Either columns or a template. table: print a heading and align the columns."""
 
-    template: Template
+    columns: tuple[str, ...] = ()
+    template: "Template | None" = None
+    lean: bool = False  # --format json: only what the engine gives anyway, as in Docker
     table: bool
 
     def uses(self, field: str) -> bool:
-        """Whether the template names a field: some are costly to ask for."""
-        return f".{field}" in self.template.source
+        """Whether a field is shown: some are costly to ask for. `{{json .}}` shows all."""
+        if self.template is None:
+            return field in self.columns
+        source = self.template.source
+        return f".{field}" in source or (not self.lean and _WHOLE_ROW.search(source) is not None)
 
 
-def choose(option: str | None, *, default: str, quiet: bool, raw: str = "") -> Format:
-    """What the user's options ask for. default: the table's row template. Raises UsageProblem."""
-    if option in {None, "", TABLE}:
-        return _parse(QUIET, table=False) if quiet else _parse(default, table=True)
+def choose(option: str | None, *, columns: tuple[str, ...], quiet: bool, raw: str = "") -> Format:
+    """What the user's options ask for. columns: of the default table. Raises UsageProblem."""
     if quiet:
-        return _parse(QUIET, table=False)
+        return Format(columns=QUIET, table=False)
+    if option in {None, "", TABLE}:
+        return Format(columns=columns, table=True)
     if option == "json":
-        return _parse("{{json .}}", table=False)
+        return replace(_parse("{{json .}}", table=False), lean=True)
     if option == "raw":
         return _parse(raw, table=False)
     text = str(option)
@@ -41,6 +54,8 @@ def choose(option: str | None, *, default: str, quiet: bool, raw: str = "") -> F
 
 
 def _parse(text: str, *, table: bool) -> Format:
+    from wherry.cli.output.template import Template, TemplateError
+
     # In a shell's quotes `\t` stays two characters; Docker reads it as a tab.
     source = text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
     try:
@@ -51,16 +66,27 @@ def _parse(text: str, *, table: bool) -> Format:
 
 def render(chosen: Format, rows: Iterable[Row], headers: Mapping[str, str]) -> str:
     """The whole output, ending in a newline unless it is empty. Raises UsageProblem."""
+    if chosen.template is not None:
+        lines = _by_template(chosen.template, rows, headers if chosen.table else None)
+    else:
+        lines = ["\t".join(headers[column] for column in chosen.columns)] if chosen.table else []
+        lines += ["\t".join(str(row[column]) for column in chosen.columns) for row in rows]
+    text = "".join(line + "\n" for line in lines)
+    return align(text) if chosen.table else text
+
+
+def _by_template(template: "Template", rows: Iterable[Row], headers: Mapping[str, str] | None) -> list[str]:
+    """A line per row, below a heading if there are headers."""
+    from wherry.cli.output.functions import HEADER_FUNCTIONS
+    from wherry.cli.output.template import TemplateError
+
     try:
-        lines = [chosen.template.render(row) for row in rows]
-        if not chosen.table:
-            return "".join(line + "\n" for line in lines)
-        heading = chosen.template.render(
-            Row(headers, {"Label": lambda name: _title(name)}), functions=HEADER_FUNCTIONS
-        )
+        lines = []
+        if headers is not None:
+            lines.append(template.render(Row(headers, {"Label": _title}), functions=HEADER_FUNCTIONS))
+        return lines + [template.render(row) for row in rows]
     except TemplateError as exc:
         raise UsageProblem(f"failed to execute template: {exc}") from exc
-    return align("\n".join([heading, *lines])) + "\n"
 
 
 def _title(label: str) -> str:

@@ -21,6 +21,8 @@ def _json(value: Any) -> str:
         for char in "<>&":
             dumped = dumped.replace(char, f"\\u{ord(char):04x}")
         return dumped
+    if isinstance(value, values.NilPointer | values.NilList | values.NilMap):
+        return "null"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -33,7 +35,7 @@ def _string(value: Any, name: str) -> str:
 def type_name(value: Any) -> str:
     """What Go would call the type."""
     match value:
-        case None:
+        case None | values.NilPointer():
             return "nil"
         case bool():
             return "bool"
@@ -50,7 +52,7 @@ def type_name(value: Any) -> str:
 
 
 def _join(items: Any, separator: str) -> str:
-    if items is None:
+    if items is None or isinstance(items, values.NilPointer):
         return ""
     if isinstance(items, list | tuple):
         return separator.join(values.text(item) for item in items)
@@ -87,7 +89,7 @@ def _length(value: Any) -> int:
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
-        if value is None:
+        if value is None or isinstance(value, values.NilPointer):
             raise CallError("error calling index: index of untyped nil")
         if isinstance(value, dict):
             if not isinstance(key, str):
@@ -157,6 +159,8 @@ def _verb(verb: str, item: Any, found: re.Match[str]) -> str:
     precision = None if found["precision"] is None else int(found["precision"] or 0)
     if verb == "v":
         return values.text(item)
+    if verb == "T":
+        return type_name(item)
     if verb == "s" and not number and not isinstance(item, bool):
         shown = values.text(item)
         return shown if precision is None else shown[:precision]

@@ -155,14 +155,16 @@ class Parser:
         token = self._take()
         operand = self._simple(token)
         names: list[str] = []
+        chained = self._peek().offset
         while self._peek().kind is Kind.FIELD and not self._peek().spaced:
             names.append(self._take().text[1:])
         if isinstance(operand, Fields):
-            return Fields(operand.base, operand.names + tuple(names), operand.offset)
+            # Go gives a chain the place of its second name.
+            return Fields(operand.base, operand.names + tuple(names), chained if names else operand.offset)
         if names:
             if isinstance(operand, Literal | Dot | Function):
                 raise self._error(token, f"unexpected . after term {token.text!r}")
-            return Fields(operand, tuple(names), operand.offset)
+            return Fields(operand, tuple(names), chained)
         return operand
 
     def _simple(self, token: Token) -> Operand:

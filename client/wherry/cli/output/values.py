@@ -12,14 +12,34 @@ from typing import Any
 MAP_FIELDS = frozenset(
     (
         *("Annotations", "AuxiliaryAddresses", "Containers", "Data", "Details", "DriverOpts", "ExposedPorts"),
-        *("Labels", "Metadata", "Networks", "Options", "PortBindings", "Ports", "Runtimes", "StorageOpt"),
+        *("Labels", "Networks", "Options", "PortBindings", "Ports", "Runtimes", "StorageOpt"),
         *("Sysctls", "Tmpfs", "Volumes"),
     )
 )
 #: Map fields only inside this parent: `Config` is a struct in a container and a map in LogConfig.
 _MAPS_BELOW = {("LogConfig", "Config")}
 
-#: Fields that engines leave out when they are empty, and what Go has in their place.
+#: JSON fields that are lists; an engine sends null for an empty one.
+LIST_FIELDS = frozenset(
+    (
+        *("Aliases", "Args", "Binds", "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps"),
+        *("BlkioDeviceWriteIOps", "BlkioWeightDevice", "CapAdd", "CapDrop", "Cmd", "DNSNames", "Devices"),
+        *(
+            "DeviceCgroupRules",
+            "DeviceRequests",
+            "Dns",
+            "DnsOptions",
+            "DnsSearch",
+            "Entrypoint",
+            "Env",
+            "ExecIDs",
+        ),
+        *("ExtraHosts", "GroupAdd", "Layers", "LinkLocalIPs", "Links", "MaskedPaths", "Mounts", "OnBuild"),
+        *("ReadonlyPaths", "RepoDigests", "RepoTags", "SecurityOpt", "Shell", "Ulimits", "VolumesFrom"),
+    )
+)
+
+#: Fields that engines leave out when they are empty, and what Go has in their place (None: see `field`).
 OMITTED: Mapping[str, Any] = (
     dict.fromkeys(
         ("Author", "Comment", "Container", "DockerVersion", "Driver", "IPAddress", "MacAddress"), ""
@@ -33,8 +53,33 @@ OMITTED: Mapping[str, Any] = (
 )
 
 
+class NilPointer:
+    """A struct's pointer that points nowhere: false, and printed as <nil>."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class NilList(list[Any]):
+    """A struct's list that was null: empty, but null in JSON."""
+
+
+class NilMap(dict[str, Any]):
+    """A struct's map that was null."""
+
+
 class Struct(dict[str, Any]):
     """A JSON object that is a struct in Docker's types."""
+
+
+def field(struct: Struct, name: str) -> Any:
+    """A struct's field as Go holds it. Raises KeyError if Docker's struct has no such field."""
+    value = struct[name] if name in struct else OMITTED[name]
+    if value is not None:
+        return value
+    if name in MAP_FIELDS:
+        return NilMap()
+    return NilList() if name in LIST_FIELDS else NilPointer()
 
 
 class Row(dict[str, Any]):
@@ -72,10 +117,12 @@ def text(value: Any, *, top: bool = False) -> str:
     """What Go's %v prints. top: the value stands alone in an action."""
     if value is None:
         return "<no value>" if top else "<nil>"
+    if isinstance(value, NilPointer):
+        return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Struct):
-        return "{" + " ".join(text(item) for item in value.values()) + "}"
+        return "{" + " ".join(text(field(value, name)) for name in value) + "}"
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{text(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list | tuple):
