@@ -42,6 +42,8 @@ class Unpacking:
     """One layer under way. `start`, `feed` until the end, then `finish`; or `abort`, which may come twice."""
 
     def __init__(self, process: asyncio.subprocess.Process, pipe: int, control: socket.socket) -> None:
+        #: Of the child, for logs and tests.
+        self.pid = process.pid
         self._process = process
         self._pipe = pipe
         self._answer = asyncio.ensure_future(asyncio.to_thread(_serve, control))
