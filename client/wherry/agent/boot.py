@@ -44,7 +44,8 @@ async def learn_host_key(
     """The fingerprint of the guest's host key, from the serial line of this boot.
 
     resumed: the guest has booted before, so that no new line need come; the stored one is the answer then.
-    pause: waits so many seconds, or ends the agent. Raises GuestGone.
+    pause: waits so many seconds, or ends the agent. Raises GuestGone, and MachineProblem when the guest's
+    kernel has given up: no ready line will come then.
     """
     files = machine.files
     serial = SerialReader(files.serial_log)
@@ -58,6 +59,8 @@ async def learn_host_key(
                 write_text(files.known_host, event.host_key + "\n")
                 emit(Event.READY, host_key=event.host_key, version=event.version)
                 return event.host_key
+        if serial.panic:
+            raise MachineProblem(f'the guest\'s kernel stopped with "{serial.panic}"')
         if resumed and files.known_host.exists():
             return files.known_host.read_text(encoding="ascii").strip()
         if loop.time() >= next_state:

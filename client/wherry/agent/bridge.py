@@ -21,6 +21,8 @@ from wherry.tunnel.transport import TunnelChannel
 #: How much the local socket may lag before the channel is read no more.
 HIGH_WATER_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
+#: How long a refused client may take to read why.
+LINGER_SECONDS = 2.0
 #: One connection's share of a turn of the loop; others wait meanwhile.
 TURN_BYTES = 1024 * 1024
 #: What OpenSSH takes in one packet; a larger piece would be cut again.
@@ -46,6 +48,7 @@ class Bridge(asyncio.Protocol):
         self._channel: TunnelChannel | None = None
         self._pending = b""
         self._sent = 0
+        self._refused = False
         self._wants_room = False
         self._local_paused = False
         self._local_ended = False
@@ -64,8 +67,7 @@ class Bridge(asyncio.Protocol):
         try:
             channel = await self._loop.run_in_executor(self._threads, self._opener)
         except TunnelProblem as exc:
-            self._local.write(self._refusal(exc))
-            self._local.close()
+            self._refuse(self._refusal(exc))
             return
         if self._local.is_closing():
             _close(channel)
@@ -76,12 +78,27 @@ class Bridge(asyncio.Protocol):
         channel.notify_readable(lambda: self._post(self._pump))
         self._local.resume_reading()
 
+    def _refuse(self, answer: bytes) -> None:
+        """Says why, and hangs up. What the client has sent is read first: closing a socket with unread bytes
+        in it resets the connection, and the client would lose the answer.
+        """
+        self._refused = True
+        self._local.write(answer)
+        if self._local.can_write_eof():
+            self._local.write_eof()
+        self._local.resume_reading()
+        self._loop.call_later(LINGER_SECONDS, self._local.close)
+
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._pending = self._pending[self._sent :] + data if self._pending else data
         self._sent = 0
         self._flush()
 
     def eof_received(self) -> bool:
+        if self._refused:
+            return False  # closes
         self._local_ended = True
         self._flush()
         return True  # the other half stays open

@@ -29,6 +29,8 @@ POLL_SECONDS = 0.03
 LIMIT_SECONDS = 90.0
 EMULATED_LIMIT_SECONDS = 180.0
 LOCK_SECONDS = 60.0
+#: How far back a cause is looked for; less is shown.
+CAUSE_LINES = 400
 
 
 class Stage(StrEnum):
@@ -165,7 +167,7 @@ class _Follower:
         while Stage.API not in self._reached:
             for event in self._events.poll():
                 if event["event"] == Event.STOPPED:
-                    raise self._problem(f"the agent ended ({event.get('reason', 'it does not say why')})")
+                    raise self._stopped(event)
                 self._note(event, timed=True)
             if Stage.API in self._reached:
                 break
@@ -209,13 +211,21 @@ class _Follower:
             return
         reason = tail(self._machine.files.agent_log, 1) or "it does not say why"
         for event in self._events.poll():
-            reason = str(event.get("reason", reason))
+            if event["event"] == Event.STOPPED:
+                raise self._stopped(event)
         raise self._problem(f"the agent ended ({reason})")
+
+    def _stopped(self, event: dict[str, object]) -> MachineProblem:
+        if event.get("asked"):
+            name = self._machine.name
+            return MachineProblem(f'machine "{name}" was stopped while it started', stage=self._stage)
+        return self._problem(f"the agent ended ({event.get('reason', 'it does not say why')})")
 
     def _problem(self, what: str) -> MachineProblem:
         machine, stage = self._machine, self._stage
         serial = tail(machine.files.serial_log)
-        cause = causes.likely(stage, serial, emulated=machine.provider.capabilities.emulated is not False)
+        log = tail(machine.files.serial_log, CAUSE_LINES)
+        cause = causes.likely(stage, log, emulated=machine.provider.capabilities.emulated is not False)
         return MachineProblem(
             f'machine "{machine.name}" did not get through the stage "{stage}": {what}; {cause}',
             stage=stage,

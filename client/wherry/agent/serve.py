@@ -74,18 +74,18 @@ class Agent:
             closing.callback(control.close)
             closing.callback(self._hang_up)
             self._emit(Event.STARTING, resumed=self._resumed)
-            reason = "an error of its own; see agent.log"
+            reason, asked = "an error of its own; see agent.log", False
             try:
                 await self._serve()
             except StopAsked:
-                reason = "asked to"
+                reason, asked = "asked to", True
             except GuestGone as gone:
                 reason = str(gone)
             except WherryError as exc:
                 reason = str(exc)
             finally:
                 self._hang_up()
-                self._emit(Event.STOPPED, reason=reason)
+                self._emit(Event.STOPPED, reason=reason, asked=asked)
 
     async def _serve(self) -> None:
         host_key = await learn_host_key(
@@ -108,6 +108,7 @@ class Agent:
                 self._tunnel = None
                 tunnel.close()
             self._degraded("the connection to the guest was lost")
+            await check_on(self._machine)
 
     async def _dial(self, target: SshTarget) -> Tunnel:
         """Until it works. Raises GuestGone or StopAsked."""

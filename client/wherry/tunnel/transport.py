@@ -5,6 +5,7 @@ In: opening channels, wake-ups. Out: dialling and keys (`dial`), what the bytes 
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -21,6 +22,9 @@ WINDOW_BYTES = 4 * 1024 * 1024
 #: Largest packet we take. OpenSSH itself takes 32 KiB but sends up to what the other side allows; fewer,
 #: larger packets cost less Python per byte.
 PACKET_BYTES = 128 * 1024
+
+
+WAIT_SECONDS = 0.2
 
 
 class TunnelChannel(paramiko.Channel):
@@ -134,9 +138,12 @@ class TunnelTransport(paramiko.Transport):
             channel._set_transport(self)
             channel._set_window(WINDOW_BYTES, PACKET_BYTES)
         inner._send_user_message(message)
-        if not answered.wait(timeout_seconds):
-            inner._unlink_channel(number)
-            raise paramiko.SSHException(f"no answer from the guest in {timeout_seconds:g} s")
+        deadline = time.monotonic() + timeout_seconds
+        # In short waits: a connection that dies before the event was registered never sets it.
+        while not answered.wait(WAIT_SECONDS) and self.is_active():
+            if time.monotonic() >= deadline:
+                inner._unlink_channel(number)
+                raise paramiko.SSHException(f"no answer from the guest in {timeout_seconds:g} s")
         # `active` is set by the answer "success" and by nothing else. The map of channels would not do: a
         # guest that says a word and hangs up at once has taken the channel out of it again.
         if not channel.active:

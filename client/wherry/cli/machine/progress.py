@@ -50,7 +50,7 @@ class Progress:
         self._step = ""
         if self._quiet:
             return
-        line = f"  {step:<12} {seconds:5.1f} s"
+        line = f"  {step:<16} {seconds:5.1f} s"
         if self._live is not None:
             self._live.console.print(line, highlight=False)
         else:
