@@ -68,4 +68,4 @@ def _units(root: Path) -> None:
             (folder / name).unlink(missing_ok=True)
             (folder / name).symlink_to("/dev/null")
     subprocess.run(["systemctl", "--root", root, "-q", "enable", *recipe.ENABLED], check=True)
-    subprocess.run(["systemctl", "--root", root, "-q", "set-default", "multi-user.target"], check=True)
+    subprocess.run(["systemctl", "--root", root, "-q", "set-default", "wherry.target"], check=True)
