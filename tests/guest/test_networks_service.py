@@ -17,8 +17,9 @@ import networks_rig as rig_module
 import pytest
 from networks_rig import Rig, call, call_udp, container_id, in_namespace, path_of, port, publish
 
-from wherryd.errors import Conflict, InvalidParameter, KernelFault, NotFound
-from wherryd.networks import conntrack, links
+from wherryd.errors import Conflict, InvalidParameter, KernelFault, NotFound, SystemFault
+from wherryd.networks import conntrack, links, namespaces
+from wherryd.networks.bridge import Bridge
 from wherryd.networks.netlink import Netlink
 from wherryd.networks.sandbox import PortBinding, Sandbox
 from wherryd.networks.service import NetworkService
@@ -407,6 +408,59 @@ async def test_a_deleted_bridge_is_made_again(rig: Rig, service: NetworkService)
     one, two = await attach(service, A), await attach(service, B)
     with rig_module.tcp_server(path_of(two), 80) as server:
         assert call(server, path_of(one), two.ip, 80) == one.ip
+
+
+async def test_flushed_rules_come_back_with_the_next_change(rig: Rig, service: NetworkService) -> None:
+    """As after `systemctl reload nftables`."""
+    first, second = rig_module.free_port(), rig_module.free_port()
+    one = await attach(service, A, port(80, first))
+    for change in ("attach", "detach"):
+        _nft("delete", "table", "ip", f"wherry_{rig.bridge}")
+        if change == "attach":
+            await attach(service, B, port(80, second))
+        else:
+            await service.detach(B)
+        with rig_module.tcp_server(path_of(one), 80) as server:
+            assert call(server, None, "127.0.0.1", first)
+    assert len(_published(rig)) == 1
+
+
+async def test_a_subnet_that_another_device_has_is_refused(rig: Rig, service: NetworkService) -> None:
+    await attach(service, A)
+    other = Bridge(f"wt1{rig_module.MARK}", rig.subnet)
+    with pytest.raises(SystemFault, match=r"overlaps.*--bip"):
+        other.open()
+    assert not Path("/sys/class/net", other.name).exists()
+
+
+async def test_a_device_of_that_name_that_is_no_bridge_is_left_alone(rig: Rig) -> None:
+    with contextlib.closing(namespaces.create(rig.folder)) as namespace:
+        try:
+            inside = in_namespace(str(namespace.path), lambda: Bridge("lo", rig.subnet))
+            with pytest.raises(SystemFault, match="no bridge"):
+                in_namespace(str(namespace.path), inside.open)
+        finally:
+            namespaces.remove(namespace.path)
+
+
+async def test_a_foreign_chain_that_drops_by_default_is_told(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a namespace of its own: such a chain here would cut off everybody else's tests."""
+    bridge = Bridge(rig.bridge, rig.subnet)
+
+    def install() -> None:
+        chain = "{ type filter hook forward priority 0; policy drop; }"
+        _nft(f"add table ip filter; add chain ip filter FORWARD {chain}")
+        bridge.open()
+        bridge.close()
+
+    with contextlib.closing(namespaces.create(rig.folder)) as namespace:
+        try:
+            in_namespace(str(namespace.path), install)
+        finally:
+            namespaces.remove(namespace.path)
+    assert [record.message for record in caplog.records if "drops by default" in record.message]
 
 
 async def test_a_restarted_engine_keeps_what_runs(rig: Rig, service: NetworkService) -> None:

@@ -62,7 +62,7 @@ def test_the_kernel_lists_loopback() -> None:
         (loopback,) = [link for link in links.all_links(nl) if link.name == "lo"]
         assert links.find(nl, "lo") == loopback
         assert links.find(nl, "wherry-none") is None
-        assert ipaddress.IPv4Interface("127.0.0.1/8") in links.addresses(nl, loopback.index)
+        assert (loopback.index, ipaddress.IPv4Interface("127.0.0.1/8")) in links.all_addresses(nl)
 
 
 def test_a_refusal_names_the_request_and_its_subject() -> None:

@@ -20,7 +20,7 @@ from wherryd.networks.ipam import mac_of
 from wherryd.networks.links import Link
 from wherryd.networks.namespaces import Namespace
 from wherryd.networks.netlink import Netlink
-from wherryd.networks.nft import Nft
+from wherryd.networks.nft import Nft, NftFault
 from wherryd.networks.rules import PublishedPort
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,11 @@ class Bridge:
         self._nft: Nft | None = None
 
     def open(self) -> None:
-        """The device with its address, up; forwarding on. Idempotent. Raises SystemFault, KernelFault."""
+        """The device with its address, up; forwarding on. Idempotent. Raises SystemFault, KernelFault.
+
+        Forwarding is a switch of the whole host: between its other devices it forwards then as well,
+        unless its own rules forbid that.
+        """
         if self._netlink is not None:
             return
         with contextlib.ExitStack() as undo:
@@ -94,6 +98,7 @@ class Bridge:
     def _ensure_device(self, nl: Netlink) -> Link:
         link = links.find(nl, self.name)
         if link is None:
+            self._refuse_overlap(nl, 0)
             links.create_bridge(nl, self.name, mac=mac_of(self.subnet.ip), mtu=self.mtu)
             link = links.find(nl, self.name)
         if link is None or link.kind != "bridge":
@@ -101,15 +106,29 @@ class Bridge:
                 f'the network device "{self.name}" exists and is no bridge '
                 "(hint: give wherryd another --bridge)"
             )
-        found = links.addresses(nl, link.index)
-        for address in found:
-            if address != self.subnet:
-                nl.send([links.delete_address_message(link.index, address, self.name)])
-        if self.subnet not in found:
-            nl.send([links.add_address_message(link.index, self.subnet, self.name)])
+        self._ensure_address(nl, link)
         self._set_sysctls()
         links.set_up(nl, link, mtu=self.mtu if link.mtu != self.mtu else None)
         return link
+
+    def _ensure_address(self, nl: Netlink, link: Link) -> None:
+        own = [address for index, address in links.all_addresses(nl) if index == link.index]
+        for address in own:
+            if address != self.subnet:
+                nl.send([links.delete_address_message(link.index, address, self.name)])
+        if self.subnet in own:
+            return
+        self._refuse_overlap(nl, link.index)
+        nl.send([links.add_address_message(link.index, self.subnet, self.name)])
+
+    def _refuse_overlap(self, nl: Netlink, own_index: int) -> None:
+        """Two devices with one subnet: which one a packet takes would be a matter of luck."""
+        for index, address in links.all_addresses(nl):
+            if index != own_index and address.network.overlaps(self.subnet.network):
+                raise SystemFault(
+                    f"the bridge's subnet {self.subnet.network} overlaps with {address}, which another "
+                    "device of this host has (hint: give wherryd another --bip, such as 10.211.0.1/16)"
+                )
 
     def _set_sysctls(self) -> None:
         # Lets a packet from 127.0.0.1 be sent to a container and its answer be taken back: rules.py.
@@ -217,16 +236,30 @@ class Bridge:
         """The whole table, in one transaction. Raises NftFault."""
         self._firewall().run(rules.whole_table(self.name, self.subnet.network, ports))
 
-    def publish(self, ports: Sequence[PublishedPort]) -> None:
-        """All or none; flows that began before follow the new rules. Raises NftFault."""
+    def publish(self, ports: Sequence[PublishedPort], others: Sequence[PublishedPort]) -> None:
+        """All or none; flows that began before follow the new rules. others: all published before.
+
+        Raises NftFault.
+        """
         if ports:
-            self._firewall().run(rules.add_ports(self.name, ports))
+            self._change(rules.add_ports(self.name, ports), [*others, *ports])
             conntrack.forget_ports(ports)
 
-    def unpublish(self, ports: Sequence[PublishedPort]) -> None:
-        """All or none. Raises NftFault."""
+    def unpublish(self, ports: Sequence[PublishedPort], others: Sequence[PublishedPort]) -> None:
+        """All or none. others: all that stay published. Raises NftFault."""
         if ports:
-            self._firewall().run(rules.delete_ports(self.name, ports))
+            self._change(rules.delete_ports(self.name, ports), others)
+
+    def _change(self, script: str, result: Sequence[PublishedPort]) -> None:
+        """A small change, or, when the table is not as we left it, the whole table with the same result.
+
+        Debian's nftables.service flushes the whole rule set when it is reloaded, and so do others.
+        """
+        try:
+            self._firewall().run(script)
+        except NftFault as fault:
+            _log.warning("the rules of %s were changed by somebody, making them anew: %s", self.name, fault)
+            self.replace_rules(result)
 
     def uninstall(self) -> None:
         """Removes the table and the device. Idempotent."""

@@ -137,15 +137,15 @@ def delete(nl: Netlink, name: str) -> bool:
     return True
 
 
-def addresses(nl: Netlink, index: int) -> list[ipaddress.IPv4Interface]:
-    """IPv4 addresses of a device, in the kernel's order."""
+def all_addresses(nl: Netlink) -> list[tuple[int, ipaddress.IPv4Interface]]:
+    """(device index, IPv4 address) of the socket's namespace, in the kernel's order."""
     request = Message(netlink.RTM_GETADDR, 0, netlink.address_body(prefix_length=0, index=0), "addresses")
     found = []
     for answer in nl.dump(request):
         owner, prefix_length, attributes = netlink.parse_address(answer.body)
         local = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
-        if owner == index and local is not None and len(local) == 4:
-            found.append(ipaddress.IPv4Interface((local, prefix_length)))
+        if local is not None and len(local) == 4:
+            found.append((owner, ipaddress.IPv4Interface((local, prefix_length))))
     return found
 
 

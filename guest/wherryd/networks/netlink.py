@@ -5,6 +5,7 @@ cost well below one, and importing it costs 100 ms and tens of megabytes. What i
 netlink(7), linux/rtnetlink.h, linux/if_link.h and linux/if_addr.h; all numbers are theirs.
 """
 
+import errno
 import itertools
 import os
 import socket
@@ -181,7 +182,7 @@ class Netlink:
             sequence = next(self._sequence)
             waiting[sequence] = message
             packet += self._encode(message, sequence, NLM_F_ACK)
-        self._socket.send(packet)
+        self._transmit(packet)
         fault: KernelFault | None = None
         while waiting:
             for kind, flags, sequence, body in self._receive():
@@ -203,7 +204,7 @@ class Netlink:
 
     def _answers(self, message: Message, flags: int) -> Iterator[Answer]:
         wanted = next(self._sequence)
-        self._socket.send(self._encode(message, wanted, flags))
+        self._transmit(self._encode(message, wanted, flags))
         while True:
             for kind, answer_flags, sequence, body in self._receive():
                 if sequence != wanted:
@@ -219,6 +220,12 @@ class Netlink:
                 if not flags:
                     return
 
+    def _transmit(self, packet: bytes) -> None:
+        try:
+            self._socket.send(packet)
+        except OSError as error:
+            raise KernelFault("send", "netlink", error.errno or errno.ETIMEDOUT) from error
+
     @staticmethod
     def _encode(message: Message, sequence: int, flags: int) -> bytes:
         length = _HEADER.size + len(message.body)
@@ -227,7 +234,10 @@ class Netlink:
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         """(type, flags, sequence, body) of each message in one datagram."""
-        data = self._socket.recv(_RECEIVE_BYTES)
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except OSError as error:
+            raise KernelFault("recv", "netlink", error.errno or errno.ETIMEDOUT) from error
         at = 0
         while at + _HEADER.size <= len(data):
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)

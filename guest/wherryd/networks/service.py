@@ -20,7 +20,7 @@ from typing import Any
 
 from wherryd.errors import Conflict, EngineError, InvalidParameter
 from wherryd.metadata.database import Database
-from wherryd.networks import namespaces, ports
+from wherryd.networks import namespaces, ports, recovery
 from wherryd.networks.bridge import Bridge, new_veth_name, published_ports
 from wherryd.networks.catalog import BridgeFacts, NetworkCatalog, document
 from wherryd.networks.endpoint import Endpoint, EndpointStore
@@ -88,11 +88,11 @@ class NetworkService:
         async with self._lock:
             if self._opened:
                 return
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            await asyncio.to_thread(self._bridge.open)
-            lost = await asyncio.to_thread(self._recall)
-            await asyncio.to_thread(self._bridge.replace_rules, self._all_published())
-            await asyncio.to_thread(self._sweep)
+            try:
+                lost = await asyncio.to_thread(self._open)
+            except BaseException:
+                self._forget()
+                raise
             self._opened = True
         for endpoint in lost:
             _log.warning("container %s lost its network while no engine ran", endpoint.container_id)
@@ -108,12 +108,7 @@ class NetworkService:
         await self.settle()
         async with self._lock:
             await self._pool.close()
-            for held in self._reservations.values():
-                for reservation in held:
-                    reservation.close()
-            self._reservations.clear()
-            self._endpoints.clear()
-            await asyncio.to_thread(self._bridge.close)
+            self._forget()
             self._opened = False
 
     async def settle(self) -> None:
@@ -172,7 +167,8 @@ class NetworkService:
                 steps.callback(self._store.delete, endpoint)
                 steps.callback(self._port_table.release, reservations)
                 if endpoint.ports:
-                    await asyncio.to_thread(self._bridge.unpublish, published_ports(endpoint))
+                    remaining = self._all_published()
+                    await asyncio.to_thread(self._bridge.unpublish, published_ports(endpoint), remaining)
         self._tell("disconnect", endpoint)
 
     def sandbox(self, container_id: str) -> Sandbox | None:
@@ -290,7 +286,8 @@ class NetworkService:
                 )
                 self._store.save(endpoint)
                 undo.callback(self._store.delete, endpoint)
-                await asyncio.to_thread(self._connect, namespace, endpoint)
+                others = self._all_published()
+                await asyncio.to_thread(self._connect, namespace, endpoint, others)
             self._reservations[endpoint.container_id] = reservations
             undo.pop_all()
         return endpoint
@@ -305,11 +302,11 @@ class NetworkService:
                 f"({endpoint.endpoint_id}): {error}"
             ) from error
 
-    def _connect(self, namespace: Namespace, endpoint: Endpoint) -> None:
+    def _connect(self, namespace: Namespace, endpoint: Endpoint, others: Sequence[PublishedPort]) -> None:
         """In a worker thread. Leaves nothing when it fails."""
         self._bridge.plug(namespace, endpoint)
         try:
-            self._bridge.publish(published_ports(endpoint))
+            self._bridge.publish(published_ports(endpoint), others)
         except BaseException:
             self._bridge.unplug(endpoint)
             raise
@@ -340,45 +337,38 @@ class NetworkService:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _recall(self) -> Sequence[Endpoint]:
-        """Loads the stored endpoints that still work, forgets the others and returns them."""
-        lost = []
-        for endpoint in self._store.all():
-            if not self._still_there(endpoint):
-                self._store.delete(endpoint)
-                lost.append(endpoint)
-                continue
-            self._endpoints[endpoint.container_id] = endpoint
-            if endpoint.address:
-                self._addresses.reserve(ipaddress.IPv4Address(endpoint.address))
-            held = [self._port_table.hold_again(binding) for binding in endpoint.ports]
-            self._reservations[endpoint.container_id] = held
-            for reservation in held:
-                if reservation.holder is None:
-                    _log.warning("another program listens on %s by now", reservation.binding)
+    def _open(self) -> Sequence[Endpoint]:
+        """In a worker thread; the endpoints that were lost."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._bridge.open()
+        living, lost = recovery.sort_out(self._store.all(), self._bridge, self._directory)
+        for endpoint in living:
+            self._recall(endpoint)
+        for endpoint in lost:
+            self._store.delete(endpoint)
+        self._bridge.replace_rules(self._all_published())
+        recovery.sweep(living, self._bridge, self._directory)
         return lost
 
-    def _still_there(self, endpoint: Endpoint) -> bool:
-        if endpoint.mode not in ("bridge", "none"):
-            return True
-        if not namespaces.is_namespace(namespaces.path_of(self._directory, endpoint.sandbox_id)):
-            return False
-        if endpoint.mode == "none":
-            return True
-        inside = ipaddress.IPv4Address(endpoint.address) in self._bridge.subnet.network
-        return inside and self._bridge.replug(endpoint)
+    def _forget(self) -> None:
+        """Gives up what this process holds, and nothing in the kernel."""
+        for held in self._reservations.values():
+            self._port_table.release(held)
+        self._reservations.clear()
+        self._endpoints.clear()
+        self._addresses = AddressPool(self._bridge.subnet)
+        self._bridge.close()
 
-    def _sweep(self) -> None:
-        """Removes namespaces and devices that no endpoint explains: what a killed engine left."""
-        known = self._endpoints.values()
-        for veth in self._bridge.stray_veths([endpoint.veth for endpoint in known]):
-            _log.info("removing the left-over device %s", veth)
-            self._bridge.delete_device(veth)
-        keep = {namespaces.path_of(self._directory, endpoint.sandbox_id) for endpoint in known}
-        for path in self._directory.iterdir():
-            if path not in keep:
-                _log.info("removing the left-over namespace %s", path)
-                namespaces.remove(path)
+    def _recall(self, endpoint: Endpoint) -> None:
+        """Takes back what an endpoint had before the restart."""
+        self._endpoints[endpoint.container_id] = endpoint
+        if endpoint.address:
+            self._addresses.reserve(ipaddress.IPv4Address(endpoint.address))
+        held = [self._port_table.hold_again(binding) for binding in endpoint.ports]
+        self._reservations[endpoint.container_id] = held
+        for reservation in held:
+            if reservation.holder is None:
+                _log.warning("another program listens on %s by now", reservation.binding)
 
     # what others see
 
