@@ -29,11 +29,71 @@ START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 CALL_SECONDS = 60.0
 
-_APPLETS = (
-    "ash cat chmod chown cp cut date dd df echo env false find free grep head hostname id ifconfig ip kill "
-    "ln ls mkdir mount mv nc netstat nproc od pidof ping printf ps pwd readlink rm route sed seq sh sleep "
-    "sort stat stty sync tail test top touch tr true tty umount uname vi wc wget whoami xargs yes httpd nslookup"
-).split()
+_APPLETS = [
+    "ash",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "echo",
+    "env",
+    "false",
+    "find",
+    "free",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "ifconfig",
+    "ip",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mount",
+    "mv",
+    "nc",
+    "netstat",
+    "nproc",
+    "od",
+    "pidof",
+    "ping",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "rm",
+    "route",
+    "sed",
+    "seq",
+    "sh",
+    "sleep",
+    "sort",
+    "stat",
+    "stty",
+    "sync",
+    "tail",
+    "test",
+    "top",
+    "touch",
+    "tr",
+    "true",
+    "tty",
+    "umount",
+    "uname",
+    "vi",
+    "wc",
+    "wget",
+    "whoami",
+    "xargs",
+    "yes",
+    "httpd",
+    "nslookup",
+]
 
 _MARKER = "WHERRY_TEST_ENGINE"
 
@@ -73,7 +133,9 @@ class NativeEngine:
         with channel, self.log.open("ab") as log:
             channel.bind(str(notify))
             environment = {**os.environ, _MARKER: self.name, "NOTIFY_SOCKET": str(notify)}
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
             self._wait_until_ready(channel)
 
     def _wait_until_ready(self, channel: socket.socket) -> None:
@@ -89,7 +151,9 @@ class NativeEngine:
         raise AssertionError(f"wherryd was not ready in {START_SECONDS} s:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 60) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        return (
+            "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        )
 
     @property
     def pid(self) -> int:

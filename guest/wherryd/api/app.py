@@ -12,7 +12,7 @@ from aiohttp import web
 from wherryd.api import params, version
 from wherryd.api.hijack import HijackedResponse
 from wherryd.api.status import status_for
-from wherryd.errors import EngineError, InvalidParameter, NotModified
+from wherryd.errors import EngineError, InvalidParameter
 from wherrywire import __version__
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ def error_response(status: int, message: str) -> web.Response:
     return web.json_response({"message": message}, status=status)
 
 
-async def _set_headers(_request: web.Request, response: web.StreamResponse) -> None:
+async def _set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    request["answering"] = True
     response.headers["Server"] = f"Wherry/{__version__} (linux)"
     response.headers["Api-Version"] = version.text(version.MAXIMUM)
     response.headers["Ostype"] = "linux"
@@ -47,14 +48,30 @@ async def _set_headers(_request: web.Request, response: web.StreamResponse) -> N
 
 @web.middleware
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Runs the handler; an error after the headers breaks the connection off, for its client to notice."""
+    try:
+        return await _answer_or_error(request, handler)
+    except ConnectionError as exc:
+        # The client has gone: there is nobody to answer.
+        log.debug("%s %s: %s", request.method, request.path, exc)
+    except Exception:
+        log.exception("%s %s: after the headers", request.method, request.path)
+        if request.transport is not None:
+            request.transport.abort()
+    return HijackedResponse(499)
+
+
+async def _answer_or_error(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Checks the version, runs the handler, and turns what it raises into an answer."""
     try:
         request["api_version"] = version.parse(request.match_info.get("api_version"))
         return await handler(request)
-    except NotModified:
-        return web.Response(status=304)
     except EngineError as exc:
+        if "answering" in request:
+            raise
         status = status_for(exc)
+        if status == 304:
+            return web.Response(status=304)
         if status >= 500:
             log.warning(
                 "%s %s: %s", request.method, request.path, exc, exc_info=log.isEnabledFor(logging.DEBUG)
@@ -66,11 +83,11 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if exc.status in (404, 405):
             return error_response(404, "page not found")
         return error_response(exc.status, exc.text or exc.reason)
-    except ConnectionError as exc:
-        # The client has gone: there is nobody to answer.
-        log.debug("%s %s: %s", request.method, request.path, exc)
-        return HijackedResponse(499)
+    except ConnectionError:
+        raise
     except Exception as exc:
+        if "answering" in request:
+            raise
         log.exception("%s %s", request.method, request.path)
         return error_response(
             500, f"internal error: {type(exc).__name__}: {exc} (hint: see the engine's log)"

@@ -5,6 +5,7 @@ The monitor writes `<id>-json.log` and rotates it to `.1`, `.2`, ... One record 
 of a longer line. Source: Engine API, ContainerLogs; the json-file format of the reference daemon.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +20,8 @@ from wherrywire.rawstream import StreamId
 _BLOCK = 64 * 1024
 #: A record holds at most 16 KiB of output; escaped as JSON that is six times as much.
 _MAX_RECORD = 256 * 1024
-_MAX_FILES = 1000
+#: How often a listing that changes under our eyes is taken again.
+_ATTEMPTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,28 @@ class LogQuery:
 
 def files_of(path: Path) -> list[Path]:
     """The log's files that exist, oldest first."""
-    found = [path] if path.exists() else []
-    for number in range(1, _MAX_FILES):
-        rotated = path.with_name(f"{path.name}.{number}")
-        if not rotated.exists():
+    return [name for name, _ in _listing(path)]
+
+
+def _listing(path: Path) -> list[tuple[Path, int]]:
+    """(file, inode), oldest first. Taken until it holds still: a rotation renames file after file."""
+    before = _look(path)
+    for _ in range(_ATTEMPTS):
+        now = _look(path)
+        if now == before:
             break
-        found.insert(0, rotated)
-    return found
+        before = now
+    return before
+
+
+def _look(path: Path) -> list[tuple[Path, int]]:
+    found = []
+    with contextlib.suppress(FileNotFoundError):  # the container's folder is gone
+        for entry in os.scandir(path.parent):
+            number = entry.name.removeprefix(path.name).removeprefix(".")
+            if entry.name == path.name or (entry.name.startswith(f"{path.name}.") and number.isdecimal()):
+                found.append((int(number or 0), Path(entry.path), entry.inode()))
+    return [(name, inode) for _, name, inode in sorted(found, reverse=True)]
 
 
 def parse(line: bytes, continues: dict[StreamId, bool]) -> LogEntry | None:
@@ -117,13 +134,15 @@ class _Reader:
         self._path = path
         self._file: BinaryIO | None = None
         self._pending = b""
-        found = files_of(path)
-        start = 0
-        if tail is not None:
-            found, start = _tail_position(found, tail)
-        if found:
-            self._file = found[0].open("rb")
-            self._file.seek(start)
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):  # a rotation came in between
+                found, start = files_of(path), 0
+                if tail is not None:
+                    found, start = _tail_position(found, tail)
+                if found:
+                    self._file = found[0].open("rb")
+                    self._file.seek(start)
+                return
 
     def close(self) -> None:
         if self._file is not None:
@@ -133,9 +152,10 @@ class _Reader:
         """All lines that are complete now."""
         while True:
             if self._file is None:
-                if not self._path.exists():
-                    return
-                self._file = (files_of(self._path) or [self._path])[0].open("rb")
+                candidates = _listing(self._path)
+                self._file = _open_same(*candidates[0]) if candidates else None
+            if self._file is None:
+                return
             successor = self._successor(self._file)
             # The successor was looked for first: nothing is written to our file after its rotation.
             yield from self._drain(self._file)
@@ -152,14 +172,30 @@ class _Reader:
 
     def _successor(self, file: BinaryIO) -> BinaryIO | None:
         """The next newer file, when ours is not the newest any more."""
-        ours = os.fstat(file.fileno())
-        candidates = files_of(self._path)
-        for index, candidate in enumerate(candidates):
-            status = candidate.stat()
-            if (status.st_dev, status.st_ino) == (ours.st_dev, ours.st_ino):
-                return candidates[index + 1].open("rb") if index + 1 < len(candidates) else None
-        # Rotated away altogether: the oldest that is left is what follows.
-        return candidates[0].open("rb") if candidates else None
+        ours = os.fstat(file.fileno()).st_ino
+        for _ in range(_ATTEMPTS):
+            candidates = _listing(self._path)
+            inodes = [inode for _, inode in candidates]
+            # Rotated away altogether: the oldest that is left is what follows.
+            at = inodes.index(ours) + 1 if ours in inodes else 0
+            if at >= len(candidates):
+                return None
+            opened = _open_same(*candidates[at])
+            if opened is not None:
+                return opened
+        return None
+
+
+def _open_same(path: Path, inode: int) -> BinaryIO | None:
+    """The file, unless a rotation put another one under its name meanwhile."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if os.fstat(file.fileno()).st_ino == inode:
+        return file
+    file.close()
+    return None
 
 
 def _tail_position(found: list[Path], count: int) -> tuple[list[Path], int]:
