@@ -368,6 +368,18 @@ async def test_huge_header_is_refused_before_it_is_in_memory(layer: Path, recipe
         await unpack(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_000), layer, recipe)
 
 
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE]
+)
+async def test_negative_size_is_refused(kind: bytes, layer: Path, recipe: Path) -> None:
+    # CVE-2025-8194: tarfile goes backwards for ever
+    header = tarfile.TarInfo("backwards")
+    header.type, header.size = kind, -512
+    block = header.tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(InvalidParameter, match="size is negative"):
+        await unpack(archive(entry("one", b"1"))[:1024] + block + bytes(10_000), layer, recipe)
+
+
 async def test_endless_padding_is_refused(layer: Path, recipe: Path) -> None:
     # CVE-2017-14992: gigabytes of zeros behind a tiny archive
     with pytest.raises(InvalidParameter, match="follow the end of the archive"):

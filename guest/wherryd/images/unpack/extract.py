@@ -16,6 +16,7 @@ from typing import cast
 
 from wherryd.images.unpack.directories import Directories, Directory, open_directory
 from wherryd.images.unpack.errors import ArchiveError
+from wherryd.images.unpack.headers import Header
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
 from wherryd.images.unpack.reader import TarReader
 from wherryd.images.unpack.recipe import RecipeWriter, write_all
@@ -61,7 +62,12 @@ class Extractor:
 
     def run(self) -> None:
         """Reads the archive to its end. Raises ArchiveError, naming the entry, and OSError."""
-        archive = tarfile.TarFile(fileobj=self._reader, encoding="utf-8", errors="surrogateescape")  # type: ignore[arg-type]
+        archive = tarfile.TarFile(
+            fileobj=self._reader,  # type: ignore[arg-type]
+            tarinfo=Header,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them
             self._entry(member)

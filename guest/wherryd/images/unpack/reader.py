@@ -144,6 +144,8 @@ class TarReader:
 
     def read(self, size: int) -> bytes:
         """Up to size bytes; fewer only at the end."""
+        if size < 0:
+            raise ArchiveError("a header with a negative size")
         if size > MAX_HEADER_BYTES:
             raise ArchiveError(f"a header of {size} bytes; more than {MAX_HEADER_BYTES} are not accepted")
         data = self._chunk[self._at : self._at + size]
