@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,3 +66,17 @@ def find() -> Mirror:
 
 def _plain_locale() -> dict[str, str]:
     return os.environ | {"LC_ALL": "C.UTF-8"}
+
+
+def main() -> int:
+    """`python3 -m boxes.mirror SUITE`: the lines of a sources.list, for shell scripts."""
+    try:
+        print("\n".join(find().sources(sys.argv[1])))
+    except BoxError as exc:
+        print(f"mirror: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
