@@ -53,12 +53,14 @@ async def learn_host_key(
     next_state = loop.time() + STATE_SECONDS
     while True:
         for event in serial.poll():
-            if isinstance(event, Booted):
-                emit(Event.BOOTED)
-            elif isinstance(event, Ready):
+            # What a resumed guest said long ago is no news, but still the truth about its key.
+            if isinstance(event, Ready):
                 write_text(files.known_host, event.host_key + "\n")
-                emit(Event.READY, host_key=event.host_key, version=event.version)
+                if not resumed:
+                    emit(Event.READY, host_key=event.host_key, version=event.version)
                 return event.host_key
+            if isinstance(event, Booted) and not resumed:
+                emit(Event.BOOTED)
         if serial.panic:
             raise MachineProblem(f'the guest\'s kernel stopped with "{serial.panic}"')
         if resumed and files.known_host.exists():

@@ -17,6 +17,8 @@ PERIOD_SECONDS = 10.0
 #: A guest that does not even start a command in this time has hung. Emulated guests under load need seconds.
 ANSWER_SECONDS = 30.0
 LIMIT_SECONDS = 0.1
+#: Steps at one time; what is left is the next beat's.
+ROUNDS = 3
 
 ASK = "date +%s.%N"
 STEP = "sudo -n /usr/lib/wherry/clock {epoch:.3f}"
@@ -50,14 +52,20 @@ def read_clock(tunnel: Tunnel) -> Reading:
 def set_clock(tunnel: Tunnel) -> Reading | None:
     """Steps the guest's clock if it is off; the reading before the step, or None if it was right.
 
-    The time that is told is the host's time at arrival: half a round trip from now. Raises TunnelProblem.
+    What is told is the host's time when the guest will take it. How long that is from now is guessed from
+    the question's round trip first; a clock that is still off shows how wrong the guess was (the command
+    starts two programs, and an emulated guest needs a second for that). Raises TunnelProblem.
     """
-    reading = read_clock(tunnel)
-    if not reading.is_off:
-        return None
-    command = STEP.format(epoch=time.time() + reading.round_trip / 2)
-    tunnel.run(command, timeout_seconds=ANSWER_SECONDS)
-    return reading
+    first = reading = read_clock(tunnel)
+    lag = reading.round_trip / 2
+    for _ in range(ROUNDS):
+        if not reading.is_off:
+            break
+        if reading is not first:
+            lag -= reading.offset
+        tunnel.run(STEP.format(epoch=time.time() + lag), timeout_seconds=ANSWER_SECONDS)
+        reading = read_clock(tunnel)
+    return first if first.is_off else None
 
 
 class Pulse:

@@ -33,7 +33,7 @@ def ssh(ctx: click.Context, name: str, command: tuple[str, ...]) -> None:
         )
     from wherry.cli.machine.sshfallback import run_command
 
-    ctx.exit(run_command(machine, shlex.join(command)))
+    ctx.exit(run_command(machine, command_line(command)))
 
 
 def _arguments(machine: Machine, command: tuple[str, ...]) -> list[str]:
@@ -51,5 +51,11 @@ def _arguments(machine: Machine, command: tuple[str, ...]) -> list[str]:
     for key, value in options.items():
         arguments += ["-o", f"{key}={value}"]
     arguments.append(f"wherry@{endpoint.host}")
-    # sshd joins the words with blanks and gives them to a shell: quoted, each stays one word.
-    return [*arguments, "--", shlex.join(command)] if command else arguments
+    return [*arguments, "--", command_line(command)] if command else arguments
+
+
+def command_line(command: tuple[str, ...]) -> str:
+    """What the guest's shell is given. Several words stay the words they are; a single one is a command line
+    already, as `ssh` has it.
+    """
+    return command[0] if len(command) == 1 else shlex.join(command)
