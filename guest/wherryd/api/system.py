@@ -116,7 +116,9 @@ class _Handlers:
             store = self._service.deps.volumes
             document["Volumes"] = [describe_volume(store, volume, size=True) for volume in store.all()]
         if "build-cache" in wanted:
-            document |= {"BuildCache": [], "BuilderSize": 0}
+            document["BuildCache"] = []
+            if request["api_version"] < (1, 42):
+                document["BuilderSize"] = 0
         return web.json_response(document)
 
     async def auth(self, _request: web.Request) -> web.Response:

@@ -84,6 +84,8 @@ def port_map(value: Any, field: str) -> dict[str, list[dict[str, str]]]:
 
 
 def size_pair(value: Any, field: str) -> list[int]:
+    if value == []:
+        return [0, 0]
     if not isinstance(value, list) or len(value) != 2:
         raise InvalidParameter(f"{field}: wants [height, width]")
     return [integer(item, field) for item in value]

@@ -1,0 +1,86 @@
+"""Checks JSON answers against the Engine API's own description (Swagger 2.0), as far as it is strict enough.
+
+Types, enums and references are checked; null is taken anywhere, since the reference daemon prints it for
+empty lists and maps; a property that the description does not name is a finding.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def description(version: str = "1.51") -> "Description":
+    """Skips the test when the description or a YAML reader is not there."""
+    yaml = pytest.importorskip("yaml")
+    shared = Path(os.environ.get("WHERRY_SHARED", Path(__file__).parents[3] / "shared"))
+    path = shared / f"data/engine-api/v{version}.yaml"
+    if not path.exists():
+        pytest.skip("needs the Engine API's description (WHERRY_SHARED)")
+    return Description(yaml.safe_load(path.read_text()))
+
+
+class Description:
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def findings(self, value: Any, path: str, method: str, status: int) -> list[str]:
+        """What is wrong with an answer's body. path: as in the description, "/containers/{id}/json"."""
+        responses = self._document["paths"][path][method.lower()]["responses"]
+        response = responses.get(status, responses.get(str(status)))
+        if response is None:
+            return [f"status {status} is not described"]
+        schema = response.get("schema")
+        return [] if schema is None else list(self._check(value, schema, "$"))
+
+    def _resolve(self, schema: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in schema:
+            found: Any = self._document
+            for part in schema["$ref"].removeprefix("#/").split("/"):
+                found = found[part]
+            schema = found
+        if "allOf" in schema:
+            merged: dict[str, Any] = {"type": "object", "properties": {}}
+            for part in schema["allOf"]:
+                each = self._resolve(part)
+                if each.get("type", "object") != "object":
+                    return each
+                merged["properties"] |= each.get("properties", {})
+                if "additionalProperties" in each:
+                    merged["additionalProperties"] = each["additionalProperties"]
+            return merged
+        return schema
+
+    def _check(self, value: Any, schema: dict[str, Any], where: str) -> list[str]:
+        schema = self._resolve(schema)
+        kind = schema.get("type", "object" if "properties" in schema else None)
+        if value is None or kind is None:
+            return []
+        types = {"string": str, "boolean": bool, "array": list, "object": dict}
+        if kind in types and not isinstance(value, types[kind]):
+            return [f"{where}: {kind} expected, {type(value).__name__} found"]
+        if kind in ("integer", "number") and (isinstance(value, bool) or not isinstance(value, int | float)):
+            return [f"{where}: {kind} expected, {type(value).__name__} found"]
+        if "enum" in schema and value not in schema["enum"]:
+            return [f"{where}: {value!r} is none of {schema['enum']}"]
+        if isinstance(value, list):
+            items = schema.get("items", {})
+            checked = (self._check(item, items, f"{where}[{index}]") for index, item in enumerate(value))
+            return [finding for findings in checked for finding in findings]
+        if isinstance(value, dict):
+            return self._check_object(value, schema, where)
+        return []
+
+    def _check_object(self, value: dict[str, Any], schema: dict[str, Any], where: str) -> list[str]:
+        properties = schema.get("properties", {})
+        extra = schema.get("additionalProperties")
+        found = []
+        for key, item in value.items():
+            if key in properties:
+                found += self._check(item, properties[key], f"{where}.{key}")
+            elif isinstance(extra, dict):
+                found += self._check(item, extra, f"{where}.{key}")
+            elif properties and extra is not True:
+                found.append(f"{where}.{key}: not described")
+        return found

@@ -1,0 +1,187 @@
+"""The create request: every field is carried out, refused by name, or warned about."""
+
+from typing import Any
+
+import pytest
+
+from wherryd.containers import mountpoints, ports, request
+from wherryd.containers.fields import CONFIG, HOST_CONFIG, Verdict
+from wherryd.errors import InvalidParameter, NotSupported
+
+
+def parse(host: dict[str, Any] | None = None, **config: Any) -> request.CreateRequest:
+    return request.parse({**config, "HostConfig": host or {}})
+
+
+def test_an_empty_request_is_filled_with_defaults() -> None:
+    found = parse()
+    assert set(found.config) == set(CONFIG)
+    assert set(found.host_config) == set(HOST_CONFIG)
+    assert found.host_config["NetworkMode"] == "default"
+    assert found.warnings == ()
+
+
+def test_a_document_of_zeroes_asks_for_nothing() -> None:
+    zeroes = {str: "", bool: False, int: 0, list: [], dict: {}, type(None): None}
+    host = {key: zeroes[type(row.default)] for key, row in HOST_CONFIG.items()}
+    assert parse(host).warnings == ()
+
+
+_EXAMPLES = {"flag": True, "integer": 7, "string": "x", "strings": ["x"], "objects": [{"a": 1}],
+             "mapping": {"Test": ["x"]}, "string_map": {"a": "b"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [key for key, row in HOST_CONFIG.items() if row.verdict is Verdict.REFUSED])
+def test_what_is_not_available_is_refused_by_name(key: str) -> None:
+    value = _EXAMPLES[HOST_CONFIG[key].kind.__name__]
+    with pytest.raises(NotSupported, match=f"HostConfig.{key}: "):
+        parse({key: value})
+
+
+@pytest.mark.parametrize("key", [key for key, row in HOST_CONFIG.items() if row.verdict is Verdict.WARNED])
+def test_what_is_not_applied_is_warned_about_by_name(key: str) -> None:
+    value = _EXAMPLES[HOST_CONFIG[key].kind.__name__]
+    assert any(warning.startswith(f"{key}: ") for warning in parse({key: value}).warnings)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        request.parse({"Tty": "yes", "Env": "A=b", "HostConfig": {"Memory": "much"}})
+    assert all(field in str(caught.value) for field in ("Tty", "Env", "HostConfig.Memory"))
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ({"Memory": 1024}, "Minimum memory limit allowed is 6MB"),
+        ({"MemorySwap": 64 << 20}, "always set the Memory limit"),
+        ({"Memory": 64 << 20, "MemorySwap": 32 << 20}, "larger than memory limit"),
+        ({"NanoCpus": 10**15}, "range of CPUs"),
+        ({"NanoCpus": 10**9, "CpuQuota": 5000}, "cannot both be set"),
+        ({"CpusetCpus": "1-9223372036854775807"}, "CpusetCpus: invalid value"),
+        ({"CpusetCpus": "0-99999"}, "beyond what a kernel can have"),
+        ({"CpusetCpus": "3-1"}, "CpusetCpus"),
+        ({"RestartPolicy": {"Name": "sometimes"}}, "unknown policy 'sometimes'"),
+        ({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 2}}, "only be used with 'on-failure'"),
+        ({"RestartPolicy": {"Name": "always"}, "AutoRemove": True}, "can't create 'AutoRemove'"),
+        ({"LogConfig": {"Type": "syslog"}}, "no log driver named 'syslog'"),
+        ({"LogConfig": {"Config": {"max-size": "lots"}}}, "invalid value for max-size"),
+        ({"LogConfig": {"Config": {"max-file": "3"}}}, "cannot be specified without max-size"),
+        ({"CapAdd": ["FLY"]}, 'invalid capability: "FLY"'),
+        ({"Ulimits": [{"Name": "nofiles", "Soft": 1, "Hard": 1}]}, "invalid ulimit type"),
+        ({"Ulimits": [{"Name": "nofile", "Soft": 2, "Hard": 1}]}, "less than or equal"),
+        ({"PidMode": "other"}, "invalid PID mode"),
+        ({"NetworkMode": "container:"}, "container:<name|id>"),
+        ({"NetworkMode": "container:x", "PublishAllPorts": True}, "container type network mode"),
+        ({"Runtime": "kata"}, "unknown or invalid runtime name: kata"),
+        ({"OomScoreAdj": 2000}, "range for oom score adj"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(host: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words.replace("(", r"\(").replace("|", r"\|")):
+        parse(host)
+
+
+@pytest.mark.parametrize("option", ["seccomp=/profile.json", "apparmor=mine", "label=type:x"])
+def test_security_options_we_cannot_honour_are_refused(option: str) -> None:
+    with pytest.raises(NotSupported, match="SecurityOpt"):
+        parse({"SecurityOpt": [option]})
+
+
+def test_the_images_config_fills_what_the_request_leaves_open() -> None:
+    image = {
+        "Env": ["PATH=/bin", "A=image", "BROKEN"],
+        "Cmd": ["serve"],
+        "Entrypoint": ["/run"],
+        "User": "web",
+        "WorkingDir": "/srv",
+        "ExposedPorts": {"80/tcp": {}},
+        "Volumes": {"/data": {}},
+        "Labels": {"from": "image", "both": "image"},
+    }
+    found = request.merge_image(parse(Env=["A=mine", "B=1"], Labels={"both": "mine"}), image).config
+    assert found["Env"] == ["PATH=/bin", "A=mine", "B=1"]
+    assert (found["Entrypoint"], found["Cmd"]) == (["/run"], ["serve"])
+    assert (found["User"], found["WorkingDir"]) == ("web", "/srv")
+    assert set(found["ExposedPorts"]) == {"80/tcp"}
+    assert found["Labels"] == {"from": "image", "both": "mine"}
+
+
+def test_a_new_entrypoint_drops_the_images_command() -> None:
+    found = request.merge_image(
+        parse(Entrypoint=["/mine"]), {"Cmd": ["serve"], "Entrypoint": ["/run"]}
+    ).config
+    assert (found["Entrypoint"], found["Cmd"]) == (["/mine"], None)
+
+
+def test_an_empty_entrypoint_removes_the_images() -> None:
+    found = request.merge_image(parse(Entrypoint=[""], Cmd=["x"]), {"Entrypoint": ["/run"]}).config
+    assert (found["Entrypoint"], found["Cmd"]) == (None, ["x"])
+
+
+def test_without_any_command_there_is_no_container() -> None:
+    with pytest.raises(InvalidParameter, match="no command specified"):
+        request.merge_image(parse(), {})
+
+
+def points(host: dict[str, Any], **config: Any) -> tuple[mountpoints.MountPoint, ...]:
+    found = parse(host, **config)
+    return mountpoints.parse(found.config, found.host_config)
+
+
+def test_binds_volumes_and_tmpfs_are_told_apart() -> None:
+    found = points(
+        {"Binds": ["/src:/a:ro", "name:/b", "/c"], "Tmpfs": {"/d": "size=1m"}}, Volumes={"/e": {}, "/a": {}}
+    )
+    assert [(p.type, p.source, p.name, p.destination, p.rw, p.anonymous) for p in found] == [
+        ("bind", "/src", "", "/a", False, False),
+        ("volume", "", "name", "/b", True, False),
+        ("volume", "", "", "/c", True, True),
+        ("tmpfs", "", "", "/d", True, False),
+        ("volume", "", "", "/e", True, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "/a:b",
+        "/a:/",
+        "/a:/proc",
+        "/a:/x:rw,ro",
+        "/a:/x:wild",
+        ":/x",
+        "/a:",
+        "a/b:/x",
+        "/a:/x/../y",
+        "/a:/b:ro:z",
+    ],
+)
+def test_a_bad_bind_is_refused(bind: str) -> None:
+    with pytest.raises(InvalidParameter):
+        points({"Binds": [bind]})
+
+
+def test_two_mounts_at_one_place_are_refused() -> None:
+    with pytest.raises(InvalidParameter, match="Duplicate mount point: /x"):
+        points({"Binds": ["/a:/x"], "Tmpfs": {"/x": ""}})
+
+
+def test_ports_are_read_with_ranges_and_defaults() -> None:
+    ranged = {"HostIp": "127.0.0.1", "HostPort": "1-3"}
+    found = parse({"PortBindings": {"80": [{"HostPort": "8080"}], "53/udp": [], "90/tcp": [ranged]}})
+    wanted = ports.wanted(found.config, found.host_config)
+    assert {
+        key: [(b.host_ip, b.host_port, b.host_port_last) for b in value] for key, value in wanted.items()
+    } == {
+        "80/tcp": [("", 8080, 0)],
+        "53/udp": [("", 0, 0)],
+        "90/tcp": [("127.0.0.1", 1, 3)],
+    }
+
+
+@pytest.mark.parametrize("key", ["0/tcp", "70000/tcp", "80/sctp", "http", "80-90/tcp", ""])
+def test_a_bad_port_is_refused(key: str) -> None:
+    found = parse({"PortBindings": {key: [{}]}})
+    with pytest.raises(InvalidParameter):
+        ports.wanted(found.config, found.host_config)
