@@ -96,10 +96,20 @@ def test_moments_are_unix_seconds_or_rfc3339() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (150, "2 minutes"),
-     (3600, "About an hour"), (7200, "2 hours"), (86400 * 3, "3 days"), (86400 * 21, "3 weeks"),
-     (86400 * 90, "3 months"), (86400 * 800, "2 years")],
-)  # fmt: skip
+    [
+        (0, "Less than a second"),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "About a minute"),
+        (150, "2 minutes"),
+        (3600, "About an hour"),
+        (7200, "2 hours"),
+        (86400 * 3, "3 days"),
+        (86400 * 21, "3 weeks"),
+        (86400 * 90, "3 months"),
+        (86400 * 800, "2 years"),
+    ],
+)
 def test_durations_read_as_dockers(seconds: int, words: str) -> None:
     assert listing.human_duration(seconds) == words
 
