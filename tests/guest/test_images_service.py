@@ -334,6 +334,26 @@ async def test_restart_keeps_images_and_sweeps_left_overs(engine: Engine) -> Non
     assert engine.nothing_left()
 
 
+async def test_restart_removes_a_layer_that_was_being_unpacked(engine: Engine) -> None:
+    # what a killed engine leaves: the pipe's end closed, the snapshot there
+    engine.images._snapshotter.prepare("unpack-0123456789abcdef", "")
+    assert engine.layers_on_disk() == 1
+    await engine.restart()
+    assert engine.nothing_left()
+
+
+async def test_file_systems_of_unknown_containers_are_removed_at_start(engine: Engine) -> None:
+    await engine.bring("app:1")
+    image = engine.images.resolve("app:1")
+    kept = await engine.images.prepare_rootfs("c1", image)
+    await engine.images.prepare_rootfs("c2", image)
+    await engine.restart()
+    await engine.images.keep_rootfs({"c1"})
+    assert await engine.images.rootfs_mounts("c1") == kept
+    with pytest.raises(NotFound):
+        await engine.images.rootfs_mounts("c2")
+
+
 async def test_tag_moves_and_the_old_image_is_dangling_until_pruned(engine: Engine) -> None:
     old = await engine.bring("app:1")
     new = await engine.bring("app:1", archive(entry("other", b"x" * 500)))

@@ -25,6 +25,10 @@ from wherryd.snapshots.protocol import Kind, Snapshotter
 from wherryd.sys import paths
 
 
+# Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
+_UNPACKING = "unpack-"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """parent: chain id below or "". size_bytes: of its files. tar_bytes: of its uncompressed archive."""
@@ -120,7 +124,7 @@ class LayerStore:
     @asynccontextmanager
     async def unpacking(self, parent: str, pins: set[str]) -> AsyncIterator["LayerJob"]:
         """A layer under way; left without `commit`, nothing of it stays."""
-        key = f"unpack-{secrets.token_hex(8)}"
+        key = f"{_UNPACKING}{secrets.token_hex(8)}"
         await asyncio.to_thread(self._snapshotter.prepare, key, parent)
         job = None
         try:
@@ -199,6 +203,12 @@ class LayerStore:
                 live.add(chain)
                 waiting.append(parents.get(chain, ""))
         return live
+
+    async def drop_unfinished(self) -> None:
+        """At start only: removes layers that an earlier process was unpacking when it died."""
+        for info in list(self._snapshotter.walk()):
+            if info.kind is Kind.ACTIVE and info.key.startswith(_UNPACKING):
+                await asyncio.to_thread(self._snapshotter.remove, info.key)
 
     async def sweep(self, tops: Callable[[], Iterable[str]]) -> list[Layer]:
         """Removes every layer that is not live, uppermost first; returns those that went."""

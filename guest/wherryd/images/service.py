@@ -5,7 +5,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from wherryd.images.saving import ToSave, save
 from wherryd.images.threads import iterate
 from wherryd.metadata.database import Database
 from wherryd.snapshots.drivers import open_driver
+from wherryd.snapshots.protocol import Kind
 from wherryd.spec.mount import Mount
 
 Document = dict[str, Any]
@@ -62,6 +63,7 @@ class ImageService:
 
     async def open(self) -> None:
         """Sweeps what an earlier process left and neither an image nor a container refers to."""
+        await self._layers.drop_unfinished()
         await self._remover.sweep_layers()
         keep = self._catalog.ids() | self._layers.recipes()
         await asyncio.to_thread(self._content.sweep, keep)
@@ -218,6 +220,12 @@ class ImageService:
         await asyncio.to_thread(self._snapshotter.remove, container_id)
         if parent and parent not in self._layers.live(self._catalog.tops()):
             await self._remover.sweep_layers()
+
+    async def keep_rootfs(self, container_ids: Collection[str]) -> None:
+        """At start only: removes the file systems of containers that are not among these."""
+        for info in list(self._snapshotter.walk()):
+            if info.kind is not Kind.COMMITTED and info.key not in container_ids:
+                await self.remove_rootfs(info.key)
 
     async def rootfs_usage(self, container_id: str) -> int:
         """Bytes the container wrote (SizeRw). Raises NotFound."""
