@@ -24,7 +24,6 @@ from wherryd.metadata.database import Database
 from wherryd.snapshots.protocol import Kind, Snapshotter
 from wherryd.sys import paths
 
-
 # Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
 _UNPACKING = "unpack-"
 
