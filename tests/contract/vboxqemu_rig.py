@@ -1,4 +1,5 @@
-"""What the vboxqemu contract tests share: a box with a guest of some 50 bytes, and VBoxManage run as Vagrant runs it."""
+"""What the vboxqemu contract tests share: a box with a guest of some 50 bytes, and VBoxManage
+run as Vagrant runs it."""
 
 import os
 import re
@@ -10,9 +11,9 @@ from pathlib import Path
 
 from vboxqemu import shim
 
-#: Boot sectors, 16-bit code. COUNTER writes "U" to COM1, then the digits 0 to 9 over and over, one per two timer ticks
-#: (about nine a second); a restored state goes on where it was. SHUTDOWN writes "D" and after half a second switches
-#: the machine off through the PIIX4 power management port, as an operating system does.
+#: Boot sectors, 16-bit code. COUNTER writes "U" to COM1, then the digits 0 to 9 over and over, one per two
+#: timer ticks (about nine a second). SHUTDOWN writes "D" and after half a second switches the machine off
+#: through the PIIX4 power management port, as an operating system does.
 COUNTER = bytes.fromhex(
     "fa31c08ed88ed0bc007cfbb055e82100b33088d8e81a00fec380fb3a7202b3308b0e6c04f4a16c0429c883f80272f5ebe1baf803eec3"
 )
@@ -78,7 +79,7 @@ class Done:
 
 
 class VBox:
-    """VBoxManage with a home of its own. `close()` ends every QEMU it started, by its own pid file and lock."""
+    """VBoxManage with a home of its own. `close()` ends every QEMU it started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

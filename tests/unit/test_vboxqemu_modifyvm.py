@@ -15,8 +15,8 @@ def vm() -> Vm:
 
 def test_what_vagrant_sets_is_set(vm: Vm) -> None:
     words = (
-        "--name box --memory 2048 --cpus 3 --macaddress1 080027aabbcc --nic2 none --nictype1 virtio --rtcuseutc on "
-        "--natdnsproxy1 on --cableconnected1 on --uart1 0x3F8 4 --uartmode1 file /tmp/s "
+        "--name box --memory 2048 --cpus 3 --macaddress1 080027aabbcc --nic2 none --nictype1 virtio "
+        "--rtcuseutc on --natdnsproxy1 on --cableconnected1 on --uart1 0x3F8 4 --uartmode1 file /tmp/s "
         "--natpf1 ssh,tcp,127.0.0.1,2222,,22"
     )
     apply(vm, words.split())
