@@ -50,6 +50,7 @@ class ContainerService:
     async def open(self) -> None:
         self.deps.images.in_use = self.image_uses
         await restore.restore(self.deps, self.lifecycle)
+        await self.deps.images.keep_rootfs({container.id for container in self.deps.store})
 
     async def close(self) -> None:
         """Containers run on."""

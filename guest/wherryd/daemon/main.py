@@ -95,8 +95,6 @@ async def _serve(options: Options) -> None:
             await stop.wait()
             notify("STOPPING=1")
             log.info("stopping; containers run on")
-            for listener in listeners:
-                listener.close()
             engine.events.close()
             await runner.cleanup()
         finally:
