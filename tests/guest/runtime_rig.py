@@ -197,6 +197,14 @@ async def read_until(stream: Stream, wanted: bytes) -> bytes:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that waits for whoever adopted it does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def plain_io() -> ContainerIo:
     """No terminal, no stdin, no log."""
     return ContainerIo(terminal=False, open_stdin=False, stdin_once=False, log_path=None)

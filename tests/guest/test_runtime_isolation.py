@@ -95,7 +95,7 @@ async def test_a_working_directory_through_a_descriptor_is_refused(rig: Rig, num
 
 
 async def test_signals_are_back_to_their_defaults(rig: Rig) -> None:
-    output = await rig.sh("grep -E 'Sig(Ign|Blk)' /proc/1/status")
+    output = await rig.run(config("grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"))
     assert [int(word, 16) for word in output.stdout.split()[1::2]] == [0, 0]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from runtime_rig import Rig, config, pids_of, plain_io
+from runtime_rig import Rig, config, is_alive, pids_of, plain_io
 
 from wherryd.runtime.client import RuntimeClient
 from wherryd.runtime.state import StateDir
@@ -143,7 +143,7 @@ async def test_a_killed_monitor_takes_its_container_along_and_the_end_is_told(ri
         status = await monitor.wait()
     assert status.exit_code == 137
     assert re.search("monitor was killed", status.error)
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in pids if is_alive(pid)]
     assert rig.client.last_exit(monitor.container_id) == status
     assert await rig.client.recover(monitor.container_id) is None
     await monitor.delete()

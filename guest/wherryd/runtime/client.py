@@ -20,7 +20,7 @@ from typing import Any
 
 from wherryd.cgroups.stats import CgroupStats
 from wherryd.runtime import container
-from wherryd.runtime.line import MAX_ANSWER_BYTES, ConnectionLostError, MonitorLine
+from wherryd.runtime.line import ConnectionLostError, MonitorLine
 from wherryd.runtime.messages import error_from
 from wherryd.runtime.request import CreateRequest
 from wherryd.runtime.state import StateDir
@@ -145,7 +145,8 @@ class Monitor:
         connection = await asyncio.to_thread(self._directory.connect)
         if connection is None:
             raise ConnectionLostError("the container's monitor has gone")
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_ANSWER_BYTES)
+        # The default limit: what a slow reader may hold back here is small, the monitor has the buffer.
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
         request = {"id": 1, "op": "attach", "stdin": stdin, "stdout": stdout, "stderr": stderr}
         if exec_id is not None:
             request["exec_id"] = exec_id

@@ -36,7 +36,10 @@ def serve(control: socket.socket) -> None:
     gc.freeze()
     # No collection between fork and exec; a monitor switches it on again for its own life.
     gc.disable()
-    control.send(READY)
+    try:
+        control.send(READY)
+    except BrokenPipeError:
+        return  # the daemon was gone before we were warm
     while True:
         payload, fds, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 1)
         if not payload:

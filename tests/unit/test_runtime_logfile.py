@@ -1,0 +1,90 @@
+"""The json-file log: Docker's shape, long lines in parts, rotation without loss."""
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherryd.runtime.logfile import MAX_LINE_BYTES, JsonFileLog, LineSplitter
+from wherryd.runtime.timestamps import rfc3339
+
+
+def test_a_line_waits_for_its_newline() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b"a") == []
+    assert splitter.feed(b"b\nc") == [b"ab\n"]
+    assert splitter.finish() == [b"c"]
+    assert splitter.finish() == []
+
+
+def test_a_line_of_16_kib_is_whole_and_a_longer_one_is_split() -> None:
+    whole = b"x" * MAX_LINE_BYTES + b"\n"
+    assert LineSplitter().feed(whole) == [whole]
+    assert LineSplitter().feed(b"y" + whole) == [b"y" + whole[: MAX_LINE_BYTES - 1], b"x\n"]
+
+
+def test_a_part_never_tears_a_character() -> None:
+    line = ("x" + "ü" * MAX_LINE_BYTES).encode() + b"\n"
+    parts = LineSplitter().feed(line)
+    assert b"".join(parts) == line
+    for part in parts:
+        part.decode()
+
+
+@given(st.binary(max_size=60_000), st.lists(st.integers(1, 30_000), max_size=8))
+def test_nothing_is_lost_however_it_arrives(data: bytes, cuts: list[int]) -> None:
+    splitter, found, at = LineSplitter(), b"", 0
+    for cut in [*cuts, len(data)]:
+        for part in splitter.feed(data[at : at + cut]):
+            assert len(part) <= MAX_LINE_BYTES + 1
+            found += part
+        at += cut
+    found += b"".join(splitter.feed(data[at:]) + splitter.finish())
+    assert found == data
+
+
+def test_records_have_log_stream_and_time(tmp_path: Path) -> None:
+    log = JsonFileLog(tmp_path / "log", max_bytes=None, max_files=1)
+    log.write("stdout", 'a "ü" \x01\n'.encode())
+    log.write("stderr", b"\xff\n")
+    log.finish("stdout")
+    log.close()
+    log.close()
+    records = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [each["log"] for each in records] == ['a "ü" \x01\n', "\ufffd\n"]
+    assert [each["stream"] for each in records] == ["stdout", "stderr"]
+    assert all(each["time"].endswith("Z") and len(each["time"]) == 30 for each in records)
+
+
+def test_a_log_is_continued_after_a_restart(tmp_path: Path) -> None:
+    for word in (b"one\n", b"two\n"):
+        log = JsonFileLog(tmp_path / "log", max_bytes=None, max_files=1)
+        log.write("stdout", word)
+        log.close()
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+def test_rotation_keeps_the_newest_files_below_the_limit(tmp_path: Path) -> None:
+    log = JsonFileLog(tmp_path / "log", max_bytes=1000, max_files=3)
+    for number in range(100):
+        log.write("stdout", f"line {number}\n".encode())
+    log.close()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"log", "log.1", "log.2"}
+    assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
+    assert "line 99" in (tmp_path / "log").read_text()
+
+
+def test_one_file_is_begun_anew_at_the_limit(tmp_path: Path) -> None:
+    log = JsonFileLog(tmp_path / "log", max_bytes=300, max_files=1)
+    for number in range(20):
+        log.write("stdout", f"line {number}\n".encode())
+    log.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert (tmp_path / "log").stat().st_size <= 300
+
+
+def test_timestamps_have_nine_digits() -> None:
+    assert rfc3339(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456789Z"
+    assert rfc3339(1_700_000_000_000_000_000) == "2023-11-14T22:13:20.000000000Z"
