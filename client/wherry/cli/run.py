@@ -79,8 +79,8 @@ def run(
 
 def status_of(exc: WherryError) -> int:
     """125 for the engine's and our own failures, 127 and 126 if the command cannot be started."""
-    if exc.exit_code not in {1, 2}:
-        return exc.exit_code
+    if exc.exit_code != type(exc).exit_code:
+        return exc.exit_code  # somebody knew better
     message = str(exc).lower()
     if isinstance(exc, EngineProblem) and exc.status:
         if any(text in message for text in NOT_FOUND):

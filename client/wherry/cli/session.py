@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from wherry.engine.hijack import HijackedStream
 
 READ_BYTES = 32 * 1024
+#: Seconds between looks at pending signals while the main thread waits. Python runs handlers between its
+#: own steps: a signal that comes just before the thread goes to sleep on a lock does not wake it, and on
+#: Windows none does.
+WAIT_SLICE_SECONDS = 0.25
 #: Seconds to wait for a thread at the end; each has been told to end, so this only guards against a stall.
 JOIN_SECONDS = 2.0
 #: Docker gives up on a container that does not go after so many of them.
@@ -77,6 +81,7 @@ class Session:
             undo.callback(self._stream.close)
             if self._wiring.stdin:
                 if self._wiring.tty and terminal.is_terminal(terminal.STDIN):
+                    undo.enter_context(_ending_signals())
                     self._restore = undo.enter_context(terminal.raw_mode(terminal.STDIN))
                 self._reader = terminal.InputReader(terminal.STDIN)
                 self._start("input", self._copy_input)
@@ -153,7 +158,7 @@ def wait_for(events: Events) -> Event:
     """The next event; signals are served while waiting, on every platform."""
     while True:
         try:
-            return events.get(timeout=terminal.WAIT_SLICE_SECONDS)
+            return events.get(timeout=WAIT_SLICE_SECONDS)
         except queue.Empty:
             continue
 
@@ -222,6 +227,25 @@ def forwarded_signals(errands: Errands, kill: Callable[[str], Any]) -> Iterator[
         errands.do(lambda: kill(terminal.FORWARDED[signum]))
 
     before = {signum: signal.signal(signum, handle) for signum in terminal.FORWARDED}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def _ending_signals() -> Iterator[None]:
+    """While inside, signals that would end this process at once unwind it instead: the terminal is raw."""
+
+    def end(signum: int, frame: object) -> None:  # noqa: ARG001
+        raise SystemExit(128 + signum)
+
+    before = {
+        signum: signal.signal(signum, end)
+        for signum in terminal.FORWARDED
+        if signal.getsignal(signum) is signal.SIG_DFL
+    }
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ import sys
 if sys.platform == "win32":
     from wherry.cli.terminal._windows import (
         FORWARDED,
-        WAIT_SLICE_SECONDS,
         InputReader,
         forced,
         raw_mode,
@@ -15,7 +14,6 @@ if sys.platform == "win32":
 else:
     from wherry.cli.terminal._posix import (
         FORWARDED,
-        WAIT_SLICE_SECONDS,
         InputReader,
         forced,
         raw_mode,
@@ -27,7 +25,6 @@ __all__ = [
     "STDERR",
     "STDIN",
     "STDOUT",
-    "WAIT_SLICE_SECONDS",
     "InputReader",
     "forced",
     "is_terminal",

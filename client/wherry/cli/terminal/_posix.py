@@ -12,9 +12,6 @@ import termios  # noqa: E402
 import tty  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
 
-#: How long a wait may block without looking at signals; locks are interruptible here, so without limit.
-WAIT_SLICE_SECONDS: float | None = None
-
 #: Signals that --sig-proxy hands to the container, by the name the API wants. Those that stop or resume
 #: this very process (TSTP, TTIN, CONT) stay ours.
 FORWARDED: Mapping[int, str] = {

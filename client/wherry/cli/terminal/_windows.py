@@ -16,8 +16,6 @@ import threading  # noqa: E402
 from collections.abc import Callable, Iterator, Mapping  # noqa: E402
 from ctypes import wintypes  # noqa: E402
 
-#: Waiting for a lock cannot be interrupted by ctrl-c here, so waits come in slices.
-WAIT_SLICE_SECONDS: float | None = 0.2
 #: Seconds between two looks at the window's size; Docker's client uses the same.
 SIZE_POLL_SECONDS = 0.25
 

@@ -1,0 +1,144 @@
+# ruff: noqa: S104 - addresses of published ports, as engines report them
+"""Go templates against what Docker's client prints for the same data (checked with 28.2.2)."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wherry.cli.output.template import Template, TemplateError
+from wherry.cli.output.values import Row, structs
+
+CONTAINER: dict[str, Any] = {
+    "Id": "0123456789abcdef",
+    "Name": "/db",
+    "State": {"Status": "running", "Running": True, "Pid": 42, "Error": ""},
+    "Config": {"Cmd": ["a", "b"], "Env": None, "Labels": {"a.b-c": "v", "z": "<x>"}, "Entrypoint": None},
+    "HostConfig": {
+        "Binds": None,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "LogConfig": {"Type": "json-file", "Config": {}},
+    },
+    "NetworkSettings": {
+        "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "9/udp": None},
+        "Networks": {"bridge": {"IPAddress": "172.17.0.2"}},
+    },
+}
+
+
+def render(source: str, data: Any = CONTAINER) -> str:
+    return Template.parse(source).render(structs(data) if type(data) is dict else data)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("plain", "plain"),
+        ("{{.State.Status}}", "running"),
+        ("{{ .State.Pid }}", "42"),
+        ("{{.State.Running}}", "true"),
+        ("{{json .State}}", '{"Status":"running","Running":true,"Pid":42,"Error":""}'),
+        ("{{.Config.Cmd}}", "[a b]"),
+        ("{{join .Config.Cmd `,`}}", "a,b"),
+        ("{{.Config.Env}} {{len .Config.Env}} {{json .Config.Env}}", "[] 0 null"),
+        ("{{.State.Health}}", "<nil>"),
+        ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+        ('{{index .Config.Labels "a.b-c"}}|{{index .Config.Labels "no"}}', "v|"),
+        ("{{.Config.Labels.z}}|{{.Config.Labels.no}}", "<x>|<no value>"),
+        ("{{json .Config.Labels.z}}", '"<x>"'),
+        ("{{.HostConfig.RestartPolicy}}", "{no 0}"),
+        ("{{.HostConfig.LogConfig}}", "{json-file map[]}"),
+        ("{{.NetworkSettings.Ports}}", "map[80/tcp:[{0.0.0.0 8080}] 9/udp:<nil>]"),
+        ('{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}', "8080"),
+        ("{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}}{{end}}", "bridge=172.17.0.2"),
+        ("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "172.17.0.2"),
+        ("{{range $i, $c := .Config.Cmd}}{{if $i}}, {{end}}{{$c}}{{end}}", "a, b"),
+        ("{{range .Config.Cmd}}{{.}}{{break}}{{end}}", "a"),
+        ('{{range .Config.Cmd}}{{if eq . "a"}}{{continue}}{{end}}{{.}}{{end}}', "b"),
+        ("{{range .Config.Env}}x{{else}}empty{{end}}", "empty"),
+        ("{{range 3}}{{.}}{{end}}", "012"),
+        ("{{with .State}}{{.Pid}}{{end}}{{with .Config.Env}}x{{else}}-{{end}}", "42-"),
+        ("{{$x := .Name}}{{with .State}}{{$x}}{{$.Id}}{{end}}", "/db0123456789abcdef"),
+        ("{{$n := 0}}{{range .Config.Cmd}}{{$n = .}}{{end}}{{$n}}", "b"),
+        ("{{.Name | upper | printf `%5s|`}}", "  /DB|"),
+        ('{{printf "%-6s|%q|%d|%05d|%.2f|%v|%t|%x" .Name .Name 7 7 1.5 .Config.Cmd true "az"}}',
+         '/db   |"/db"|7|00007|1.50|[a b]|true|617a'),
+        ('{{printf "%d" "x"}}{{printf "%s"}}', "%!d(string=x)%!s(MISSING)"),
+        ("{{title `hello big world`}} {{lower `AbC`}}", "Hello Big World abc"),
+        ("{{slice .Id 0 4}} {{slice .Config.Cmd 1}}", "0123 [b]"),
+        ('{{split "a,b" ","}}', "[a b]"),
+        ("{{pad .Name 1 2}}|{{pad .State.Error 1 2}}|{{truncate .Id 3}}", " /db  ||012"),
+        ("{{print .Name 1 2 `x`}}{{println .State.Pid true}}", "/db1 2x42 true\n"),
+        ("{{not .State.Running}} {{and .State.Running 1}} {{or .State.Error `d`}}", "false 1 d"),
+        ("{{and .State.Error .Nope}}", ""),  # and does not look further than the first false value
+        ("{{eq 1 2 1}} {{ne 1 2}} {{lt 1 2}}", "true true true"),
+        ("{{le 2 2}} {{gt `b` `a`}} {{ge 1 2}}", "true true false"),
+        ("a {{- .State.Pid -}} b", "a42b"),
+        ("a{{/* comment */}}b {{- /* trims */ -}} c", "abc"),
+        ("{{if .State.Error}}1{{else if .State.Running}}2{{else}}3{{end}}", "2"),
+        ("{{true}} {{false}} {{1.5}} {{0x10}} {{'a'}} {{`raw\\n`}}", "true false 1.5 16 97 raw\\n"),
+        ("{{html `<a>`}} {{urlquery `a b&c`}}", "&lt;a&gt; a+b%26c"),
+        ("{{1e21}} {{1e6}}", "1e+21 1000000"),
+    ],
+)  # fmt: skip
+def test_template_prints_what_go_prints(source: str, expected: str) -> None:
+    assert render(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{.Foo}}", 'template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo"'),
+        ("{{.State.Foo}}", 'template: :1:8: executing "" at <.State.Foo>: map has no entry for key "Foo"'),
+        ("x\n {{.Foo}}", 'template: :2:3: executing "" at <.Foo>: map has no entry for key "Foo"'),
+        ("{{.State.Health.Status}}", "nil pointer evaluating"),
+        ("{{.Name.X}}", "can't evaluate field X"),
+        ("{{nope}}", 'template: :1: function "nope" not defined'),
+        ("{{.State.Pid", "template: :1: unclosed action"),
+        ("{{if .Name}}x", "template: :1: unexpected EOF"),
+        ("{{end}}", "template: :1: unexpected {{end}}"),
+        ("{{if}}x{{end}}", "missing value for if"),
+        ("{{$x}}", "undefined variable '$x'"),
+        ("{{break}}", "outside {{range}}"),
+        ("{{define `a`}}{{end}}", "define is not supported"),
+        ("{{index .Config.Cmd 5}}", "index out of range: 5"),
+        ("{{index .Config.Cmd `a`}}", "cannot index slice/array with type string"),
+        ("{{len 3}}", "len of type int"),
+        ("{{range .Name}}{{end}}", "range can't iterate over /db"),
+        ("{{lt 1 `a`}}", "incompatible types for comparison"),
+        ("{{.Name 1}}", "Name has arguments but cannot be invoked as function"),
+        ("{{1 | 2}}", "non executable command in pipeline: 2"),
+        ("{{lower 1}}", "expected string; got int"),
+        ("{{lower}}", "wrong number or type of args for lower"),
+        ("{{.Name }", "unexpected '}' in action"),
+        ("{{(.Name}}", "unexpected '}}'"),
+    ],
+)
+def test_bad_template_says_where_and_what(source: str, message: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        render(source)
+    assert message in str(caught.value)
+
+
+def test_rows_have_methods_and_sorted_escaped_json() -> None:
+    row = Row({"Names": "<b>", "ID": "1"}, {"Label": {"x": "y"}.get})
+    assert render('{{.Label "x"}} {{.Names}}', row) == "y <b>"
+    assert render("{{json .}}", row) == '{"ID":"1","Names":"\\u003cb\\u003e"}'
+    with pytest.raises(TemplateError, match="can't evaluate field Foo"):
+        render("{{.Foo}}", row)
+
+
+def test_a_network_may_be_called_like_a_field() -> None:
+    data = {"NetworkSettings": {"Networks": {"Labels": {"IPAddress": "1.2.3.4", "Aliases": None}}}}
+    assert render("{{.NetworkSettings.Networks.Labels}}", data) == "{1.2.3.4 []}"
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="{}.-|()$=:,\"`'\\ \nabifrangeendls019/*", max_size=60))
+def test_any_text_prints_or_is_a_template_error(source: str) -> None:
+    try:
+        printed = Template.parse(source).render({"a": {"b": "x"}})
+    except TemplateError:
+        printed = None
+    assert "{{" in source or printed == source
