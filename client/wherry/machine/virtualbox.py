@@ -120,12 +120,11 @@ class VirtualBoxProvider:
             self._tool.call("controlvm", self._vm, "savestate", timeout_seconds=SAVE_SECONDS)
 
     def delete(self, *, keep_data: bool) -> None:
-        if self.state() is not MachineState.ABSENT:
+        if self._vagrant.is_known and self.state() is not MachineState.ABSENT:
             self._power_off()
             self._detach(SEED_PORT)
             self._detach(DATA_PORT)
-            if self._vagrant.is_known:
-                self._vagrant.destroy()
+            self._vagrant.destroy()
         self._unregister(keep_data=keep_data)
 
     def state(self) -> MachineState:
