@@ -16,6 +16,7 @@ if sys.platform != "linux":
             "metadata",
             "networks",
             "runtime",
+            "snapshots",
             "spec",
             "sys",
         )
