@@ -22,6 +22,7 @@
                                   own Vagrant set-up and plug-ins never mix with ours
     DATA/bin/                     vboxqemu's VBoxManage, on hosts without VirtualBox
     DATA/vboxqemu/                the state of vboxqemu's VMs
+    RUNTIME/                      DATA/run
     RUNTIME/<name>.sock           Docker socket of the machine (short: a socket path holds 104 bytes on macOS)
     RUNTIME/<name>.ctl            how the client speaks to the agent: a JSON line each way
 
@@ -176,9 +177,12 @@ def paths() -> Paths:
         cache = Path(os.environ.get("WHERRY_CACHE", root / "cache"))
         return Paths(config=root / "config", cache=cache, data=root, runtime=root / "run")
     cache = Path(os.environ.get("WHERRY_CACHE", platformdirs.user_cache_path(APP, appauthor=False)))
+    data = platformdirs.user_data_path(APP, appauthor=False)
     return Paths(
         config=platformdirs.user_config_path(APP, appauthor=False),
         cache=cache,
-        data=platformdirs.user_data_path(APP, appauthor=False),
-        runtime=platformdirs.user_runtime_path(APP, appauthor=False),
+        data=data,
+        # Not the platform's runtime folder: on Linux that depends on a variable which some logins (sudo,
+        # cron) lack, and then lies in /tmp. An agent and its clients must name the same socket everywhere.
+        runtime=data / "run",
     )
