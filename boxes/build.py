@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Builds the box, or finds it in the cache. Prints its path as the last line.
 
-    CACHE/boxes/base/<hash>.tar         Debian without our files (base.py)
-    CACHE/boxes/<inputs hash>/wherry.box
-    CACHE/boxes/<version>-amd64.json    pointer to the newest: {"box": path, "sha256": hex, "inputs": hex}
+CACHE/boxes/base/<hash>.tar         Debian without our files (base.py)
+CACHE/boxes/<inputs hash>/wherry.box
+CACHE/boxes/<version>-amd64.json    pointer to the newest: {"box": path, "sha256": hex, "inputs": hex}
 """
 
 import argparse
@@ -23,11 +23,10 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from wherry.paths import paths
-from wherrywire.version import __version__
-
 from boxes import base, disk, initramfs, inputs, mirror, pack, recipe, system
 from boxes.errors import BoxError
+from wherry.paths import paths
+from wherrywire.version import __version__
 
 #: Newest boxes and base layers that are kept; older ones are removed after a build.
 KEEP = 3
@@ -129,7 +128,9 @@ def build(boxes: Path, *, fresh: bool) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Builds the box, or finds it in the cache.")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="cache folder (default: the user's, or WHERRY_CACHE)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="cache folder (default: the user's, or WHERRY_CACHE)"
+    )
     parser.add_argument("--fresh", action="store_true", help="build anew, with the mirror's newest packages")
     options = parser.parse_args()
     os.umask(0o022)

@@ -1,4 +1,4 @@
-"""The system disk as a raw image: MBR, a FAT partition with SYSLINUX, kernel and initramfs, an ext4 partition.
+"""The system disk as a raw image: a FAT with SYSLINUX, kernel and initramfs; an ext4 with the system.
 
 No loop device and no mount: mtools writes the FAT, `mke2fs -d` the ext4, so it works in a container too.
 
@@ -72,14 +72,35 @@ def _boot(root: Path, initrd: Path, target: Path, system: uuid.UUID) -> None:
     # -H: how many sectors lie before the partition; the boot sector reads the disk by that number.
     # -c 16: clusters of 8 KiB, which makes it FAT16 and keeps the loader's map of the files short.
     subprocess.run(
-        ["mformat", "-i", partition, "-H", str(_SECTORS), "-T", str(sectors), "-c", "16", "-v", "WHERRY", "::"],
+        [
+            "mformat",
+            "-i",
+            partition,
+            "-H",
+            str(_SECTORS),
+            "-T",
+            str(sectors),
+            "-c",
+            "16",
+            "-v",
+            "WHERRY",
+            "::",
+        ],
         check=True,
     )
     for source, name in ((root / "boot/vmlinuz", "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")):
         subprocess.run(["mcopy", "-i", partition, source, f"::{name}"], check=True)
     subprocess.run(["syslinux", "--install", partition], check=True)
     subprocess.run(
-        ["dd", f"if={partition}", f"of={target}", f"bs={MIB}", "seek=1", "conv=notrunc,sparse", "status=none"],
+        [
+            "dd",
+            f"if={partition}",
+            f"of={target}",
+            f"bs={MIB}",
+            "seek=1",
+            "conv=notrunc,sparse",
+            "status=none",
+        ],
         check=True,
     )
     partition.unlink()

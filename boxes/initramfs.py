@@ -56,8 +56,7 @@ def build(root: Path, target: Path) -> None:
             [busybox, "cpio", "-o", "-H", "newc", "-R", "0:0"],
             input="".join(name + "\n" for name in names).encode(),
             cwd=tree,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             check=True,
         ).stdout
     target.write_bytes(zstandard.ZstdCompressor(level=19).compress(archive))

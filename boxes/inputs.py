@@ -1,7 +1,7 @@
 """What a box is made from, as a hash: a box with the same inputs is never built twice.
 
-The hash covers the files of this repository, not the mirror's state: Debian's point releases come into a box when
-the recipe changes, or with `boxes/build.py --fresh`.
+The hash covers the files of this repository, not the mirror's state: Debian's point releases come into a box
+when the recipe changes, or with `boxes/build.py --fresh`.
 """
 
 import hashlib

@@ -51,16 +51,24 @@ def find() -> Mirror:
     chosen = os.environ.get(ENVIRONMENT)
     if chosen:
         return Mirror(chosen, None)
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    release = dict(
+        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
+    )
     mirror = None
     if release.get("ID") == "debian":
         # Prints what would be fetched, and fetches nothing; needs no lists from an earlier update.
         listed = subprocess.run(
-            ["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False, env=_plain_locale()
+            ["apt-get", "update", "--print-uris"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_plain_locale(),
         )
         mirror = parse(listed.stdout.splitlines(), release.get("VERSION_CODENAME", ""))
     if mirror is None:
-        raise BoxError(f"apt on this host has no Debian mirror: set {ENVIRONMENT} to the URL of one and run it again")
+        raise BoxError(
+            f"apt on this host has no Debian mirror: set {ENVIRONMENT} to the URL of one and run it again"
+        )
     return mirror
 
 

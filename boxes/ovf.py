@@ -1,7 +1,7 @@
 """The appliance description, as VirtualBox writes it: OVF 1.0 with VirtualBox's own element beside it.
 
-VirtualBox reads `vbox:Machine` when it is there, and it alone can name the controller, which the Vagrantfile and
-vboxqemu rely on ("SATA Controller"); other readers use the OVF part. Facts: DMTF DSP0243, and what
+VirtualBox reads `vbox:Machine` when it is there, and it alone can name the controller, which the Vagrantfile
+and vboxqemu rely on ("SATA Controller"); other readers use the OVF part. Facts: DMTF DSP0243, and what
 `VBoxManage export` of a VM with this hardware writes.
 """
 
@@ -24,8 +24,9 @@ def _item(**fields: str | int) -> str:
 def _items() -> str:
     return "".join(
         (
-            _item(Caption=f"{CPUS} virtual CPU", ElementName=f"{CPUS} virtual CPU", InstanceID=1, ResourceType=3)
-            .replace("</Item>", f"<rasd:VirtualQuantity>{CPUS}</rasd:VirtualQuantity></Item>"),
+            _item(
+                Caption=f"{CPUS} virtual CPU", ElementName=f"{CPUS} virtual CPU", InstanceID=1, ResourceType=3
+            ).replace("</Item>", f"<rasd:VirtualQuantity>{CPUS}</rasd:VirtualQuantity></Item>"),
             _item(
                 AllocationUnits="MegaBytes",
                 Caption=f"{MEMORY_MIB} MB of memory",
@@ -103,7 +104,8 @@ def document(*, disk: str, disk_bytes: int, name: str, seed: str) -> str:
         <vssd:VirtualSystemType>virtualbox-2.2</vssd:VirtualSystemType>
       </System>
 {_items()}    </VirtualHardwareSection>
-    <vbox:Machine ovf:required="false" version="1.16-linux" uuid="{{{machine_id}}}" name="{name}" OSType="Debian_64">
+    <vbox:Machine ovf:required="false" version="1.16-linux" uuid="{{{machine_id}}}" name="{name}"
+     OSType="Debian_64">
       <ovf:Info>The same in VirtualBox's own terms</ovf:Info>
       <Hardware>
         <CPU count="{CPUS}"><PAE enabled="true"/><LongMode enabled="true"/></CPU>

@@ -16,7 +16,8 @@ DISK = "box-disk1.vmdk"
 
 def vmdk(raw: Path, target: Path) -> None:
     subprocess.run(
-        ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, target], check=True
+        ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, target],
+        check=True,
     )
 
 

@@ -1,9 +1,9 @@
 """What goes into the box, as data. A change here makes a new base layer.
 
-Left out on purpose: udev (every device of this VM is known, and it would look at every container's network card),
-D-Bus and logind (the power button is acpid's), networkd (it needs udev), an initramfs generator, firmware, locales,
-manuals. Under emulation each program that starts costs tens of milliseconds, so the boot is as short as its list of
-programs.
+Left out on purpose: udev (every device of this VM is known, and it would look at every container's network
+card), D-Bus and logind (the power button is acpid's), networkd (it needs udev), an initramfs generator,
+firmware, locales, manuals. Under emulation each program that starts costs tens of milliseconds, so the boot
+is as short as its list of programs.
 """
 
 from collections.abc import Sequence
@@ -203,7 +203,8 @@ ENABLED: Sequence[str] = ("acpid.service", "wherry-network.service")
 #: wrong is in the host's serial log. lsm: those without user space of their own; with bpf among them systemd
 #: would load programs for settings that no unit here has, seconds under emulation.
 KERNEL_COMMAND_LINE = (
-    "quiet console=tty0 console=ttyS0,115200 net.ifnames=0 lsm=landlock,yama panic=10 systemd.show_status=error root=UUID={uuid}"
+    "quiet console=tty0 console=ttyS0,115200 net.ifnames=0 lsm=landlock,yama panic=10 "
+    "systemd.show_status=error root=UUID={uuid}"
 )
 
 #: The disk, in MiB. Sparse: the box holds only what is written. Without a data disk (a bare `vagrant up`

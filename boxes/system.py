@@ -1,4 +1,4 @@
-"""The system's tree: base layer, our files, the engine's code; everything that a change of the code touches."""
+"""The system's tree: base layer, our files, the engine's code; what a change of the code makes anew."""
 
 import shutil
 import subprocess
@@ -16,7 +16,8 @@ SOURCES = ("guest/wherryd", "wire/wherrywire")
 
 def unpack(base: Path, root: Path) -> None:
     subprocess.run(
-        ["tar", "-x", "-f", base, "-C", root, "--numeric-owner", "-p", "--xattrs", "--xattrs-include=*"], check=True
+        ["tar", "-x", "-f", base, "-C", root, "--numeric-owner", "-p", "--xattrs", "--xattrs-include=*"],
+        check=True,
     )
 
 
@@ -33,7 +34,17 @@ def finish(root: Path, *, version: str) -> None:
     (root / "usr/lib/python3/dist-packages/wherry.pth").write_text(f"/{PYTHON}\n")
     # Unchecked: /usr is read-only in the guest, so that a source cannot change under its byte code.
     subprocess.run(
-        ["chroot", root, "python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", f"/{PYTHON}"],
+        [
+            "chroot",
+            root,
+            "python3",
+            "-m",
+            "compileall",
+            "-q",
+            "--invalidation-mode",
+            "unchecked-hash",
+            f"/{PYTHON}",
+        ],
         check=True,
     )
     (root / "usr/lib/wherry/version").write_text(version + "\n")
