@@ -210,6 +210,19 @@ def test_a_named_volume_outlives_its_containers(engine: NativeEngine) -> None:
     assert engine.docker("volume", "inspect", "keep").returncode == 1
 
 
+def test_a_volume_over_the_images_files_says_that_it_starts_empty(engine: NativeEngine) -> None:
+    result = engine.docker("run", "--rm", "-v", "/etc", IMAGE, "ls", "/etc")
+    assert b"/etc: the new volume starts empty" in result.stderr
+    assert b"passwd" not in result.stdout
+    assert engine.docker("run", "--rm", "-v", "/mnt", IMAGE, "ls", "/mnt").stderr == b""
+    assert ok(engine, "volume", "ls", "-q") == ""
+
+
+def test_cp_is_refused_by_name(engine: NativeEngine, tmp_path: Path) -> None:
+    ok(engine, "create", "--name", "box", IMAGE, "true")
+    assert b"docker cp) is not available yet" in engine.docker("cp", "box:/etc/passwd", str(tmp_path)).stderr
+
+
 def test_capabilities_follow_add_and_drop(engine: NativeEngine) -> None:
     found = ok(
         engine,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from wherryd.api import params, version
+from wherryd.api import early, params, version
 from wherryd.api.hijack import HijackedResponse
 from wherryd.api.status import status_for
 from wherryd.errors import EngineError, InvalidParameter
@@ -27,7 +27,10 @@ def build_app(groups: Iterable[Iterable[web.RouteDef]]) -> web.Application:
     for group in groups:
         for route in group:
             for prefix in ("", f"/v{{api_version:{version.PATTERN}}}"):
-                app.router.add_route(route.method, prefix + route.path, route.handler)
+                # With its options: GET may also answer HEAD.
+                web.RouteDef(route.method, prefix + route.path, route.handler, route.kwargs).register(
+                    app.router
+                )
     return app
 
 
@@ -50,7 +53,11 @@ async def _set_headers(request: web.Request, response: web.StreamResponse) -> No
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Runs the handler; an error after the headers breaks the connection off, for its client to notice."""
     try:
-        return await _answer_or_error(request, handler)
+        response = await _answer_or_error(request, handler)
+        if not isinstance(response, HijackedResponse) and early.take(request.protocol):
+            # It was not taken over after all: what was sent as its stream is no request.
+            response.force_close()
+        return response
     except ConnectionError as exc:
         # The client has gone: there is nobody to answer.
         log.debug("%s %s: %s", request.method, request.path, exc)

@@ -36,7 +36,7 @@ class _Handlers:
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         execution = self._execs.get(require(request, "id"))
-        body = await hijack.read_object(request)
+        body = await params.json_object(request)
         size = None
         if body.get("ConsoleSize") and request["api_version"] >= (1, 42):
             height, width = kinds.size_pair(body["ConsoleSize"], "ConsoleSize")

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from wherryd.api import params, version
-from wherryd.errors import InvalidParameter
+from wherryd.api import early, version
 
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 RAW = "application/vnd.docker.raw-stream"
-
-_BODY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +92,14 @@ async def take_over(request: web.Request, media_type: str) -> Connection:
     former = request.protocol
     reader = asyncio.StreamReader(limit=2**16)
     protocol = _Protocol(reader, former)
-    early = _take_early_bytes(former)
+    early_bytes = early.take(former)
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     # aiohttp may have stopped reading when its own buffer was full.
     if not transport.is_closing() and not transport.is_reading():
         transport.resume_reading()
-    if early:
-        reader.feed_data(early)
+    if early_bytes:
+        reader.feed_data(early_bytes)
     writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
     writer.write(_header(request, media_type))
     return Connection(reader, writer, protocol.closed)
@@ -118,60 +115,3 @@ def _header(request: web.Request, media_type: str) -> bytes:
     if "upgrade" in request.headers:
         return (f"HTTP/1.1 101 UPGRADED\r\n{common}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n").encode()
     return f"HTTP/1.1 200 OK\r\n{common}\r\n".encode()
-
-
-def _take_early_bytes(former: RequestHandler) -> bytes:
-    """What followed the request in the same packet: aiohttp keeps it aside after an Upgrade header."""
-    tail: bytes = getattr(former, "_message_tail", b"")
-    if tail:
-        former._message_tail = b""
-    return tail
-
-
-async def read_object(request: web.Request) -> dict[str, object]:
-    """The JSON body of a request that will be taken over.
-
-    aiohttp before 3.13 treats the body behind an Upgrade header as part of the new stream; it then
-    lies among the early bytes and is picked out here.
-    """
-    body = await request.read()
-    length = request.content_length or 0
-    if length > params.MAX_BODY_BYTES:
-        raise InvalidParameter(f"http: request body too large (limit {params.MAX_BODY_BYTES} bytes)")
-    if length and not body and "upgrade" in request.headers:
-        body = await _early_body(request, length)
-    return params.parse_object(body, request.content_type)
-
-
-async def _early_body(request: web.Request, length: int) -> bytes:
-    collector = _BodyCollector(length)
-    former = request.protocol
-    former.set_parser(collector)  # type: ignore[arg-type]  # only the two methods are used
-    try:
-        body = await asyncio.wait_for(collector.body, _BODY_SECONDS)
-    except TimeoutError:
-        raise InvalidParameter("the request's body did not arrive") from None
-    former._payload_parser = None
-    former._message_tail = bytes(collector.rest)
-    return body
-
-
-class _BodyCollector:
-    """Stands where aiohttp has a WebSocket parser: gathers the body's bytes, keeps what follows."""
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-        self.rest = bytearray()
-        self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def feed_data(self, data: bytes, size: int = 0) -> tuple[bool, bytes]:  # noqa: ARG002
-        self.rest += data
-        if not self.body.done() and len(self.rest) >= self._length:
-            body = bytes(self.rest[: self._length])
-            del self.rest[: self._length]
-            self.body.set_result(body)
-        return False, b""
-
-    def feed_eof(self) -> None:
-        if not self.body.done():
-            self.body.set_exception(ConnectionResetError("the client closed its connection"))

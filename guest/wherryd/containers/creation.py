@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wherryd.containers import clock, launch, mountpoints, names, plan, ports, request
+from wherryd.containers import clock, launch, mountpoints, names, plan, ports, request, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
@@ -33,14 +33,25 @@ async def create(
     check(deps, record)
     container = deps.store.add(record)
     try:
-        await deps.images.prepare_rootfs(record.id, image)
+        rootfs = await deps.images.prepare_rootfs(record.id, image)
         deps.files(record.id).folder.mkdir(mode=0o710, parents=True, exist_ok=True)
-        _make_volumes(deps, record)
+        fresh = _make_volumes(deps, record)
+        empty = tuple(
+            _left_empty(point) for point in fresh if rootfiles.has_entries(rootfs, point.destination)
+        )
     except BaseException as exc:
         await _undo(deps, container, exc)
         raise
     deps.publish(record, "create")
-    return container, wish.warnings
+    return container, (*wish.warnings, *empty)
+
+
+def _left_empty(point: MountPoint) -> str:
+    return (
+        f"{point.destination}: the new volume starts empty; "
+        "what the image has there is not copied into it yet "
+        "(hint: a bind mount, or copy it in yourself)"
+    )
 
 
 def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> ContainerRecord:
@@ -94,18 +105,25 @@ def check(deps: Deps, record: ContainerRecord) -> None:
     launch.prepare_mount_sources(deps, replace(record, mounts=without_creating))
 
 
-def _make_volumes(deps: Deps, record: ContainerRecord) -> None:
-    """Makes the volumes that are missing, and enters where they are into the record."""
+def _make_volumes(deps: Deps, record: ContainerRecord) -> list[MountPoint]:
+    """Makes the volumes that are missing, and enters where they are into the record.
+
+    Returns the mounts of those that were made now and that docker would fill from the image.
+    """
+    fresh: list[MountPoint] = []
 
     def resolved(point: MountPoint) -> MountPoint:
         if point.type != "volume":
             return point
+        if point.copy_up and not deps.volumes.exists(point.name):
+            fresh.append(point)
         volume = deps.volumes.create(point.name, {}, anonymous=point.anonymous)
         return replace(point, source=str(volume.mountpoint))
 
     container = deps.store.by_id(record.id)
     if container is not None and record.mounts:
         deps.store.update(container, mounts=tuple(resolved(point) for point in record.mounts))
+    return fresh
 
 
 async def _undo(deps: Deps, container: Container, error: BaseException) -> None:

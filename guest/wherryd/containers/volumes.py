@@ -53,6 +53,9 @@ class VolumeStore:
         temporary.replace(folder / "volume.json")
         return self.get(name)
 
+    def exists(self, name: str) -> bool:
+        return self._load(name) is not None
+
     def get(self, name: str) -> Volume:
         volume = self._load(name) if re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", name) else None
         if volume is None:

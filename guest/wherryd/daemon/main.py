@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from wherryd.api import early
 from wherryd.daemon.engine import Engine
 from wherryd.daemon.locks import hold
 from wherryd.daemon.notify import notify
@@ -89,12 +90,14 @@ async def _serve(options: Options) -> None:
     try:
         app = await engine.open()
         try:
-            runner = await _start(app, listeners)
+            runner, servers = await _start(app, listeners)
             notify("READY=1")
             log.info("API listens on %s", ", ".join(options.hosts))
             await stop.wait()
             notify("STOPPING=1")
             log.info("stopping; containers run on")
+            for server in servers:
+                server.close()
             engine.events.close()
             await runner.cleanup()
         finally:
@@ -104,14 +107,27 @@ async def _serve(options: Options) -> None:
             listener.close()
 
 
-async def _start(app: web.Application, listeners: Sequence[socket.socket]) -> web.AppRunner:
+async def _start(
+    app: web.Application, listeners: Sequence[socket.socket]
+) -> tuple[web.AppRunner, list[asyncio.Server]]:
     runner = web.AppRunner(
         app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=75, handle_signals=False
     )
     await runner.setup()
+    server = runner.server
+    assert server is not None, "setup makes it"  # noqa: S101
+
+    def protocol() -> asyncio.Protocol:
+        return early.watch(server())
+
+    loop = asyncio.get_running_loop()
+    servers: list[asyncio.Server] = []
     for listener in listeners:
-        await web.SockSite(runner, listener).start()
-    return runner
+        if listener.family == socket.AF_UNIX:
+            servers.append(await loop.create_unix_server(protocol, sock=listener))
+        else:
+            servers.append(await loop.create_server(protocol, sock=listener))
+    return runner, servers
 
 
 if __name__ == "__main__":
