@@ -27,6 +27,8 @@ def online(folder: str, vm: Vm) -> Run:
     if now not in state.ONLINE:
         raise InvalidVmState(f"Machine '{vm['name']}' is not currently running (it is {state.WORDS[now]})")
     run: Run = files.read_json(os.path.join(folder, "run.json"))
+    # The caller holds the lock, so a phase between two states is left over from a command that was killed.
+    run["phase"] = state.ORPHANED.get(run["phase"], run["phase"])
     return run
 
 
@@ -58,6 +60,10 @@ def resume(folder: str, vm: Vm) -> None:
             f"Cannot resume the machine as it is not paused (it is {state.WORDS[run['phase']]})"
         )
     with Qmp(folder, run["qmp"]) as qmp:
+        # Left by a save or a start that was killed: once the guest goes on it must not be resumed from.
+        for stale in ("saved.json", "state.bin"):
+            if os.path.exists(os.path.join(folder, stale)):
+                os.unlink(os.path.join(folder, stale))
         qmp.command("cont")
     state.set_phase(folder, "running")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 
 from vboxqemu import files, paths, tools
 from vboxqemu.errors import FileProblem, NotSupported
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: bytes, so they must never decide what it is. Hence raw by name only, and recorded once.
 MAGIC = ((b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk"), (b"# Disk DescriptorFile", "vmdk"), (b"conectix", "vpc"))
 VDI_MAGIC = (64, b"\x7f\x10\xda\xbe")
+#: Seconds for which a base that nobody lies over is kept.
+RECENT_S = 3600.0
 RAW_SUFFIXES = frozenset({".img", ".raw", ".iso"})
 
 
@@ -144,7 +147,27 @@ def base_for(source: str) -> str:
         base = os.path.join(paths.bases(), f"{digest}.qcow2")
         if not os.path.exists(base):
             convert(source, "vmdk", base, "qcow2")
+            _prune_bases()
+        os.utime(base)
         return base
+
+
+def _prune_bases() -> None:
+    """Removes bases under no VM's disk; not those used lately, whose overlay may be in the making."""
+    from vboxqemu import store
+
+    used = {
+        backing(each["file"], each["format"])
+        for _, vm in store.walk()
+        for controller in vm["controllers"]
+        for each in controller["attachments"]
+        if each["format"] == "qcow2" and os.path.exists(each["file"])
+    }
+    for name in os.listdir(paths.bases()):
+        path = os.path.join(paths.bases(), name)
+        recent = time.time() - os.stat(path).st_mtime < RECENT_S
+        if name.endswith(".qcow2") and path not in used and not recent:
+            os.unlink(path)
 
 
 def _digest(source: str) -> str:

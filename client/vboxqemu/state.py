@@ -4,6 +4,8 @@ The lock file `running` is held by QEMU (and its supervisor) itself, so it is fr
 however they went. run.json only tells what we last asked of a living QEMU, exit.json how a dead one ended.
 
     running held   -> the phase in run.json: starting, running, paused, saving, stopping, restoring
+                      (between two states only while a command works on the VM: one that was killed
+                      half-way leaves the VM as ORPHANED says)
     free           -> saved.json there: saved
                       never ran, or ended of itself or on our request: poweroff
                       else (killed, crashed, the host went down): aborted
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 ONLINE = frozenset({"starting", "running", "paused", "saving", "stopping", "restoring"})
 #: States from which `startvm` starts.
 STARTABLE = frozenset({"poweroff", "aborted", "saved"})
+
+#: Phase of a living VM that no command works on any more -> what it really is. While a state is saved or
+#: restored QEMU's guest stands still, and `controlvm resume` lets it go on.
+ORPHANED = {"starting": "running", "stopping": "running", "saving": "paused", "restoring": "paused"}
 
 #: VMState -> what `showvminfo` and `list --long` call it for people.
 WORDS = {
@@ -46,6 +52,8 @@ def of(folder: str) -> str:
     """The VM's state, one of WORDS."""
     run: Run | None = files.read_json(os.path.join(folder, "run.json"))
     if run is not None and is_alive(folder):
+        if run["phase"] in ORPHANED and not files.is_held(os.path.join(folder, "lock")):
+            return ORPHANED[run["phase"]]
         return run["phase"]
     if os.path.exists(os.path.join(folder, "saved.json")):
         return "saved"

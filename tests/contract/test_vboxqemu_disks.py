@@ -1,5 +1,6 @@
 """Boxes and disks with the real qemu-img: import, overlays, media, snapshots, deletion."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -72,10 +73,26 @@ def test_two_vms_of_one_box_share_one_base_and_not_their_writes(vbox: VBox, box:
 def test_box_copied_elsewhere_is_not_converted_again(vbox: VBox, box: Path, tmp_path: Path) -> None:
     vbox.ok("import", box, "--vsys", "0", "--vmname", "a")
     base = next((vbox.home / "bases").glob("*.qcow2"))
-    made = base.stat().st_mtime_ns
+    made = base.stat().st_ino
     shutil.copytree(box.parent, tmp_path / "copy")
     vbox.ok("import", tmp_path / "copy" / "box.ovf", "--vsys", "0", "--vmname", "b")
-    assert base.stat().st_mtime_ns == made
+    assert base.stat().st_ino == made
+
+
+def test_base_that_no_vm_uses_goes_when_a_newer_box_comes(vbox: VBox, box: Path, tmp_path: Path) -> None:
+    newer = write_box(tmp_path / "newer", b"\xeb\xfe")
+    bases = vbox.home / "bases"
+    vbox.ok("import", box, "--vsys", "0", "--vmname", "a")
+    (old,) = bases.glob("*.qcow2")
+    os.utime(old, (0, 0))
+    vbox.ok("import", newer, "--vsys", "0", "--vmname", "b")
+    assert old.exists(), "a VM lies over it"
+    for name in ("a", "b"):
+        vbox.ok("unregistervm", name, "--delete")
+    for base in bases.glob("*.qcow2"):
+        os.utime(base, (0, 0))
+    vbox.ok("import", write_box(tmp_path / "newest", b"\xf4"), "--vsys", "0", "--vmname", "c")
+    assert len(list(bases.glob("*.qcow2"))) == 1
 
 
 @pytest.mark.parametrize("href", ["../secret.vmdk", "/etc/passwd", "sub/disk.vmdk", ""])

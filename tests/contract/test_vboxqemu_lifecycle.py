@@ -253,3 +253,21 @@ def test_concurrent_changes_of_one_vm_are_all_kept(vbox: VBox, counter: Path) ->
     ]
     assert [child.wait(60) for child in children] == [0] * 8
     assert sum(key.startswith("Forwarding") for key in vbox.info("a")) == 8
+
+
+def test_start_that_was_killed_while_restoring_can_be_resumed_and_never_restores_twice(
+    vbox: VBox, counter: Path
+) -> None:
+    serial = vbox.make(counter, "a")
+    vbox.ok("startvm", "a")
+    until(lambda: len(counted(serial)) > 3)
+    vbox.ok("controlvm", "a", "pause")
+    machine = vbox.machine("a")
+    run = machine / "run.json"
+    run.write_text(run.read_text().replace('"paused"', '"restoring"'))
+    (machine / "saved.json").write_text('{"machine": "pc", "accel": "tcg", "cpu": "max", "at": ""}')
+    assert vbox.state("a") == "paused"
+    vbox.ok("controlvm", "a", "resume")
+    assert vbox.state("a") == "running"
+    vbox.ok("controlvm", "a", "poweroff")
+    assert vbox.state("a") == "poweroff"

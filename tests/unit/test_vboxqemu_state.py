@@ -29,7 +29,27 @@ def test_vm_that_never_ran_is_powered_off(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("held")
 def test_living_vm_is_in_the_phase_it_was_brought_to(tmp_path: Path, phase: str) -> None:
     write(tmp_path, "run.json", phase=phase)
-    assert state.of(str(tmp_path)) == phase
+    with files.Lock(str(tmp_path / "lock")):
+        assert state.of(str(tmp_path)) == phase
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ("starting", "running"),
+        ("stopping", "running"),
+        ("saving", "paused"),
+        ("restoring", "paused"),
+        ("running", "running"),
+    ],
+)
+@pytest.mark.usefixtures("held")
+def test_command_that_was_killed_does_not_leave_the_vm_between_two_states(
+    tmp_path: Path, phase: str, expected: str
+) -> None:
+    write(tmp_path, "run.json", phase=phase)
+    (tmp_path / "lock").touch()
+    assert state.of(str(tmp_path)) == expected
 
 
 @pytest.mark.parametrize(
