@@ -30,7 +30,6 @@ WHERRY_HOME replaces all four roots by one folder: tests and side-by-side instal
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
