@@ -27,7 +27,7 @@ from wherrywire import rawstream
 
 BUSYBOX = Path("/bin/busybox")
 CGROUP = f"/wherry-rig-{os.getpid()}"
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 _APPLETS = (
     "sh cat chmod dd echo env false grep head hostname id kill ls mkdir mknod mount ps pwd readlink sleep "
     "stty tail touch true tty umount unshare usleep wc yes"

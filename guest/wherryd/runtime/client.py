@@ -238,13 +238,22 @@ class RuntimeClient:
             layers=tuple(rootfs),
             io=io,
         )
+        try:
+            line, pid = await self._ask(request)
+        except ConnectionLostError:
+            if directory.exists() or not await self._zygote.was_killed():
+                raise
+            # Killed with the request in its queue: nothing was begun, so it may be asked again.
+            line, pid = await self._ask(request)
+        return self._keep(Monitor(directory, line, pid))
+
+    async def _ask(self, request: CreateRequest) -> tuple[MonitorLine, int]:
         line = await MonitorLine.over(await self._zygote.request(request.encode()))
         try:
-            answer = await line.first_answer()
+            return line, int((await line.first_answer())["pid"])
         except BaseException:
             await line.close()
             raise
-        return self._keep(Monitor(directory, line, int(answer["pid"])))
 
     def _keep(self, monitor: Monitor) -> Monitor:
         self._monitors = [each for each in self._monitors if each.is_open]

@@ -66,11 +66,21 @@ class Container:
         gate: Callable[[Peer], None] = init.wait_for_start,
         keep_fds: tuple[int, ...] = (),
         tied: bool = True,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Launched:
-        """Cgroup, then init up to its gate. Raises EngineError with the cgroup removed again."""
-        self.cgroup.create()
-        try:
+        """Cgroup and init, up to its gate. Raises EngineError with the cgroup removed again.
+
+        meanwhile: done while init sets itself up.
+        """
+        made = False
+
+        def make_cgroup() -> None:
+            nonlocal made
+            self.cgroup.create()
+            made = True
             self.cgroup.apply(self.spec.linux.resources)
+
+        try:
             return launch.launch_init(
                 init.InitPlan(
                     spec=self.spec,
@@ -83,10 +93,14 @@ class Container:
                     gate=gate,
                     keep_fds=keep_fds,
                     tied=tied,
-                )
+                ),
+                make_cgroup,
+                meanwhile,
             )
         except BaseException as error:
-            self._remove_cgroup(error)
+            # A group that was there before, with processes of somebody else, is not ours to kill.
+            if made:
+                self._remove_cgroup(error)
             raise
 
     def _remove_cgroup(self, error: BaseException) -> None:

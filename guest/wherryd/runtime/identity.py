@@ -8,6 +8,7 @@ import errno
 import os
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from wherryd.errors import InvalidParameter, KernelFault, RuntimeFault
@@ -68,9 +69,15 @@ def environment(wanted: Process, home: str) -> dict[str, str]:
 
 
 def set_oom_score(value: int | None) -> None:
-    """On our own side of the root, through our own /proc. Raises RuntimeFault."""
+    """On our own side of the root, through our own /proc. Raises RuntimeFault.
+
+    None: the engine's own score, unless that protects it from the kernel: a container never inherits
+    such a protection.
+    """
     if value is None:
-        return
+        if int(Path("/proc/self/oom_score_adj").read_text()) >= 0:
+            return
+        value = 0
     try:
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -1,7 +1,8 @@
 """The child that becomes the container's first process. The order of its steps is this file's point.
 
  1. let go of the parent's descriptors, signals and session
- 2. join the cgroup, set the OOM score: on our side of every namespace
+ 2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
+    as late as its namespace and its mount allow: the parent makes it at the same time as we mount
  3. user namespace, with maps written by the parent; then PID and time; then fork (only with a user
     namespace: otherwise the parent did PID and time, see namespaces.py)
  4. the other namespaces; host name; sysctls, through our own /proc
@@ -55,6 +56,33 @@ def wait_for_start(peer: Peer) -> None:
         os._exit(child.CHILD_FAILED)
 
 
+class CgroupJoin:
+    """Init's way into its cgroup and the namespace that makes this cgroup its root. Each step once."""
+
+    def __init__(self, plan: InitPlan, peer: Peer) -> None:
+        self._plan = plan
+        self._peer = peer
+        self._in_group = False
+        self._in_namespace = False
+
+    def group(self) -> None:
+        """Waits until the parent has made it."""
+        if self._in_group:
+            return
+        answer = self._peer.receive()
+        if answer is None or answer[0].step is not Step.CGROUP:
+            os._exit(child.CHILD_FAILED)
+        self._plan.cgroup.enter()
+        self._in_group = True
+
+    def all(self) -> None:
+        """The namespace is made after joining: its root is where the process is at that moment."""
+        self.group()
+        if not self._in_namespace and self._plan.spec.linux.is_new(NamespaceKind.CGROUP):
+            ns.unshare(ns.CLONE_NEWCGROUP)
+        self._in_namespace = True
+
+
 def run(plan: InitPlan, peer: Peer) -> NoReturn:
     child.run_child(peer, lambda: _init(plan, peer))
 
@@ -63,11 +91,12 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     linux = plan.spec.linux
     os.setsid()
     child.let_go((peer.socket.fileno(), *plan.streams.fds(), *plan.keep_fds))
-    plan.cgroup.enter()
+    join = CgroupJoin(plan, peer)
     identity.set_oom_score(plan.process.oom_score_adj)
     os.chdir(plan.bundle)
     os.umask(0)
     if namespaces.needs_stage(linux):
+        join.group()
         _enter_user_namespace(plan, peer)
         namespaces.enter_for_children(linux)
         pid = os.fork()
@@ -78,7 +107,7 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     namespaces.enter_own(linux)
     _name_host(plan.spec)
     _set_sysctls(plan.spec)
-    root, slave = _build_root(plan, peer)
+    root, slave = _build_root(plan, peer, join)
     who = identity.resolve_user(root, plan.process)
     _open_streams(plan, slave, who.uid)
     identity.set_rlimits(plan.process.rlimits)
@@ -128,12 +157,13 @@ def _set_sysctls(spec: Spec) -> None:
             ) from error
 
 
-def _build_root(plan: InitPlan, peer: Peer) -> tuple[int, int]:
+def _build_root(plan: InitPlan, peer: Peer, join: CgroupJoin) -> tuple[int, int]:
     """(root, terminal's slave or -1). The terminal's master goes to the parent."""
     spec = plan.spec
     root = rootfs.build(
-        rootfs.RootfsPlan(path=plan.rootfs, layers=plan.layers, spec=spec, cgroup=plan.cgroup)
+        rootfs.RootfsPlan(path=plan.rootfs, layers=plan.layers, spec=spec, cgroup=plan.cgroup, join=join.all)
     )
+    join.all()
     devices.make_nodes(root, spec.linux.devices, by_bind=NamespaceKind.USER in spec.linux.namespaces)
     devices.make_links(root)
     slave = -1

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,9 +31,14 @@ def rootfs_path(spec: Spec, bundle: Path) -> str:
     return str((bundle / spec.root.path).resolve())
 
 
-def launch_init(plan: init.InitPlan) -> Launched:
-    """Forks init and brings it to its gate. Afterwards this process's children are born in the container's
-    PID namespace. Raises RuntimeFault or what the child raised."""
+def launch_init(
+    plan: init.InitPlan, make_cgroup: Callable[[], None], meanwhile: Callable[[], None]
+) -> Launched:
+    """Forks init and brings it to its gate; later children are born in the container's PID namespace too.
+
+    make_cgroup: done while init mounts, then init joins it. meanwhile: what else can be done in that
+    time. Raises RuntimeFault or what the child raised.
+    """
     if not namespaces.needs_stage(plan.spec.linux):
         namespaces.enter_for_children(plan.spec.linux)
     ours, theirs = Peer.pair()
@@ -42,7 +48,17 @@ def launch_init(plan: init.InitPlan) -> Launched:
         init.run(plan, theirs)
     theirs.close()
     linux = plan.spec.linux
-    return bring_up(Launched(pid, ours), linux, forks_again=namespaces.needs_stage(linux))
+    launched = Launched(pid, ours)
+    try:
+        make_cgroup()
+        # A child that has failed already says why in what `bring_up` reads.
+        with contextlib.suppress(BrokenPipeError):
+            ours.send(ChildMessage(step=Step.CGROUP))
+        meanwhile()
+    except BaseException:
+        abandon(launched)
+        raise
+    return bring_up(launched, linux, forks_again=namespaces.needs_stage(linux))
 
 
 def bring_up(launched: Launched, linux: Linux | None, *, forks_again: bool) -> Launched:

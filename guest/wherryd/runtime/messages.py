@@ -11,7 +11,8 @@ the connection is no longer lines but the process's stream, in both directions.
 Parent and child: one message per packet on a SOCK_SEQPACKET pair; the child's end closes at exec.
 
     parent (monitor)                        child (stage, then init)
-      --- fork ----------------------------> joins the cgroup, opens namespaces
+      --- fork ----------------------------> namespaces, mounts
+      --- CGROUP --------------------------> joins the cgroup that was made meanwhile (init only)
       <-- USER_NAMESPACE                     only with a new user namespace: wants its id maps
       --- MAPPED --------------------------> goes on
       <-- FORKED pid                         only when a second fork was needed
@@ -38,6 +39,7 @@ MAX_PACKET_BYTES: Final = 64 * 1024
 
 class Step(StrEnum):
     USER_NAMESPACE = "user_namespace"
+    CGROUP = "cgroup"
     MAPPED = "mapped"
     FORKED = "forked"
     TERMINAL = "terminal"

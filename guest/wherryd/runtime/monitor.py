@@ -84,7 +84,7 @@ class Monitor:
         else:
             child_ends, ends = pipes.make(stdin=io.open_stdin)
         try:
-            launched = self._container.bring_up(child_ends)
+            launched = self._container.bring_up(child_ends, meanwhile=self._prepare)
         except BaseException:
             pipes.close_ends(ends)
             raise
@@ -97,15 +97,20 @@ class Monitor:
         process.launched(launched.pid, ends, launched.master)
         return process, launched
 
+    def _prepare(self) -> None:
+        """While init sets itself up: what needs no pid."""
+        self._by_pid: dict[int, ManagedProcess] = {}
+        self._watch_children()
+        self._listener = self._directory.listen()
+
     def _listen(self) -> None:
         """From here on the container can be found by others: state on disk first, then the door."""
         try:
             self._state = self._container.state(self._process.pid, monitor_pid=os.getpid(), gate="monitor")
             self._directory.write_state(self._state)
             self._sessions = ExecSessions(self._loop, self._container, self._process)
-            self._by_pid = {self._process.pid: self._process}
-            self._watch_children()
-            self._door = Door(self._loop, self._directory.listen(), self.handle)
+            self._by_pid[self._process.pid] = self._process
+            self._door = Door(self._loop, self._listener, self.handle)
         except BaseException:
             launch.abandon(self._launched)
             self._container.cgroup.destroy()

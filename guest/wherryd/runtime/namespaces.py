@@ -61,7 +61,10 @@ def enter_for_children(linux: Linux) -> None:
 
 
 def enter_own(linux: Linux) -> None:
-    """Init's part. Joins come first: a path may only be reachable from the host's mounts."""
+    """Init's part, without the cgroup namespace: that comes once it is in its cgroup (init.CgroupJoin).
+
+    Joins come first: a path may only be reachable from the host's mounts.
+    """
     handles = [
         (kind, _open(kind, path))
         for kind, path in linux.namespaces.items()
@@ -71,7 +74,8 @@ def enter_own(linux: Linux) -> None:
     for kind, fd in sorted(handles, key=lambda handle: handle[0] is NamespaceKind.MOUNT):
         ns.setns(fd, FLAGS[kind], str(linux.namespaces[kind]))
         os.close(fd)
-    own = [kind for kind in FLAGS if kind not in (*_OF_CHILDREN, NamespaceKind.USER) and linux.is_new(kind)]
+    later = (*_OF_CHILDREN, NamespaceKind.USER, NamespaceKind.CGROUP)
+    own = [kind for kind in FLAGS if kind not in later and linux.is_new(kind)]
     ns.unshare(mask(own))
     if linux.is_new(NamespaceKind.NETWORK):
         loopback_up()

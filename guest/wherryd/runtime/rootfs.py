@@ -7,6 +7,7 @@ the kernel inside the root (sys/paths.py) and mounted on by descriptor (mounting
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,12 +45,15 @@ _TREE_PROPAGATION: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootfsPlan:
-    """path: where the root is put, on our side. layers: mounts that make it, from the snapshotter."""
+    """path: where the root is put, on our side. layers: mounts that make it, from the snapshotter.
+
+    join: brings this process into its cgroup and cgroup namespace, if it is not there yet."""
 
     path: str
     layers: tuple[Mount, ...]
     spec: Spec
     cgroup: CgroupManager
+    join: Callable[[], None]
 
 
 def build(plan: RootfsPlan) -> int:
@@ -143,6 +147,7 @@ def _cgroup(root: int, each: SpecMount, options: MountOptions, plan: RootfsPlan)
     v2: the tree, whose root a cgroup namespace makes the container's own group; without a namespace its
     directory is bound. v1: a tmpfs with the container's directory of each controller bound into it.
     """
+    plan.join()
     if plan.cgroup.version == 2 and NamespaceKind.CGROUP in plan.spec.linux.namespaces:
         _filesystem(
             root,

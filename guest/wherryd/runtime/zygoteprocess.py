@@ -13,6 +13,7 @@ from wherryd.runtime.zygote import MAX_REQUEST_BYTES, READY
 _START_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 5.0
 _PAUSE_S: Final = 0.002
+_STATUS_DELAY_S: Final = 0.5
 
 
 class ZygoteProcess:
@@ -90,6 +91,11 @@ class ZygoteProcess:
                 raise RuntimeFault("the zygote ended while it started: see its message in the daemon's log")
             self._is_ready = True
 
+    async def was_killed(self) -> bool:
+        """Whether it has ended, so that a request in its queue was lost and may be made again."""
+        process = self._process
+        return process is not None and await asyncio.to_thread(_has_ended, process)
+
     async def stop(self) -> None:
         """Done twice is fine."""
         if self._control is not None:
@@ -98,6 +104,15 @@ class ZygoteProcess:
         process, self._process = self._process, None
         if process is not None:
             await asyncio.to_thread(_end, process)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Its sockets close a moment before its status can be had."""
+    try:
+        process.wait(_STATUS_DELAY_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
