@@ -21,9 +21,7 @@ def _json(value: Any) -> str:
         for char in "<>&":
             dumped = dumped.replace(char, f"\\u{ord(char):04x}")
         return dumped
-    if isinstance(value, values.NilPointer | values.NilList | values.NilMap):
-        return "null"
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(values.plain(value), separators=(",", ":"), ensure_ascii=False)
 
 
 def _string(value: Any, name: str) -> str:

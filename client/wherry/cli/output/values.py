@@ -39,6 +39,9 @@ LIST_FIELDS = frozenset(
     )
 )
 
+#: Maps whose values are lists; a port without a binding has null.
+_LISTS_BY_KEY = frozenset({"PortBindings", "Ports"})
+
 #: Fields that engines leave out when they are empty, and what Go has in their place (None: see `field`).
 OMITTED: Mapping[str, Any] = (
     dict.fromkeys(
@@ -72,6 +75,15 @@ class Struct(dict[str, Any]):
     """A JSON object that is a struct in Docker's types."""
 
 
+def plain(value: Any) -> Any:
+    """The JSON that a value was made from."""
+    if isinstance(value, NilPointer | NilList | NilMap):
+        return None
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
 def field(struct: Struct, name: str) -> Any:
     """A struct's field as Go holds it. Raises KeyError if Docker's struct has no such field."""
     value = struct[name] if name in struct else OMITTED[name]
@@ -99,6 +111,8 @@ def structs(value: Any, name: str = "", parent: str = "") -> Any:
     if not isinstance(value, dict):
         return value
     made = {key: structs(item, key, name) for key, item in value.items()}
+    if name in _LISTS_BY_KEY:
+        made = {key: NilList() if item is None else item for key, item in made.items()}
     # Below a map the keys are data, so that a network called "Labels" is still a struct.
     inside_map = parent in MAP_FIELDS
     if not inside_map and (name in MAP_FIELDS or (parent, name) in _MAPS_BELOW):
