@@ -197,12 +197,15 @@ def mask(root: int, spec: Spec) -> None:
             with mounting.detached(target):
                 if not paths.is_directory(target):
                     cover = mounting.null_device()
-                else:
-                    if empty == -1:
-                        empty = mounting.new_filesystem(
-                            "tmpfs", "tmpfs", parse(["ro", "nr_inodes=2", "mode=755"])
-                        )
+                elif empty != -1:
                     cover = mounts.clone_mount("", recursive=False, dirfd=empty)
+                else:
+                    # Attached before it is cloned: a detached mount can only be cloned since Linux 6.15.
+                    empty = mounting.new_filesystem(
+                        "tmpfs", "tmpfs", parse(["ro", "nr_inodes=2", "mode=755"])
+                    )
+                    mounts.move_mount(empty, target, path)
+                    continue
                 with mounting.detached(cover):
                     mounts.move_mount(cover, target, path)
     finally:
