@@ -308,3 +308,21 @@ def test_following_logs_ends_with_ctrl_c_and_without_a_word(engine: NativeEngine
         assert screen.shown.replace(b"^C", b"").strip() == b""
     finally:
         screen.close()
+
+
+def test_created_paused_renamed_and_restarted(engine: NativeEngine, docker_cli: str) -> None:
+    identifier = ok(engine, "create", "--name", "aa", "-p", "127.0.0.1:0:80", IMAGE, "sleep", "300")
+    assert ok(engine, "inspect", "-f", "{{.State.Status}} {{.Id}}", "aa") == f"created {identifier}"
+    ok(engine, "start", "aa")
+    ok(engine, "rename", "aa", "bb")
+    assert ok(engine, "pause", "bb") == "bb"
+    assert ok(engine, "inspect", "-f", "{{.State.Status}}", "bb") == "paused"
+    assert ok(engine, "unpause", "bb") == "bb"
+    before = ok(engine, "inspect", "-f", "{{.State.Pid}}", "bb")
+    assert ok(engine, "restart", "-t", "0", "bb") == "bb"
+    assert ok(engine, "inspect", "-f", "{{.State.Pid}}", "bb") != before
+    assert re.fullmatch(r"80/tcp -> 127\.0\.0\.1:\d+", ok(engine, "port", "bb"))
+    assert "127.0.0.1:" in ok(engine, "port", "bb", "80")
+    assert wherry(engine, "port", "bb", "81").returncode == 1
+    theirs = engine.docker("top", "bb", "-o", "pid,cmd").stdout.decode()
+    assert ok(engine, "top", "bb", "-o", "pid,cmd") == theirs.removesuffix("\n")

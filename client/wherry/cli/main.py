@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "machine": "wherry.cli.machine.group:machine",
     "agent": "wherry.cli.machine.agent:agent",  # hidden; how the host agent starts itself
     "attach": "wherry.cli.attach:attach",
+    "create": "wherry.cli.create:create",
     "exec": "wherry.cli.exec:exec_",
     "images": "wherry.cli.images:images",
     "import": "wherry.cli.import_:import_",
@@ -22,7 +23,11 @@ COMMANDS: Mapping[str, str] = {
     "kill": "wherry.cli.kill:kill",
     "load": "wherry.cli.load:load",
     "logs": "wherry.cli.logs:logs",
+    "pause": "wherry.cli.pause:pause",
+    "port": "wherry.cli.port:port",
     "ps": "wherry.cli.ps:ps",
+    "rename": "wherry.cli.rename:rename",
+    "restart": "wherry.cli.restart:restart",
     "rm": "wherry.cli.rm:rm",
     "rmi": "wherry.cli.rmi:rmi",
     "run": "wherry.cli.run:run",
@@ -30,6 +35,8 @@ COMMANDS: Mapping[str, str] = {
     "start": "wherry.cli.start:start",
     "stop": "wherry.cli.stop:stop",
     "tag": "wherry.cli.tag:tag",
+    "top": "wherry.cli.top:top",
+    "unpause": "wherry.cli.unpause:unpause",
     "version": "wherry.cli.version:version",
     "wait": "wherry.cli.wait:wait",
 }

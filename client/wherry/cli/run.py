@@ -26,29 +26,36 @@ NOT_EXECUTABLE = ("permission denied", "is a directory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What concerns the client alone."""
+class ClientOptions:
+    """What concerns the client alone, of run and create."""
 
     name: str
     pull: str
     quiet: bool
     cidfile: str
-    sig_proxy: bool
-    detach_keys: str
+
+
+def client_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Puts the options of ClientOptions on a command."""
+    for option in (
+        flag("-q", "--quiet", help="Suppress the pull output."),
+        click.option(
+            "--pull",
+            type=click.Choice(["always", "missing", "never"]),
+            default="missing",
+            help="Pull image before running.",
+        ),
+        click.option("--cidfile", default="", help="Write the container ID to the file."),
+        click.option("--name", default="", help="Assign a name to the container."),
+    ):
+        function = option(function)
+    return function
 
 
 @verb("run", options_first=True, context_settings={"help_option_names": ["--help"]})
 @create_options
-@click.option("--name", default="", help="Assign a name to the container.")
-@click.option("--cidfile", default="", help="Write the container ID to the file.")
+@client_options
 @click.option("--detach-keys", default="", help="Override the key sequence for detaching a container.")
-@click.option(
-    "--pull",
-    type=click.Choice(["always", "missing", "never"]),
-    default="missing",
-    help="Pull image before running.",
-)
-@flag("-q", "--quiet", help="Suppress the pull output.")
 @flag("--sig-proxy", default=True, help="Proxy received signals to the process (default true).")
 @click.argument("image")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
@@ -67,11 +74,9 @@ def run(
     """Create and run a new container from an image."""
     from wherry.engine.create import CreateOptions
 
-    mine = RunOptions(
-        name=name, pull=pull, quiet=quiet, cidfile=cidfile, sig_proxy=sig_proxy, detach_keys=detach_keys
-    )
+    mine = ClientOptions(name=name, pull=pull, quiet=quiet, cidfile=cidfile)
     try:
-        return _run(lambda: engine(ctx), CreateOptions(**options), mine)
+        return _run(lambda: engine(ctx), CreateOptions(**options), mine, detach_keys, sig_proxy)
     except WherryError as exc:
         exc.exit_code = status_of(exc)
         raise
@@ -90,7 +95,13 @@ def status_of(exc: WherryError) -> int:
     return BAD_OPTIONS
 
 
-def _run(connect: Callable[[], "EngineClient"], options: "CreateOptions", mine: RunOptions) -> int:
+def _run(
+    connect: Callable[[], "EngineClient"],
+    options: "CreateOptions",
+    mine: ClientOptions,
+    detach_keys: str,
+    sig_proxy: bool,
+) -> int:
     from wherry.cli import detach_keys as keys
     from wherry.cli import terminal
     from wherry.cli.lifecycle import check_terminal, start_attached
@@ -99,13 +110,13 @@ def _run(connect: Callable[[], "EngineClient"], options: "CreateOptions", mine: 
 
     if options.detach and options.attach:
         raise UsageProblem("conflicting options: cannot specify both --attach and --detach")
-    parsed = keys.parse(mine.detach_keys)
+    parsed = keys.parse(detach_keys)
     stdin, stdout, stderr = options.streams
     # All that can be wrong with the command line comes before the engine is asked for anything.
     document = body(options, environ=os.environ, cwd=Path.cwd(), console_size=terminal.size())
     check_terminal(stdin, options.tty)
     client = connect()
-    container = _create(client, document, options, mine)
+    container = create_container(client, document, options, mine)
     if not (stdin or stdout or stderr):
         client.post(f"/containers/{container}/start")
         click.echo(container)
@@ -114,14 +125,14 @@ def _run(connect: Callable[[], "EngineClient"], options: "CreateOptions", mine: 
         client,
         container,
         Wiring(stdin=stdin, stdout=stdout, stderr=stderr, tty=options.tty, detach_keys=parsed),
-        detach_keys=mine.detach_keys,
+        detach_keys=detach_keys,
         auto_remove=options.rm,
-        sig_proxy=mine.sig_proxy,
+        sig_proxy=sig_proxy,
     )
 
 
-def _create(
-    client: "EngineClient", document: dict[str, Any], options: "CreateOptions", mine: RunOptions
+def create_container(
+    client: "EngineClient", document: dict[str, Any], options: "CreateOptions", mine: ClientOptions
 ) -> str:
     """The new container's id; pulls the image as --pull says."""
     from wherry.cli.lifecycle import warn
@@ -157,7 +168,7 @@ def _image_missing(exc: EngineProblem, image: str) -> bool:
     return exc.status == 404 and "no such image" in str(exc).lower() and not references.is_id(image)
 
 
-def _pull(client: "EngineClient", options: "CreateOptions", mine: RunOptions) -> None:
+def _pull(client: "EngineClient", options: "CreateOptions", mine: ClientOptions) -> None:
     import sys
 
     from wherry.cli import progress, references

@@ -1,0 +1,37 @@
+"""`wherry port`."""
+
+from typing import Any
+
+import click
+
+from wherry.cli.command import engine, verb
+from wherry.errors import EngineProblem
+
+
+@verb("port")
+@click.argument("container")
+@click.argument("private", required=False, metavar="[PRIVATE_PORT[/PROTO]]")
+@click.pass_context
+def port(ctx: click.Context, container: str, private: str | None) -> None:
+    """List port mappings or a specific mapping for the container."""
+    from wherry.engine.client import segment
+
+    found = engine(ctx).get(f"/containers/{segment(container)}/json")
+    published: dict[str, list[dict[str, Any]] | None] = found["NetworkSettings"].get("Ports") or {}
+    if private is None:
+        for line in sorted(
+            f"{key} -> {_address(item)}" for key, items in published.items() for item in items or []
+        ):
+            click.echo(line)
+        return
+    key = private if "/" in private else f"{private}/tcp"
+    bindings = published.get(key)
+    if not bindings:
+        raise EngineProblem(f"no public port '{key}' published for {container}")
+    for item in bindings:
+        click.echo(_address(item))
+
+
+def _address(item: dict[str, Any]) -> str:
+    ip = item["HostIp"]
+    return f"[{ip}]:{item['HostPort']}" if ":" in ip else f"{ip}:{item['HostPort']}"

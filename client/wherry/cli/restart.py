@@ -1,0 +1,19 @@
+"""`wherry restart`."""
+
+import click
+
+from wherry.cli.command import each, engine, verb
+
+
+@verb("restart")
+@click.option("-s", "--signal", help="Signal to send to the container.")
+@click.option("-t", "--timeout", "--time", type=int, help="Seconds to wait before killing the container.")
+@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.pass_context
+def restart(ctx: click.Context, signal: str | None, timeout: int | None, containers: tuple[str, ...]) -> int:
+    """Restart one or more containers."""
+    from wherry.engine.client import segment
+
+    client = engine(ctx)
+    params = {"signal": signal, "t": timeout}
+    return each(containers, lambda name: client.post(f"/containers/{segment(name)}/restart", params))
