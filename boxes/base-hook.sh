@@ -43,7 +43,7 @@ chroot "$root" groupadd --gid 1000 wherry
 chroot "$root" useradd --uid 1000 --gid 1000 --create-home --shell /bin/bash --password '*' wherry
 
 # What apt and dpkg leave behind, keys that must be made on each machine, and logs of the build.
-rm -rf "$root"/tmp/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/debconf/*-old \
+rm -rf "$root"/tmp/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/cache/debconf/*-old \
   "$root"/var/log/*.log "$root"/var/log/apt "$root"/etc/ssh/ssh_host_* \
   "$root"/var/lib/dpkg/*-old "$root"/etc/ssh/sshd_config.d
 : >"$root/etc/machine-id"

@@ -71,10 +71,12 @@ def assemble(layer: Path, box: Path, inputs_hash: str) -> None:
         say("laying the engine over it")
         system.unpack(layer, root)
         system.finish(root, version=__version__)
+        # The boot partition holds the kernel; a second copy would make the box a tenth larger.
+        kernel = (root / "boot/vmlinuz").rename(work / "vmlinuz")
         initramfs.build(root, work / "initrd")
         say("writing the disk")
         raw = work / "disk.img"
-        disk.build(root, work / "initrd", raw, seed=inputs_hash)
+        disk.build(root, kernel, work / "initrd", raw, seed=inputs_hash)
         shutil.rmtree(root)
         say("compressing it")
         pack.vmdk(raw, work / pack.DISK)

@@ -20,7 +20,7 @@ _MBR_CODE_BYTES = 440
 _MBR_PLACES = (Path("/usr/lib/SYSLINUX/mbr.bin"), Path("/usr/lib/syslinux/mbr/mbr.bin"))
 
 
-def build(root: Path, initrd: Path, target: Path, *, seed: str) -> None:
+def build(root: Path, kernel: Path, initrd: Path, target: Path, *, seed: str) -> None:
     """Writes the image of the tree root at target. seed: what the file system's id is derived from."""
     system = uuid.uuid5(uuid.NAMESPACE_OID, f"wherry system {seed}")
     start = 1 + recipe.BOOT_MIB
@@ -28,7 +28,7 @@ def build(root: Path, initrd: Path, target: Path, *, seed: str) -> None:
         image.truncate((start + recipe.SYSTEM_MIB) * MIB)
     _partition(target, start)
     _system(root, target, start, system)
-    _boot(root, initrd, target, system)
+    _boot(kernel, initrd, target, system)
 
 
 def _partition(target: Path, start: int) -> None:
@@ -58,7 +58,7 @@ def _system(root: Path, target: Path, start: int, system: uuid.UUID) -> None:
     )
 
 
-def _boot(root: Path, initrd: Path, target: Path, system: uuid.UUID) -> None:
+def _boot(kernel: Path, initrd: Path, target: Path, system: uuid.UUID) -> None:
     partition = target.with_suffix(".fat")
     config = target.with_suffix(".cfg")
     # PROMPT 0 and no TIMEOUT: SYSLINUX loads at once.
@@ -88,7 +88,7 @@ def _boot(root: Path, initrd: Path, target: Path, system: uuid.UUID) -> None:
         ],
         check=True,
     )
-    for source, name in ((root / "boot/vmlinuz", "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")):
+    for source, name in ((kernel, "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")):
         subprocess.run(["mcopy", "-i", partition, source, f"::{name}"], check=True)
     subprocess.run(["syslinux", "--install", partition], check=True)
     subprocess.run(

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-
 from boxes import build, initramfs, inputs, mirror, ovf, pack, recipe
 from boxes.errors import BoxError
 
