@@ -69,8 +69,11 @@ class CgroupV1:
         write(directory, each.file, each.value)
 
     def enter(self) -> None:
+        self.add(0)
+
+    def add(self, pid: int) -> None:
         for place in self._places:
-            write(place, "cgroup.procs", "0")
+            write(place, "cgroup.procs", str(pid))
 
     def pids(self) -> list[int]:
         return tree.pids(self._main)

@@ -65,7 +65,10 @@ class CgroupV2:
         write(self._directory, each.file, each.value)
 
     def enter(self) -> None:
-        write(self._directory, "cgroup.procs", "0")
+        self.add(0)
+
+    def add(self, pid: int) -> None:
+        write(self._directory, "cgroup.procs", str(pid))
 
     def pids(self) -> list[int]:
         return tree.pids(self._directory)

@@ -74,11 +74,12 @@ class Container:
         """
         made = False
 
-        def make_cgroup() -> None:
+        def make_cgroup(pid: int) -> None:
             nonlocal made
             self.cgroup.create()
             made = True
             self.cgroup.apply(self.spec.linux.resources)
+            self.cgroup.add(pid)
 
         try:
             return launch.launch_init(

@@ -2,7 +2,7 @@
 
  1. let go of the parent's descriptors, signals and session
  2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
-    as late as its namespace and its mount allow: the parent makes it at the same time as we mount
+    as late as its namespace and its mount allow: the parent makes it, and moves us, while we mount
  3. user namespace, with maps written by the parent; then PID and time; then fork (only with a user
     namespace: otherwise the parent did PID and time, see namespaces.py)
  4. the other namespaces; host name; sysctls, through our own /proc
@@ -57,7 +57,7 @@ def wait_for_start(peer: Peer) -> None:
 
 
 class CgroupJoin:
-    """Init's way into its cgroup and the namespace that makes this cgroup its root. Each step once."""
+    """Init in its cgroup, moved by its parent, and the namespace that makes it the root. Each step once."""
 
     def __init__(self, plan: InitPlan, peer: Peer) -> None:
         self._plan = plan
@@ -66,13 +66,12 @@ class CgroupJoin:
         self._in_namespace = False
 
     def group(self) -> None:
-        """Waits until the parent has made it."""
+        """Waits until the parent has made it and moved us into it."""
         if self._in_group:
             return
         answer = self._peer.receive()
         if answer is None or answer[0].step is not Step.CGROUP:
             os._exit(child.CHILD_FAILED)
-        self._plan.cgroup.enter()
         self._in_group = True
 
     def all(self) -> None:

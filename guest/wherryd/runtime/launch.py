@@ -32,12 +32,12 @@ def rootfs_path(spec: Spec, bundle: Path) -> str:
 
 
 def launch_init(
-    plan: init.InitPlan, make_cgroup: Callable[[], None], meanwhile: Callable[[], None]
+    plan: init.InitPlan, make_cgroup: Callable[[int], None], meanwhile: Callable[[], None]
 ) -> Launched:
     """Forks init and brings it to its gate; later children are born in the container's PID namespace too.
 
-    make_cgroup: done while init mounts, then init joins it. meanwhile: what else can be done in that
-    time. Raises RuntimeFault or what the child raised.
+    make_cgroup: makes it and puts the given pid into it, while init mounts. meanwhile: what else can be
+    done in that time. Raises RuntimeFault or what the child raised.
     """
     if not namespaces.needs_stage(plan.spec.linux):
         namespaces.enter_for_children(plan.spec.linux)
@@ -50,15 +50,30 @@ def launch_init(
     linux = plan.spec.linux
     launched = Launched(pid, ours)
     try:
-        make_cgroup()
+        make_cgroup(pid)
         # A child that has failed already says why in what `bring_up` reads.
         with contextlib.suppress(BrokenPipeError):
             ours.send(ChildMessage(step=Step.CGROUP))
         meanwhile()
     except BaseException:
+        _raise_childs_own(launched)
         abandon(launched)
         raise
     return bring_up(launched, linux, forks_again=namespaces.needs_stage(linux))
+
+
+def _raise_childs_own(launched: Launched) -> None:
+    """A child that had failed by itself could not be moved: what it says is the reason, not the moving."""
+    launched.peer.socket.settimeout(0)
+    try:
+        received = launched.peer.receive()
+        if received is not None:
+            received[0].raise_if_failed()
+    except (BlockingIOError, ConnectionError):
+        return
+    except BaseException:
+        abandon(launched)
+        raise
 
 
 def bring_up(launched: Launched, linux: Linux | None, *, forks_again: bool) -> Launched:
