@@ -277,6 +277,19 @@ class Lifecycle:
 
     async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
         """Raises Conflict for one that runs, unless forced."""
+        while True:
+            self._check_removable(container, force=force)
+            if container.record.alive:
+                await self._kill_to_remove(container)
+            async with container.lock:
+                if container.removed.done():
+                    return
+                # A start or a restart policy may have come first while we waited for the lock.
+                if not container.record.alive:
+                    await self._remove_locked(container, volumes=volumes)
+                    return
+
+    def _check_removable(self, container: Container, *, force: bool) -> None:
         record = container.record
         if record.alive and not force:
             first = "unpause and then " if record.status is Status.PAUSED else ""
@@ -286,12 +299,6 @@ class Lifecycle:
             )
         if record.status is Status.REMOVING and container.lock.locked():
             raise Conflict(f"removal of container {record.name} is already in progress")
-        if record.alive:
-            await self._kill_to_remove(container)
-        async with container.lock:
-            if container.removed.done():
-                return
-            await self._remove_locked(container, volumes=volumes)
 
     async def _kill_to_remove(self, container: Container) -> None:
         try:
