@@ -98,10 +98,10 @@ def _free_port() -> int:
 
 
 def test_a_root_is_for_one_engine(tmp_path: Path) -> None:
-    with hold(tmp_path / "lock"):
-        with pytest.raises(Conflict, match="another wherryd uses"), hold(tmp_path / "lock"):
-            pass
-    with hold(tmp_path / "lock"):
+    lock = tmp_path / "lock"
+    with hold(lock), pytest.raises(Conflict, match="another wherryd uses"), hold(lock):
+        pass
+    with hold(lock):
         pass
 
 
