@@ -13,6 +13,18 @@ HERE = Path(__file__).resolve().parent
 HOOK = HERE / "base-hook.sh"
 
 
+#: All of the recipe that shapes this layer: units and kernel command line may change without a new one.
+VALUES = (
+    recipe.SUITE,
+    recipe.ARCHITECTURE,
+    recipe.KERNEL,
+    recipe.PACKAGES,
+    recipe.EXCLUDES,
+    recipe.INCLUDES,
+    recipe.MODULES,
+)
+
+
 def arguments(mirror: Mirror, target: Path) -> Iterator[str]:
     """The mmdebstrap call. Root mode: real owners and device nodes, no user namespace needed."""
     yield from ("mmdebstrap", "--mode=root", "--variant=apt", f"--architectures={recipe.ARCHITECTURE}")

@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def base_layer(boxes: Path, *, fresh: bool) -> Path:
-    target = boxes / "base" / f"{inputs.digest(inputs.BASE)}.tar"
+    target = boxes / "base" / f"{inputs.digest(inputs.BASE, values=base.VALUES)}.tar"
     if fresh or not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         say("installing Debian by mmdebstrap (about two minutes, once per recipe)")

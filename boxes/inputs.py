@@ -11,8 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 
-#: Of the base layer alone: the recipe and what runs on it.
-BASE: Sequence[str] = ("boxes/recipe.py", "boxes/base.py", "boxes/base-hook.sh")
+#: Of the base layer, besides the values that base.py takes from the recipe.
+BASE: Sequence[str] = ("boxes/base.py", "boxes/base-hook.sh")
 #: Of the box: everything that gets into it or shapes it.
 BOX: Sequence[str] = ("boxes", "guest/wherryd", "wire/wherrywire")
 _SUFFIXES_LEFT_OUT = {".pyc", ".md"}
@@ -27,9 +27,9 @@ def files(names: Iterable[str], repository: Path = REPOSITORY) -> Iterator[Path]
                 yield file
 
 
-def digest(names: Iterable[str], repository: Path = REPOSITORY) -> str:
-    """Hex, 32 digits: of each file's path, whether it is executable, and its content."""
-    total = hashlib.sha256()
+def digest(names: Iterable[str], repository: Path = REPOSITORY, *, values: object = None) -> str:
+    """Hex, 32 digits: of each file's path, whether it is executable, and its content; and of the values' repr."""
+    total = hashlib.sha256(repr(values).encode())
     for file in files(names, repository):
         content = hashlib.sha256(file.read_bytes()).hexdigest()
         executable = bool(file.stat().st_mode & 0o100)

@@ -1,4 +1,4 @@
-"""What goes into the box, as data. A change here makes a new base layer.
+"""What goes into the box, as data.
 
 Left out on purpose: udev (every device of this VM is known, and it would look at every container's network
 card), D-Bus and logind (the power button is acpid's), networkd (it needs udev), an initramfs generator,
@@ -198,8 +198,8 @@ ENABLED: Sequence[str] = ("acpid.service", "wherry-network.service")
 
 #: quiet: a serial port costs an exit of the VM per character. ttyS0 last: it is /dev/console, so what goes
 #: wrong is in the host's serial log. lsm: those without user space of their own; with bpf among them systemd
-#: would load programs for settings that no unit here has, seconds under emulation. no_timer_check: the kernel's
-#: test of the timer interrupt fails, and can end in a panic, when a busy host runs the processor late.
+#: would load programs for settings that no unit here has, seconds under emulation. no_timer_check: the
+#: kernel's test of the timer interrupt fails, and can end in a panic, when a busy host runs the processor late.
 KERNEL_COMMAND_LINE = (
     "quiet console=tty0 console=ttyS0,115200 net.ifnames=0 no_timer_check lsm=landlock,yama panic=10 "
     "systemd.show_status=error root=UUID={uuid}"

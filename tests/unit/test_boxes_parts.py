@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from boxes import build, initramfs, inputs, mirror, ovf, pack, recipe
+from boxes import base, build, initramfs, inputs, mirror, ovf, pack, recipe
 from boxes.errors import BoxError
 
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
@@ -110,7 +110,10 @@ def test_hash_of_inputs_changes_with_a_files_content_mode_and_name(tmp_path: Pat
 
 
 def test_the_hash_of_the_base_covers_what_shapes_it() -> None:
-    assert {file.name for file in inputs.files(inputs.BASE)} >= {"recipe.py", "base.py", "base-hook.sh"}
+    assert {file.name for file in inputs.files(inputs.BASE)} >= {"base.py", "base-hook.sh"}
+    assert inputs.digest(inputs.BASE, values=base.VALUES) != inputs.digest(
+        inputs.BASE, values=base.VALUES[1:]
+    )
     assert {file.name for file in inputs.files(inputs.BOX)} >= {
         "init",
         "data-disk",
