@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 assert sys.platform != "win32"  # noqa: S101 - tells the type checker to skip this file there
 
@@ -59,7 +59,7 @@ def connect_local(socket_path: Path, pipe: str, *, timeout_seconds: float) -> Bi
     try:
         connection.settimeout(timeout_seconds)
         connection.connect(str(socket_path))
-        return connection.makefile("rwb", buffering=0)
+        return cast(BinaryIO, connection.makefile("rwb", buffering=0))
     finally:
         connection.close()  # the file keeps the descriptor alive
 

@@ -92,5 +92,6 @@ async def serve_local(
     loop = asyncio.get_running_loop()
     if not isinstance(loop, asyncio.ProactorEventLoop):
         raise TypeError("named pipes need asyncio's proactor loop")
-    servers = await loop.start_serving_pipe(factory, pipe)
+    # Any protocol will do; the stubs name only the one that asyncio's streams use.
+    servers = await cast(Any, loop).start_serving_pipe(factory, pipe)
     return LocalServer(list(servers))

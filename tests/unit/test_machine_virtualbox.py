@@ -240,6 +240,27 @@ def test_a_guest_that_ends_in_time_keeps_its_power(vbox: Scripted, provider: Vir
     assert provider.stop(grace_seconds=10) is False, "stopping again is a success"
 
 
+def test_a_press_again_that_meets_a_vm_going_off_is_no_fault(
+    vbox: Scripted, provider: VirtualBoxProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherry.machine.virtualbox.PRESS_AGAIN_SECONDS", 0.3)
+    vbox.state("running")
+    press = ["controlvm", "wherry-default", "acpipowerbutton"]
+    vbox.script(
+        {"match": press, "once": True},
+        {"match": press, "once": True, "status": 1, "err": "VBoxManage: error: the control socket is gone\n"},
+        {"match": press, "state": "poweroff"},
+    )
+    assert provider.stop(grace_seconds=20) is False
+
+
+def test_a_power_button_that_does_not_work_is_said(vbox: Scripted, provider: VirtualBoxProvider) -> None:
+    vbox.state("running")
+    vbox.script({"match": ["controlvm"], "status": 1, "err": "VBoxManage: error: no ACPI\n"})
+    with pytest.raises(MachineProblem, match="no ACPI"):
+        provider.stop(grace_seconds=20)
+
+
 def test_a_vm_that_stops_by_itself_while_its_power_is_cut_is_fine(
     vbox: Scripted, provider: VirtualBoxProvider
 ) -> None:

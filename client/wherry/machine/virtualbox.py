@@ -104,10 +104,10 @@ class VirtualBoxProvider:
         elif state is not MachineState.RUNNING:
             return False
         deadline = time.monotonic() + grace_seconds
-        next_press = time.monotonic()
+        next_press: float | None = None
         while time.monotonic() < deadline:
-            if time.monotonic() >= next_press:
-                self._tool.call("controlvm", self._vm, "acpipowerbutton")
+            if next_press is None or time.monotonic() >= next_press:
+                self._press_power_button(again=next_press is not None)
                 next_press = time.monotonic() + PRESS_AGAIN_SECONDS
             time.sleep(POLL_SECONDS)
             if not self.state().is_on:
@@ -150,6 +150,14 @@ class VirtualBoxProvider:
                 )
             time.sleep(POLL_SECONDS)
         return state
+
+    def _press_power_button(self, *, again: bool) -> None:
+        """A press again may meet a VM that is just going off and takes no commands any more."""
+        try:
+            self._tool.call("controlvm", self._vm, "acpipowerbutton")
+        except MachineProblem:
+            if not again and self.state().is_on:
+                raise
 
     def _power_off(self) -> None:
         """Cuts the power, of a VM in any state. One that stops by itself meanwhile is fine."""

@@ -27,7 +27,9 @@ def status(ctx: click.Context, name: str, as_json: bool) -> None:
             click.echo(f"start it with `wherry machine start{option_for(name)}`")
         elif found["engine"] == "unreachable":
             click.echo(f"no agent serves it; `wherry machine start{option_for(name)}` starts one")
-        else:
+        elif found["engine"] == "running":
             click.echo(f"  {found['endpoint']}")
+        else:
+            click.echo(f"`wherry machine start{option_for(name)}` waits until it is running")
     if found["engine"] != "running":
         ctx.exit(NOT_RUNNING)
