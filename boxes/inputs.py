@@ -28,7 +28,7 @@ def files(names: Iterable[str], repository: Path = REPOSITORY) -> Iterator[Path]
 
 
 def digest(names: Iterable[str], repository: Path = REPOSITORY, *, values: object = None) -> str:
-    """Hex, 32 digits: of each file's path, whether it is executable, and its content; and of the values' repr."""
+    """Hex, 32 digits: of each file's path, whether it is executable, and content; and of the values' repr."""
     total = hashlib.sha256(repr(values).encode())
     for file in files(names, repository):
         content = hashlib.sha256(file.read_bytes()).hexdigest()
