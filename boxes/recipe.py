@@ -28,7 +28,6 @@ PACKAGES: Sequence[str] = (
     "python3",
     "python3-aiohttp",
     "python3-isal",
-    "python3-pyroute2",
     "python3-zstandard",
     "sudo",
     "systemd-sysv",

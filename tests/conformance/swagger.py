@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 
 def description(version: str = "1.51") -> "Description":
-    """Skips the test when the description or a YAML reader is not there."""
-    yaml = pytest.importorskip("yaml")
+    """Skips the test when the description is not there."""
     shared = Path(os.environ.get("WHERRY_SHARED", Path(__file__).parents[3] / "shared"))
     path = shared / f"data/engine-api/v{version}.yaml"
     if not path.exists():

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft4Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT4
 
 from wherryd.containers import request
 from wherryd.errors import InvalidParameter
@@ -123,20 +126,17 @@ def test_shared_namespaces_are_left_out_and_bring_their_mounts() -> None:
 
 
 def test_the_document_fits_the_runtime_specs_schema() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     shared = Path(os.environ.get("WHERRY_SHARED", Path(__file__).parents[3] / "shared"))
     folder = shared / "data/oci/runtime-spec/schema"
     if not (folder / "config-schema.json").exists():
         pytest.skip("needs the OCI runtime spec's schemas (WHERRY_SHARED)")
     schemas = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    resolver = jsonschema.RefResolver(
-        folder.as_uri() + "/",
-        schemas["config-schema.json"],
-        store={f"{folder.as_uri()}/{name}": schema for name, schema in schemas.items()},
+    registry = Registry().with_resources(
+        (name, DRAFT4.create_resource(schema)) for name, schema in schemas.items()
     )
     host = {"Memory": 64 << 20, "Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": -1}]}
     document = build.build(plan(host, terminal=True, console_size=(24, 80)))
-    jsonschema.Draft4Validator(schemas["config-schema.json"], resolver=resolver).validate(document)
+    Draft4Validator(schemas["config-schema.json"], registry=registry).validate(document)
 
 
 PASSWD = b"root:x:0:0::/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\nbad:x:no:1::/:\nhuge:x:10:10::/h:/x\n"
