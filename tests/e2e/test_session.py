@@ -1,0 +1,194 @@
+"""The main job, as a user does it: a VM through Vagrant, a real MariaDB in a container inside it.
+
+One machine for the whole module, since a boot under emulation takes its time; the tests run in order, each
+leaves what the next one needs.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from session_rig import BINARIES, DATABASE_PORT, Session, Terminal, mariadb_image, session
+
+from wherrywire import __version__
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="builds its image as root"),
+    pytest.mark.skipif(shutil.which("vagrant") is None, reason="Vagrant is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[Session]:
+    with session() as made:
+        yield made
+
+
+def test_there_is_no_machine_before_init(user: Session) -> None:
+    assert "wherry machine init" in user.refused("ps")
+
+
+def test_init_and_start_end_with_an_engine_that_answers(user: Session) -> None:
+    user.wherry("machine", "init")
+    started = json.loads(user.wherry("machine", "start", "--json"))
+    assert list(started["seconds"]) == ["hypervisor", "kernel", "ready", "tunnel", "api"]
+    assert user.socket.exists()
+
+
+def test_start_of_a_running_machine_is_a_success(user: Session) -> None:
+    assert "already running" in user.wherry("machine", "start")
+
+
+def test_a_second_agent_never_runs(user: Session) -> None:
+    before = json.loads(user.wherry("machine", "inspect"))["agent"]["pid"]
+    assert "already" in user.refused("agent")
+    assert json.loads(user.wherry("machine", "inspect"))["agent"]["pid"] == before
+
+
+def test_client_and_server_are_of_one_version(user: Session) -> None:
+    versions = json.loads(user.wherry("version", "--format", "{{json .}}"))
+    assert versions["Client"]["Version"] == versions["Server"]["Version"] == __version__
+
+
+def test_a_root_file_system_becomes_an_image(user: Session) -> None:
+    user.wherry("import", str(mariadb_image()), "mysql:demo")
+    listed = user.wherry("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
+    assert listed == ["mysql:demo"]
+
+
+def test_a_database_runs_and_its_port_is_the_host_s(user: Session) -> None:
+    user.wherry(
+        "run", "-d", "--name", "db", "-p", f"{DATABASE_PORT}:3306", "-m", "512m", "--pids-limit", "200",
+        "-e", "MARIADB_DATABASE=demo", "-e", "MARIADB_USER=demo", "-e", "MARIADB_PASSWORD=demo",
+        "mysql:demo", "mariadb-entrypoint",
+    )  # fmt: skip
+    assert f"{DATABASE_PORT}->3306/tcp" in user.wherry("ps", "--format", "{{.Ports}}")
+    user.wait_for_sql()
+    user.sql("CREATE TABLE boats (name VARCHAR(40), oars INT)")
+    user.sql("INSERT INTO boats VALUES ('wherry', 2), ('eight', 8)")
+    assert user.sql("SELECT name FROM boats WHERE oars = 2") == "wherry"
+
+
+def test_inspect_gives_the_address(user: Session) -> None:
+    assert user.wherry("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db").startswith("172.")
+
+
+def test_logs_and_exec_reach_the_database(user: Session) -> None:
+    done = user.run(str(BINARIES / "wherry"), "logs", "db")
+    assert b"ready for connections" in done.stdout + done.stderr
+    assert user.wherry("exec", "db", "mariadb", "-N", "-e", "SELECT 6 * 7") == "42"
+
+
+def test_limits_are_in_the_guest_s_cgroup(user: Session) -> None:
+    container = user.wherry("inspect", "-f", "{{.Id}}", "db")
+    found = user.wherry("machine", "ssh", "--", f"sudo cat /sys/fs/cgroup/wherry/{container}/memory.max")
+    assert found == str(512 * 1024 * 1024)
+    assert user.wherry("machine", "ssh", "--", f"cat /sys/fs/cgroup/wherry/{container}/pids.max") == "200"
+
+
+def test_docker_s_own_command_works_on_the_socket(user: Session) -> None:
+    assert __version__ in user.docker("version", "--format", "{{.Server.Version}}")
+    user.docker("run", "--rm", "mysql:demo", "true")
+    assert user.docker("run", "--rm", "mysql:demo", "echo", "hello") == "hello"
+    assert user.docker("ps", "--format", "{{.Names}}") == "db"
+
+
+def test_docker_logs_follow_until_the_container_ends(user: Session) -> None:
+    user.docker("run", "-d", "--name", "talker", "mysql:demo", "sh", "-c", "echo one; sleep 2; echo two")
+    assert user.docker("logs", "-f", "talker") == "one\ntwo"
+    user.docker("rm", "talker")
+
+
+def test_an_interactive_shell_has_the_terminal_s_size(user: Session) -> None:
+    shell = Terminal(user, "run", "-it", "--rm", "mysql:demo", "sh", size=(33, 99))
+    shell.expect(b"# ")
+    shell.type(b"stty size\n")
+    shell.expect(b"33 99")
+    shell.type(b"sleep 100\n")
+    shell.expect(b"sleep 100")
+    time.sleep(1)
+    shell.type(b"\x03")
+    shell.expect(b"# ")
+    shell.type(b"exit 7\n")
+    assert shell.end() == 7
+
+
+def test_detach_keys_leave_the_container_running(user: Session) -> None:
+    shell = Terminal(user, "run", "-it", "--name", "left", "mysql:demo", "sh")
+    shell.expect(b"# ")
+    shell.type(b"\x10\x11")
+    assert shell.end() == 0
+    assert user.wherry("inspect", "-f", "{{.State.Running}}", "left") == "true"
+    user.wherry("rm", "-f", "left")
+
+
+def test_a_killed_engine_harms_no_container(user: Session) -> None:
+    started = user.wherry("inspect", "-f", "{{.State.StartedAt}}", "db")
+    user.wherry("machine", "ssh", "--", "sudo systemctl kill --signal=KILL --kill-whom=main wherryd")
+    deadline = time.monotonic() + 90
+    while user.run("docker", "-H", f"unix://{user.socket}", "version", check=False).returncode:
+        assert time.monotonic() < deadline, "the engine did not come back"
+        time.sleep(1)
+    assert user.wherry("inspect", "-f", "{{.State.StartedAt}}", "db") == started
+    assert user.sql("SELECT COUNT(*) FROM boats") == "2"
+
+
+def test_an_image_survives_save_and_load(user: Session, tmp_path: Path) -> None:
+    user.wherry("save", "-o", str(tmp_path / "saved.tar"), "mysql:demo")
+    before = user.wherry("images", "-q", "--no-trunc")
+    user.wherry("tag", "mysql:demo", "other:name")
+    user.wherry("rmi", "other:name")
+    user.wherry("load", "-i", str(tmp_path / "saved.tar"))
+    assert user.wherry("images", "-q", "--no-trunc") == before
+
+
+def test_a_saved_machine_resumes_with_its_containers(user: Session) -> None:
+    user.wherry("machine", "stop", "--save")
+    resumed = json.loads(user.wherry("machine", "start", "--json"))
+    assert resumed["resumed"]
+    user.wait_for_sql(30)
+    assert user.sql("SELECT COUNT(*) FROM boats") == "2"
+
+
+def test_stop_ends_the_database_cleanly_and_closes_its_port(user: Session) -> None:
+    user.wherry("stop", "-t", "60", "db")
+    assert user.wherry("wait", "db") == "0"
+    user.wherry("rm", "db")
+    assert user.wherry("ps", "-aq") == ""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", DATABASE_PORT), timeout=5).close()
+    events = (user.home / "machines" / "default" / "events.jsonl").read_text().splitlines()
+    assert "port-closed" in [json.loads(line)["event"] for line in events]
+
+
+def test_start_works_after_the_hypervisor_was_killed(user: Session) -> None:
+    machine = json.loads(user.wherry("machine", "inspect"))
+    pid = int(
+        user.run("pgrep", "-f", f"^qemu-system.*{user.home}").stdout.split()[0]  # our own VM: by its folder
+    )
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while json.loads(user.wherry("machine", "status", "--json", check=False))["state"] != "aborted":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert machine["state"] == "running"
+    user.wherry("machine", "start")
+    assert user.wherry("images", "--format", "{{.Repository}}") == "mysql"
+
+
+def test_a_stopped_machine_says_how_to_start_it(user: Session) -> None:
+    user.wherry("machine", "stop")
+    assert "wherry machine start" in user.refused("run", "--rm", "mysql:demo", "true")
+
+
+def test_rm_leaves_nothing(user: Session) -> None:
+    user.wherry("machine", "rm")
+    assert list((user.home / "machines").iterdir()) == []
+    assert "wherry machine init" in user.refused("machine", "start")
