@@ -1,7 +1,5 @@
 """The agent's tunnel against `ssh -L`: same guest, same cipher family, in turn."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import subprocess
@@ -10,13 +8,10 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.engines import busybox_tar
 from bench.figures import Figure, in_turn, seconds, table
-
-if TYPE_CHECKING:
-    from bench.machine import Machine
+from bench.vm import Machine
 
 TRIPS = 30
 TRANSFERS = 5
