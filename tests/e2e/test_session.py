@@ -171,7 +171,9 @@ def test_stop_ends_the_database_cleanly_and_closes_its_port(user: Session) -> No
 def test_start_works_after_the_hypervisor_was_killed(user: Session) -> None:
     machine = json.loads(user.wherry("machine", "inspect"))
     pid = int(
-        user.run("pgrep", "-f", f"^qemu-system.*{user.home}").stdout.split()[0]  # our own VM: by its folder
+        user.run("pgrep", "-f", rf"^\S*qemu-system\S* .*{user.home}/").stdout.split()[
+            0
+        ]  # our own VM: by its folder
     )
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
