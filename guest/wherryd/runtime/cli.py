@@ -18,7 +18,7 @@ from wherryd.runtime import mountoptions, standalone, timestamps
 from wherryd.runtime.state import State, StateDir
 from wherryd.spec import parse
 from wherryd.spec.oci import CapabilitySets, NamespaceKind, Process, User
-from wherryd.sys import capabilities
+from wherryd.sys import capabilities, signals
 from wherrywire.version import __version__
 
 DEFAULT_ROOT: Final = Path("/run/wherry-runc")
@@ -27,6 +27,7 @@ OCI_VERSION: Final = "1.2.0"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    signals.default_inherited()
     try:
         sys.exit(options.action(options) or 0)
     except (EngineError, OSError) as error:

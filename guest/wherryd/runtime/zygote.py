@@ -20,6 +20,7 @@ from wherryd.runtime import monitor
 from wherryd.runtime.messages import error_document
 from wherryd.runtime.request import CreateRequest
 from wherryd.sys import process as proc
+from wherryd.sys import signals
 
 #: A request is an id, some paths and a mount per layer.
 MAX_REQUEST_BYTES: Final = 128 * 1024
@@ -74,6 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     proc.set_name("wherry-zygote")
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
+    signals.default_inherited()
     # Ended monitors are reaped by the kernel; a monitor sets its own handler.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGHUP):
