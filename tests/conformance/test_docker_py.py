@@ -1,13 +1,19 @@
 """docker-py as a client: it branches on error texts, and reads streams its own way."""
 
+import gc
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import docker
 import pytest
 from native_engine import IMAGE, NativeEngine, busybox_tar
 
-docker = pytest.importorskip("docker")
-pytestmark = pytest.mark.root
+pytestmark = [
+    pytest.mark.root,
+    # docker-py leaves the sockets of streams to the garbage collector, also after close().
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture
@@ -15,6 +21,15 @@ def client(engine: NativeEngine) -> Iterator[Any]:
     made = docker.DockerClient(base_url=f"unix://{engine.socket}", timeout=30)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    """What docker-py left is collected here, not in a test of another module, where it would be an error."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_version_and_ping(client: Any) -> None:
@@ -98,8 +113,6 @@ def test_stats_and_top(client: Any) -> None:
     assert container.top()["Processes"][0][-1] == "sleep 60"
 
 
-# docker-py leaves the socket of an event stream to the garbage collector, also after close().
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_events_and_images(client: Any) -> None:
     events = client.events(decode=True)
     loaded = client.images.load(_saved(client))
