@@ -80,6 +80,7 @@ def main() -> None:
         exc.show()
         sys.exit(exc.exit_code)
     except WherryError as exc:
-        click.echo(f"wherry: {exc}", err=True)
+        # Notes are what went wrong while cleaning up after the error.
+        click.echo("\n".join([f"wherry: {exc}", *getattr(exc, "__notes__", ())]), err=True)
         sys.exit(exc.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
