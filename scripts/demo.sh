@@ -32,14 +32,22 @@ trap 'exit 143' TERM
 
 image=$(sh examples/mariadb/rootfs.sh)
 
-if wherry machine inspect >/dev/null 2>&1; then
-  echo "demo: the machine is there from an earlier run"
-else
+# A machine of an earlier run serves again, unless the box has changed since: its data disk is kept then.
+field() { sed -n "s/.*\"$1\": \"\([0-9a-f]*\)\".*/\1/p"; }
+version=$(python -c 'from wherrywire import __version__; print(__version__)')
+box=$(field sha256 <"$boxes/$version-amd64.json")
+made_of=$(wherry machine inspect 2>/dev/null | field box_sha256)
+if [ -z "$made_of" ]; then
+  show wherry machine init
+elif [ "$made_of" != "$box" ]; then
+  echo "demo: the box has changed since the machine was made; its data disk is kept"
+  show wherry machine rm --force --keep-data
   show wherry machine init
 fi
 show wherry machine start
 show wherry version
 wherry rm -f db >/dev/null 2>&1 || true
+wherry rmi -f mysql:demo >/dev/null 2>&1 || true
 show wherry import "$image" mysql:demo
 show wherry images
 show wherry run -d --name db -p 3306:3306 \
@@ -48,6 +56,10 @@ show wherry ps
 show wherry inspect -f '{{.NetworkSettings.IPAddress}}' db
 
 sql() { mariadb --protocol=tcp -h 127.0.0.1 -P 3306 -u demo -pdemo demo "$@"; }
+show_sql() {
+  printf '\n\033[1m$ mariadb --protocol=tcp -h 127.0.0.1 -P 3306 -u demo -pdemo demo %s\033[0m\n' "$*"
+  sql "$@"
+}
 printf '\nwaiting for MariaDB on 127.0.0.1:3306'
 tries=0
 until sql -e 'SELECT 1' >/dev/null 2>&1; do
@@ -61,14 +73,15 @@ until sql -e 'SELECT 1' >/dev/null 2>&1; do
   sleep 1
 done
 printf '\n'
-show sql -e 'CREATE OR REPLACE TABLE boats (name VARCHAR(40), oars INT)'
-show sql -e "INSERT INTO boats VALUES ('wherry', 2), ('eight', 8)"
-show sql -t -e 'SELECT * FROM boats ORDER BY oars'
+show_sql -e 'CREATE OR REPLACE TABLE boats (name VARCHAR(40), oars INT)'
+show_sql -e "INSERT INTO boats VALUES ('wherry', 2), ('eight', 8)"
+show_sql -t -e 'SELECT * FROM boats ORDER BY oars'
 [ "$(sql -N -e 'SELECT SUM(oars) FROM boats')" = 10 ] || { echo "demo: read back something else" >&2; exit 1; }
 
 show wherry logs --tail 5 db
 show wherry exec db mariadb -u root -e 'SELECT VERSION()'
 show wherry stop db
 show wherry rm db
-show wherry machine stop
+# Its memory goes to disk, so that the next start takes two seconds; without --save it shuts down.
+show wherry machine stop --save
 printf '\ndemo: done\n'
