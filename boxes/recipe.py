@@ -27,6 +27,7 @@ PACKAGES: Sequence[str] = (
     "procps",
     "python3",
     "python3-aiohttp",
+    "python3-dnslib",
     "python3-isal",
     "python3-zstandard",
     "sudo",

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -281,10 +282,18 @@ class NativeEngine:
         for container in answer.json:
             self.remove(container["Id"])
 
+    def remove_networks(self) -> None:
+        """Those that users made; containers must be gone."""
+        for network in self.call("GET", "/networks", filters='{"type": ["custom"]}').json:
+            answer = self.call("DELETE", f"/networks/{network['Id']}")
+            assert answer.status in (204, 404), answer.text
+
     def end(self) -> None:
         """Ends and removes everything this engine made, whatever state it is in."""
+        bridges = self._bridges()
         with contextlib.suppress(OSError, AssertionError):
             self.remove_containers()
+            self.remove_networks()
         with contextlib.suppress(AssertionError):
             self.stop()
         for _ in range(50):
@@ -296,13 +305,25 @@ class NativeEngine:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
         self._unmount()
-        subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, check=False)
-        for family in ("ip", "inet"):
+        for bridge in bridges:
+            subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
             subprocess.run(
-                ["nft", "delete", "table", family, f"wherry_{self.bridge}"], capture_output=True, check=False
+                ["nft", "delete", "table", "ip", f"wherry_{bridge}"], capture_output=True, check=False
             )
         self._remove_cgroups()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _bridges(self) -> list[str]:
+        """Its bridges, from the engine's own records: it may be unable to answer."""
+        found = [self.bridge]
+        with contextlib.suppress(sqlite3.Error):
+            database = sqlite3.connect(f"file:{self.data_root / 'wherry.db'}?mode=ro", uri=True)
+            with contextlib.closing(database):
+                for network_id, record in database.execute(
+                    "SELECT id, record FROM networks WHERE record != ''"
+                ):
+                    found.append(json.loads(record)["bridge"]["device"] or f"br-{network_id[:12]}")
+        return found
 
     def _processes(self) -> list[int]:
         """Pids with our marker in their environment or in one of our cgroups."""

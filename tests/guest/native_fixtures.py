@@ -49,6 +49,7 @@ def module_engine() -> Iterator[NativeEngine]:
 def engine(module_engine: NativeEngine) -> Iterator[NativeEngine]:
     yield module_engine
     module_engine.remove_containers()
+    module_engine.remove_networks()
 
 
 @pytest.fixture

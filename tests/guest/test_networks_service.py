@@ -520,6 +520,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import networks_rig
 from networks_rig import Rig, container_id, port, publish
 from wherryd.networks import namespaces
+from wherryd.networks.attaching import Attacher
 
 async def main():
     rig = Rig(Path({str(tmp_path)!r}))
@@ -530,7 +531,7 @@ async def main():
     await service.attach(container_id(1), mode="default", hostname="h", ports={{}})
     await service.attach(container_id(2), mode="default", hostname="h", ports=publish(port(80)))
     namespaces.create(rig.netns)
-    service._remove = lambda endpoint: None   # the kill comes before the kernel was cleaned
+    Attacher._remove = lambda *_: None   # the kill comes before the kernel was cleaned
     await service.detach(container_id(2))
     print("ready", flush=True)
     await asyncio.sleep(60)

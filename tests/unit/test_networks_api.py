@@ -17,8 +17,26 @@ from wherryd.metadata.database import Database
 from wherryd.networks.service import NetworkService
 
 
+class RecordingConnector:
+    """Stands for the containers: keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    async def connect(self, network: str, reference: str, settings: Any) -> None:
+        self.calls.append((network, reference, settings))
+
+    async def disconnect(self, network: str, reference: str) -> None:
+        self.calls.append((network, reference))
+
+
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[TestClient[Any, Any]]:
+def connector() -> RecordingConnector:
+    return RecordingConnector()
+
+
+@pytest.fixture
+async def client(tmp_path: Path, connector: RecordingConnector) -> AsyncIterator[TestClient[Any, Any]]:
     with contextlib.closing(Database(tmp_path / "wherry.db")) as database:
         service = NetworkService(
             database=database,
@@ -27,7 +45,8 @@ async def client(tmp_path: Path) -> AsyncIterator[TestClient[Any, Any]]:
             subnet=ipaddress.IPv4Interface("172.17.0.1/16"),
             dns=(),
         )
-        async with TestClient(TestServer(build_app([api.routes(service)]))) as made:
+        app = build_app([api.routes(service, connector)])
+        async with TestClient(TestServer(app)) as made:
             yield made
 
 
@@ -104,10 +123,58 @@ async def test_what_is_not_there_is_not_found(client: TestClient[Any, Any], path
     assert "not found" in await message(answer)
 
 
-async def test_creating_says_what_does_not_work_yet(client: TestClient[Any, Any]) -> None:
-    answer = await client.post("/networks/create", json={"Name": "mine"})
-    assert answer.status == 501
-    assert "cannot create networks yet" in await message(answer)
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({"Driver": "macvlan"}, 501, "macvlan networks are not available yet"),
+        ({"Driver": "ipvlan"}, 501, "ipvlan networks are not available yet"),
+        ({"Driver": "weave"}, 404, "could not find plugin weave"),
+        ({"Driver": "host"}, 403, 'only one instance of "host" network is allowed'),
+        ({"Driver": "overlay"}, 503, "This node is not a swarm manager"),
+        ({"Scope": "swarm"}, 503, "This node is not a swarm manager"),
+        ({"EnableIPv6": True}, 501, "IPv6"),
+        ({"EnableIPv4": False}, 501, "IPv4"),
+        ({"ConfigOnly": True}, 501, "configuration networks"),
+        ({"IPAM": {"Driver": "other"}}, 404, "could not find plugin other"),
+        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, 501, "IPv6"),
+        ({"IPAM": {"Config": [{"Subnet": "x"}]}}, 400, "invalid subnet x: invalid CIDR block notation"),
+        ({"IPAM": {"Config": [{"Subnet": "10.9.0.1/24"}]}}, 400, "it should be 10.9.0.0/24"),
+        ({"IPAM": {"Config": [{"Gateway": "10.9.0.1"}]}}, 400, "invalid subnet"),
+        (
+            {"IPAM": {"Config": [{"Subnet": "10.9.0.0/24", "Gateway": "10.8.0.1"}]}},
+            400,
+            "invalid gateway 10.8.0.1: parent subnet 10.9.0.0/24 doesn't contain this address",
+        ),
+        (
+            {"IPAM": {"Config": [{"Subnet": "10.9.0.0/24", "IPRange": "10.8.0.0/25"}]}},
+            400,
+            "parent subnet 10.9.0.0/24 doesn't contain ip-range",
+        ),
+        (
+            {"IPAM": {"Config": [{"Subnet": "10.9.0.0/24"}, {"Subnet": "10.8.0.0/24"}]}},
+            400,
+            "bridge driver doesn't support multiple subnets",
+        ),
+        ({"Options": {"com.docker.network.driver.mtu": "1"}}, 400, "invalid MTU"),
+        ({"Options": {"com.docker.network.bridge.enable_icc": "perhaps"}}, 400, "failed to parse"),
+        ({"Options": {"com.docker.network.bridge.name": "a/b"}}, 400, "want up to 15 letters"),
+        ({"Options": {"com.docker.network.bridge.inhibit_ipv4": "true"}}, 501, "is not available"),
+        ({"Labels": {"a": 1}}, 400, "Labels.a: wants a string"),
+    ],
+)
+async def test_what_a_network_cannot_be_is_refused_by_name(
+    client: TestClient[Any, Any], body: dict[str, Any], status: int, words: str
+) -> None:
+    answer = await client.post("/networks/create", json={"Name": "mine", **body})
+    assert (answer.status, words in await message(answer)) == (status, True)
+
+
+async def test_all_problems_of_a_subnet_are_told_at_once(client: TestClient[Any, Any]) -> None:
+    config = {"Subnet": "10.9.0.1/24", "Gateway": "10.8.0.1", "IPRange": "10.7.0.0/24"}
+    answer = await client.post("/networks/create", json={"Name": "mine", "IPAM": {"Config": [config]}})
+    lines = (await message(answer)).splitlines()
+    assert lines[0] == "invalid network config:"
+    assert [line.split()[1] for line in lines[1:]] == ["subnet", "ip-range", "gateway"]
 
 
 @pytest.mark.parametrize(("name", "status"), [("", 400), ("bridge", 403), ("default", 403)])
@@ -115,12 +182,24 @@ async def test_creating_checks_the_name_first(client: TestClient[Any, Any], name
     assert (await client.post("/networks/create", json={"Name": name})).status == status
 
 
-@pytest.mark.parametrize("verb", ["connect", "disconnect"])
-async def test_connecting_says_what_does_not_work_yet(client: TestClient[Any, Any], verb: str) -> None:
-    answer = await client.post(f"/networks/bridge/{verb}", json={"Container": "web"})
-    assert answer.status == 501
-    assert f"cannot {verb} a container" in await message(answer)
-    assert (await client.post(f"/networks/none-such/{verb}", json={})).status == 404
+async def test_connecting_hands_the_request_to_the_containers(
+    client: TestClient[Any, Any], connector: RecordingConnector
+) -> None:
+    settings = {"Aliases": ["db"]}
+    body = {"Container": "web", "EndpointConfig": settings}
+    assert (await client.post("/networks/bridge/connect", json=body)).status == 200
+    assert (await client.post("/networks/bridge/disconnect", json=body)).status == 200
+    (connected, disconnected) = connector.calls
+    assert connected[1:] == ("web", settings)
+    assert disconnected == ("bridge", "web")
+
+
+async def test_connecting_needs_a_network_and_a_container(client: TestClient[Any, Any]) -> None:
+    assert (await client.post("/networks/none-such/connect", json={"Container": "web"})).status == 404
+    answer = await client.post("/networks/bridge/connect", json={})
+    assert (answer.status, await message(answer)) == (
+        400, "Container: must be given (hint: its name or id)",
+    )  # fmt: skip
 
 
 async def test_predefined_networks_are_neither_removed_nor_pruned(client: TestClient[Any, Any]) -> None:

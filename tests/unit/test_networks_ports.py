@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from wherryd.errors import Conflict, InvalidParameter, NotSupported
-from wherryd.networks.ports import PortTable, parse_port_list, validate
+from wherryd.networks.ports import PortTable, parse_port_list, validate, with_default
 from wherryd.networks.sandbox import PortBinding
 
 LOOPBACK = "127.0.0.1"
@@ -33,8 +33,14 @@ def free() -> int:
 
 
 def test_an_empty_host_address_means_every_one() -> None:
-    (found,) = validate({"80/tcp": [PortBinding("", 8080, 80, "tcp")]})
-    assert found.host_ip == "0.0.0.0"  # noqa: S104
+    bindings = validate({"80/tcp": [PortBinding("", 8080, 80, "tcp")]})
+    assert with_default(bindings, "")[0].host_ip == "0.0.0.0"  # noqa: S104
+
+
+def test_a_networks_own_default_address_is_for_ports_that_name_none() -> None:
+    named = PortBinding("192.0.2.7", 8081, 80, "tcp")
+    bindings = validate({"80/tcp": [PortBinding("", 8080, 80, "tcp"), named]})
+    assert [each.host_ip for each in with_default(bindings, LOOPBACK)] == [LOOPBACK, "192.0.2.7"]
 
 
 @pytest.mark.parametrize(

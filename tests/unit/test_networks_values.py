@@ -14,11 +14,11 @@ from wherryd.metadata.database import Database
 from wherryd.networks import hosts, resolv, rules
 from wherryd.networks.bridge import check_name, new_veth_name
 from wherryd.networks.catalog import BridgeFacts, NetworkCatalog, document
-from wherryd.networks.endpoint import Endpoint, EndpointStore
+from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
 from wherryd.networks.ipam import AddressPool, mac_of
 from wherryd.networks.rules import PublishedPort
 from wherryd.networks.sandbox import PortBinding
-from wherryd.networks.views import sandbox_of
+from wherryd.networks.views import attachment_of, sandbox_of
 
 SUBNET = ipaddress.IPv4Interface("192.0.2.1/29")
 IP = ipaddress.IPv4Address
@@ -37,7 +37,7 @@ def test_a_full_subnet_says_so_and_what_to_do() -> None:
     pool = AddressPool(SUBNET)
     for _ in range(5):
         pool.allocate()
-    with pytest.raises(SystemFault, match="no available IPv4 addresses.*192.0.2.0/29.*--bip"):
+    with pytest.raises(SystemFault, match="no available IPv4 addresses.*192.0.2.0/29.*larger subnet"):
         pool.allocate()
 
 
@@ -134,14 +134,21 @@ def test_device_names_fit_the_kernel() -> None:
 ENDPOINT = Endpoint(
     container_id="c" * 64,
     sandbox_id="5" * 64,
-    mode="bridge",
     network="bridge",
-    hostname="web",
     endpoint_id="e" * 64,
     address="192.0.2.2",
     mac="02:42:c0:00:02:02",
     veth="veth0123456789",
+    aliases=("db", "mysql"),
+)
+SANDBOX = SandboxRecord(
+    container_id="c" * 64,
+    sandbox_id="5" * 64,
+    mode="bridge",
+    hostname="web",
+    wanted=(PortBinding("", 0, 80, "tcp"),),
     ports=(PortBinding(ANY, 8080, 80, "tcp"),),
+    dns=("192.0.2.53",),
 )
 
 
@@ -153,10 +160,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def test_an_endpoint_comes_back_from_the_database_as_it_was(database: Database) -> None:
     store = EndpointStore(database)
-    store.save(ENDPOINT)
-    assert store.all() == [ENDPOINT]
+    store.save(SANDBOX, ENDPOINT)
+    assert (store.sandboxes(), store.endpoints()) == ([SANDBOX], [ENDPOINT])
     store.delete(ENDPOINT)
-    assert store.all() == []
+    assert (store.sandboxes(), store.endpoints()) == ([SANDBOX], [])
+    store.save(SANDBOX, ENDPOINT)
+    store.delete_all(SANDBOX.container_id)
+    assert (store.sandboxes(), store.endpoints()) == ([], [])
 
 
 def test_network_ids_stay_over_restarts(tmp_path: Path) -> None:
@@ -188,8 +198,10 @@ def test_the_bridge_network_is_described_in_dockers_fields(database: Database) -
     assert (none["Driver"], none["IPAM"]["Config"], none["Options"]) == ("null", [], {})
 
 
-def test_a_sandbox_says_where_its_namespace_is() -> None:
-    sandbox = sandbox_of(ENDPOINT, "n" * 64, Path("/run/wherry/netns"), SUBNET)
+def test_a_sandbox_says_where_its_namespace_is(database: Database) -> None:
+    network = NetworkCatalog(database).named("bridge")
+    attachment = attachment_of(ENDPOINT, SANDBOX, network, SUBNET, "web")
+    sandbox = sandbox_of(SANDBOX, (attachment,), Path("/run/wherry/netns"), resolver=False)
     assert sandbox.netns_path == sandbox.key == "/run/wherry/netns/" + "5" * 12
     assert (sandbox.ip, sandbox.prefix_length, sandbox.gateway) == ("192.0.2.2", 29, "192.0.2.1")
 
@@ -248,11 +260,11 @@ def test_the_stubs_own_file_is_read_where_the_host_has_only_a_stub(tmp_path: Pat
 
 def test_the_hosts_file_has_dockers_lines_then_extra_ones_then_its_own() -> None:
     text = hosts.hosts_file(
-        address="172.17.0.2", hostname="web", domainname="example.org", extra=[("192.0.2.9", "db")]
+        addresses=["172.17.0.2"], hostname="web", domainname="example.org", extra=[("192.0.2.9", "db")]
     )
     assert text.splitlines()[0] == "127.0.0.1\tlocalhost"
     assert text.splitlines()[-2:] == ["192.0.2.9\tdb", "172.17.0.2\tweb.example.org web"]
-    assert hosts.hosts_file(address="", hostname="web").splitlines()[-1] == "ff02::2\tip6-allrouters"
+    assert hosts.hosts_file(addresses=[], hostname="web").splitlines()[-1] == "ff02::2\tip6-allrouters"
 
 
 def test_extra_hosts_know_the_gateway_and_ipv6() -> None:

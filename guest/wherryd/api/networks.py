@@ -1,13 +1,14 @@
-"""/networks: what is there, and a plain refusal for what does not work yet. Engine API, "Network"."""
+"""/networks: list, inspect, make, remove and prune networks, connect containers. Engine API, "Network"."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from wherryd.api import params
 from wherryd.api.app import require
-from wherryd.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
+from wherryd.containers import clock, kinds
+from wherryd.errors import InvalidParameter, NotFound
 from wherryd.networks.service import NetworkService
 
 _LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
@@ -17,9 +18,17 @@ _ENABLE_IPV4_SINCE = (1, 47)
 _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 
 
-def routes(service: NetworkService) -> list[web.RouteDef]:
+class Connector(Protocol):
+    """What connects containers: containers.service.ContainerService."""
+
+    async def connect(self, network: str, reference: str, settings: Any) -> None: ...
+
+    async def disconnect(self, network: str, reference: str) -> None: ...
+
+
+def routes(service: NetworkService, connector: Connector) -> list[web.RouteDef]:
     """Unversioned routes; `build_app` adds the versions."""
-    handlers = _Handlers(service)
+    handlers = _Handlers(service, connector)
     return [
         web.get("/networks", handlers.list),
         # Some clients send the trailing slash; dockerd lists then, too.
@@ -34,8 +43,9 @@ def routes(service: NetworkService) -> list[web.RouteDef]:
 
 
 class _Handlers:
-    def __init__(self, service: NetworkService) -> None:
+    def __init__(self, service: NetworkService, connector: Connector) -> None:
         self._service = service
+        self._connector = connector
 
     async def list(self, request: web.Request) -> web.Response:
         """GET /networks"""
@@ -54,50 +64,59 @@ class _Handlers:
             raise NotFound(f"network {require(request, 'id')} not found in scope {scope}")
         return web.json_response(for_version(network, request["api_version"]))
 
-    async def create(self, request: web.Request) -> NoReturn:
+    async def create(self, request: web.Request) -> web.Response:
         """POST /networks/create"""
-        body = await params.json_object(request)
-        name = body.get("Name")
-        if not isinstance(name, str) or not name.strip():
-            raise InvalidParameter("invalid network name: name is empty")
-        if name in ("default", "container"):
-            raise Forbidden(f"operation is not permitted on predefined {name} network")
-        if any(network["Name"] == name for network in self._service.list()):
-            if name in ("bridge", "host", "none"):
-                raise Forbidden(f"operation is not permitted on predefined {name} network")
-            raise Conflict(f"network with name {name} already exists")
-        raise NotSupported(
-            "this engine cannot create networks yet: containers share the network bridge, "
-            "or use host, none or container:NAME"
-        )
+        network_id, warning = await self._service.create(await params.json_object(request))
+        return web.json_response({"Id": network_id, "Warning": warning}, status=201)
 
-    async def connect(self, request: web.Request) -> NoReturn:
+    async def connect(self, request: web.Request) -> web.Response:
         """POST /networks/{id}/connect"""
-        network = self._service.inspect(require(request, "id"))
-        await params.json_object(request)
-        raise NotSupported(
-            f"this engine cannot connect a container to a second network yet ({network['Name']}): "
-            "choose its network with docker run --network"
-        )
+        network = self._service.find(require(request, "id"))
+        body = await params.json_object(request)
+        settings = body.get("EndpointConfig")
+        await self._connector.connect(network.id, _container(body), settings)
+        return web.Response(status=200)
 
-    async def disconnect(self, request: web.Request) -> NoReturn:
-        """POST /networks/{id}/disconnect"""
-        network = self._service.inspect(require(request, "id"))
-        await params.json_object(request)
-        raise NotSupported(
-            f"this engine cannot disconnect a container from a network yet ({network['Name']}): "
-            "stop the container, or run it with --network none"
-        )
+    async def disconnect(self, request: web.Request) -> web.Response:
+        """POST /networks/{id}/disconnect; Force makes no difference: nobody is asked for consent."""
+        body = await params.json_object(request)
+        kinds.flag(body.get("Force") or False, "Force")
+        await self._connector.disconnect(require(request, "id"), _container(body))
+        return web.Response(status=200)
 
-    async def remove(self, request: web.Request) -> NoReturn:
-        """DELETE /networks/{id}: all there is, is predefined."""
-        network = self._service.inspect(require(request, "id"))
-        raise Forbidden(f"{network['Name']} is a pre-defined network and cannot be removed")
+    async def remove(self, request: web.Request) -> web.Response:
+        """DELETE /networks/{id}"""
+        await self._service.remove(require(request, "id"))
+        return web.Response(status=204)
 
     async def prune(self, request: web.Request) -> web.Response:
-        """POST /networks/prune: predefined networks are never pruned, and there are no others."""
-        params.filters(request.query, _PRUNE_FILTERS)
-        return web.json_response({"NetworksDeleted": None})
+        """POST /networks/prune: networks of users without running containers."""
+        wanted = params.filters(request.query, _PRUNE_FILTERS)
+        until = _until(wanted)
+
+        def chosen(network: dict[str, Any]) -> bool:
+            return (
+                (until is None or clock.to_nanoseconds(network["Created"]) <= until)
+                and all(_has_label(network, label) for label in wanted.get("label", []))
+                and not any(_has_label(network, label) for label in wanted.get("label!", []))
+            )
+
+        return web.json_response({"NetworksDeleted": await self._service.prune(chosen) or None})
+
+
+def _container(body: Mapping[str, Any]) -> str:
+    name = kinds.string(body.get("Container") or "", "Container")
+    if not name:
+        raise InvalidParameter("Container: must be given (hint: its name or id)")
+    return name
+
+
+def _until(filters: Mapping[str, list[str]]) -> int | None:
+    """The moment in the `until` filter, in nanoseconds since 1970."""
+    values = filters.get("until", [])
+    if len(values) > 1:
+        raise InvalidParameter("more than one until filter specified")
+    return clock.parse_until(values[0]) if values else None
 
 
 def for_version(network: Mapping[str, Any], api_version: tuple[int, int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wherryd.containers import clock, launch, mountpoints, names, plan, ports, request, rootfiles
+from wherryd.containers import clock, launch, mountpoints, names, networking, plan, ports, request, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
@@ -80,7 +80,7 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         args=tuple(words[1:]),
         config=config,
         host_config=host,
-        endpoints=wish.endpoints,
+        endpoints=networking.complete(deps, wish.endpoints, host["NetworkMode"]),
         mounts=points,
         log_path=str(deps.files(container_id).log) if host["LogConfig"]["Type"] == "json-file" else "",
     )
@@ -93,12 +93,8 @@ def check(deps: Deps, record: ContainerRecord) -> None:
     plan.devices(record)
     # Which address the gateway has is known at the start; any will do to check the rest.
     hosts.parse_extra_hosts(record.host_config["ExtraHosts"] or (), host_gateway="192.0.2.1")
-    mode = record.network_mode
-    if mode not in ("default", "bridge", "none", "host") and not mode.startswith("container:"):
-        try:
-            deps.networks.inspect(mode)
-        except NotFound as exc:
-            raise NotFound(f"network {mode} not found") from exc
+    for wanted in networking.wishes(record):
+        deps.networks.check_wish(wanted)
     without_creating = tuple(
         point for point in record.mounts if point.type == "bind" and "create" not in point.options
     )

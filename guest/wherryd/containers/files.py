@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.containers.record import ContainerRecord
+from wherryd.errors import SystemFault
 from wherryd.networks import hosts as networks_hosts
 from wherryd.networks import resolv
 from wherryd.networks.sandbox import Sandbox
 from wherryd.spec.build import UserMount
+
+#: Of a file that a container may write; what is longer is not edited.
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +61,77 @@ def write(
     files.folder.mkdir(mode=0o710, parents=True, exist_ok=True)
     files.hostname.write_text(f"{hostname}\n")
     files.hosts.write_text(hosts(record, hostname, sandbox))
-    files.resolv_conf.write_text(resolv_conf(record, sandbox.mode == "host", dns))
+    files.resolv_conf.write_text(resolv_conf(record, sandbox, dns))
     for path in (files.hostname, files.hosts, files.resolv_conf):
         path.chmod(0o644)
 
 
 def hosts(record: ContainerRecord, hostname: str, sandbox: Sandbox) -> str:
     entries = record.host_config["ExtraHosts"] or ()
-    extra = networks_hosts.parse_extra_hosts(entries, host_gateway=sandbox.gateway)
+    extra = networks_hosts.parse_extra_hosts(entries, host_gateway=_host_gateway(sandbox))
     if sandbox.mode == "host":
         system = Path("/etc/hosts")
         text = system.read_text(errors="replace") if system.exists() else ""
         return networks_hosts.host_network_hosts_file(text, extra)
     return networks_hosts.hosts_file(
-        address=sandbox.ip, hostname=hostname, domainname=record.config["Domainname"], extra=extra
+        addresses=_addresses(sandbox), hostname=hostname, domainname=record.config["Domainname"], extra=extra
     )
 
 
-def resolv_conf(record: ContainerRecord, host_network: bool, dns: Sequence[str]) -> str:
+def _addresses(sandbox: Sandbox) -> list[str]:
+    return [each.ip for each in sandbox.attachments if each.ip]
+
+
+def _host_gateway(sandbox: Sandbox) -> str:
+    """The engine's address on the first network that has a way out."""
+    return next((each.gateway for each in sandbox.attachments if each.gateway), "")
+
+
+def resolv_conf(record: ContainerRecord, sandbox: Sandbox, dns: Sequence[str]) -> str:
     host = record.host_config
-    upstream = resolv.read_upstream(upstream_files=()) if host_network else resolv.read_upstream()
+    own = sandbox.mode == "host"
+    upstream = resolv.read_upstream(upstream_files=()) if own else resolv.read_upstream()
+    if sandbox.resolver:
+        return resolv.embedded_conf(upstream, search=host["DnsSearch"], options=host["DnsOptions"])
     return resolv.resolv_conf(
         upstream,
         dns=host["Dns"] or dns,
         search=host["DnsSearch"],
         options=host["DnsOptions"],
-        host_network=host_network,
+        host_network=own,
     )
+
+
+def follow(
+    files: ContainerFiles,
+    record: ContainerRecord,
+    hostname: str,
+    change: tuple[Sandbox, Sandbox],
+    dns: Sequence[str],
+) -> None:
+    """After a connect or disconnect: (before, after). Lines that the container wrote itself are kept, and a
+    resolv.conf that it changed is left alone. Written in place: the files are mounted one by one."""
+    before, after = change
+    text = _read(files.hosts)
+    gone = set(_addresses(before)) - set(_addresses(after))
+    new = [address for address in _addresses(after) if address not in _addresses(before)]
+    text = networks_hosts.without(text, gone, hostname)
+    lines = networks_hosts.own_lines(new, hostname, record.config["Domainname"])
+    _write_in_place(files.hosts, text + lines)
+    if before.resolver != after.resolver and _read(files.resolv_conf) == resolv_conf(record, before, dns):
+        _write_in_place(files.resolv_conf, resolv_conf(record, after, dns))
+
+
+def _read(path: Path) -> str:
+    """What the container made of the file; it may have made it long."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise SystemFault(f"{path} has more than {_MAX_BYTES} bytes; it is left as it is")
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _write_in_place(path: Path, text: str) -> None:
+    with path.open("r+b") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.truncate()

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import ports
+from wherryd.containers import networking, ports
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container
-from wherryd.networks.sandbox import Sandbox
+from wherryd.networks.sandbox import Attachment, Sandbox
 from wherryd.spec import defaults
 
 
@@ -123,68 +123,58 @@ def mount_point(point: MountPoint) -> dict[str, Any]:
     return document
 
 
-def network_name(record: ContainerRecord) -> str:
-    return "bridge" if record.network_mode == "default" else record.network_mode
-
-
 def network_settings(record: ContainerRecord, sandbox: Sandbox | None) -> dict[str, Any]:
     joined = record.network_mode.startswith("container:")
-    if sandbox is None:
-        endpoint = endpoint_settings(record, None)
-        networks = {} if joined else {network_name(record): endpoint}
-        return {
-            **_flat(None),
-            "Bridge": "",
-            "SandboxID": "",
-            "SandboxKey": "",
-            "Ports": {},
-            "Networks": networks,
-        }
+    networks = {
+        name: endpoint_settings(given, sandbox.on(name) if sandbox else None)
+        for name, given in networking.endpoints(record).items()
+    }
     return {
-        **_flat(sandbox),
+        # The default network's address, as old clients look for it.
+        **_flat(sandbox.on("bridge") if sandbox else None),
         "Bridge": "",
-        "SandboxID": "" if joined else sandbox.sandbox_id,
-        "SandboxKey": sandbox.key,
-        "Ports": ports.port_map(record.config, sandbox),
-        "Networks": {} if joined else {sandbox.network: endpoint_settings(record, sandbox)},
+        "SandboxID": sandbox.sandbox_id if sandbox and not joined else "",
+        "SandboxKey": sandbox.key if sandbox else "",
+        "Ports": ports.port_map(record.config, sandbox) if sandbox else {},
+        "Networks": networks,
     }
 
 
-def _flat(sandbox: Sandbox | None) -> dict[str, Any]:
-    """The default network's address, as old clients look for it."""
+def _flat(attachment: Attachment | None) -> dict[str, Any]:
     return {
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
-        "EndpointID": sandbox.endpoint_id if sandbox and sandbox.ip else "",
-        "Gateway": sandbox.gateway if sandbox else "",
+        "EndpointID": attachment.endpoint_id if attachment else "",
+        "Gateway": attachment.gateway if attachment else "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "IPAddress": sandbox.ip if sandbox else "",
-        "IPPrefixLen": sandbox.prefix_length if sandbox else 0,
+        "IPAddress": attachment.ip if attachment else "",
+        "IPPrefixLen": attachment.prefix_length if attachment else 0,
         "IPv6Gateway": "",
-        "MacAddress": sandbox.mac if sandbox else "",
+        "MacAddress": attachment.mac if attachment else "",
     }
 
 
-def endpoint_settings(record: ContainerRecord, sandbox: Sandbox | None) -> dict[str, Any]:
-    given: Mapping[str, Any] = next(iter(record.endpoints.values()), {})
+def endpoint_settings(given: Mapping[str, Any], attachment: Attachment | None) -> dict[str, Any]:
+    """EndpointSettings: what the user gave, and what the network gave while it runs."""
+    names = attachment.dns_names if attachment else ()
     return {
         "IPAMConfig": given.get("IPAMConfig"),
         "Links": None,
         "Aliases": given.get("Aliases"),
-        "MacAddress": sandbox.mac if sandbox else "",
+        "MacAddress": attachment.mac if attachment else "",
         "DriverOpts": given.get("DriverOpts"),
-        "GwPriority": 0,
-        "NetworkID": sandbox.network_id if sandbox else "",
-        "EndpointID": sandbox.endpoint_id if sandbox else "",
-        "Gateway": sandbox.gateway if sandbox else "",
-        "IPAddress": sandbox.ip if sandbox else "",
-        "IPPrefixLen": sandbox.prefix_length if sandbox else 0,
+        "GwPriority": given.get("GwPriority", 0),
+        "NetworkID": attachment.network_id if attachment else given.get("NetworkID", ""),
+        "EndpointID": attachment.endpoint_id if attachment else "",
+        "Gateway": attachment.gateway if attachment else "",
+        "IPAddress": attachment.ip if attachment else "",
+        "IPPrefixLen": attachment.prefix_length if attachment else 0,
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
+        "DNSNames": list(names) or None,
     }

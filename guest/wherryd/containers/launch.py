@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, hostchecks, plan, ports
+from wherryd.containers import files, hostchecks, networking, plan
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
-from wherryd.errors import Conflict, InvalidParameter, SystemFault
+from wherryd.errors import InvalidParameter, SystemFault
 from wherryd.networks.sandbox import Sandbox
 from wherryd.runtime.client import ContainerIo, Monitor
 
@@ -27,7 +27,7 @@ async def launch(deps: Deps, container: Container) -> str:
     """
     record = container.record
     async with AsyncExitStack() as undo:
-        sandbox = await _attach_network(deps, record)
+        sandbox = await networking.attach(deps, record)
         undo.push_async_callback(deps.networks.detach, record.id)
         prepare_mount_sources(deps, record)
         _write_files(deps, record, sandbox)
@@ -49,30 +49,6 @@ async def _connect_pending(container: Container, monitor: Monitor) -> None:
     for attachment in tuple(container.pending):
         await attachment.connect(monitor)
     container.pending.clear()
-
-
-async def _attach_network(deps: Deps, record: ContainerRecord) -> Sandbox:
-    mode = record.network_mode
-    if mode.startswith("container:"):
-        peer = deps.store.get(mode.partition(":")[2]).record
-        if not peer.alive:
-            raise Conflict(f"cannot join network of a non running container: {peer.id}")
-        mode = f"container:{peer.id}"
-    published = {} if mode == "host" else ports.wanted(record.config, record.host_config)
-    return await deps.networks.attach(
-        record.id,
-        mode=mode,
-        hostname=plan.hostname(record),
-        ports=published,
-        mac=mac_address(record),
-    )
-
-
-def mac_address(record: ContainerRecord) -> str | None:
-    for settings in record.endpoints.values():
-        if settings.get("MacAddress"):
-            return str(settings["MacAddress"])
-    return record.config["MacAddress"] or None
 
 
 def _write_files(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> None:

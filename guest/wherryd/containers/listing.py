@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wherryd.containers import clock, inspection, ports
+from wherryd.containers import clock, inspection, networking, ports
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container, ContainerStore
@@ -136,9 +136,11 @@ def _beside(store: ContainerStore, values: Sequence[str], *, before: bool) -> Ch
 
 def _network(values: Sequence[str]) -> Check:
     def check(container: Container) -> bool:
-        sandbox = container.sandbox
-        ids = (sandbox.network, sandbox.network_id) if sandbox else ()
-        return any(value in (inspection.network_name(container.record), *ids) for value in values)
+        joined = networking.endpoints(container.record)
+        known = {*joined, *(given.get("NetworkID", "") for given in joined.values())}
+        if container.sandbox is not None:
+            known |= {each.network_id for each in container.sandbox.attachments}
+        return not known.isdisjoint(values)
 
     return check
 

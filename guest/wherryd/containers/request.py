@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from wherryd.containers import hostchecks, kinds
+from wherryd.containers import hostchecks, kinds, networking
 from wherryd.containers.fields import CONFIG, HOST_CONFIG, Field, Verdict
 from wherryd.errors import InvalidParameter, NotSupported
 
@@ -43,14 +43,16 @@ def parse(body: Mapping[str, Any]) -> CreateRequest:
     if problems:
         raise InvalidParameter("; ".join(problems))
     refusals += hostchecks.refusals(host_config)
-    refusals += _endpoint_refusals(endpoints, host_config["NetworkMode"])
+    settings = {name: _endpoint(name, given, problems, refusals) for name, given in endpoints.items()}
+    if problems:
+        raise InvalidParameter("; ".join(problems))
     if refusals:
         raise NotSupported("; ".join(refusals))
     warnings += hostchecks.warnings(config, host_config)
     return CreateRequest(
         config=config,
         host_config=host_config,
-        endpoints={name: dict(value or {}) for name, value in endpoints.items()},
+        endpoints=settings,
         warnings=tuple(warnings),
     )
 
@@ -96,19 +98,14 @@ def _read(
     return document
 
 
-def _endpoint_refusals(endpoints: Mapping[str, Any], mode: str) -> list[str]:
-    found = []
-    for name, settings in endpoints.items():
-        if name not in (mode, "bridge" if mode == "default" else mode):
-            found.append(
-                f"EndpointsConfig.{name}: one network per container, the one NetworkMode names ({mode})"
-            )
-        ipam = (settings or {}).get("IPAMConfig") or {}
-        if any(ipam.values()):
-            found.append(f"EndpointsConfig.{name}.IPAMConfig: fixed addresses are not available yet")
-        if (settings or {}).get("Links"):
-            found.append(f"EndpointsConfig.{name}.Links: links are not available")
-    return found
+def _endpoint(name: str, given: Any, problems: list[str], refusals: list[str]) -> dict[str, Any]:
+    try:
+        return networking.settings(given, f"EndpointsConfig.{name}")
+    except InvalidParameter as exc:
+        problems.append(str(exc))
+    except NotSupported as exc:
+        refusals.append(str(exc))
+    return {}
 
 
 def merge_image(request: CreateRequest, image_config: Mapping[str, Any]) -> CreateRequest:

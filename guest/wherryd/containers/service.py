@@ -12,6 +12,7 @@ from wherryd.containers import (
     inspection,
     listing,
     logs,
+    networking,
     request,
     restore,
     stats,
@@ -105,6 +106,13 @@ class ContainerService:
                 raise InvalidParameter("Renaming a container with the same name as its current name")
             record = self.deps.store.update(container, name=name)
         self.deps.publish(record, "rename", {"oldName": f"/{old}"})
+
+    async def connect(self, network: str, reference: str, settings: Any) -> None:
+        """settings: EndpointSettings, or None."""
+        await networking.connect(self.deps, self.get(reference), network, settings)
+
+    async def disconnect(self, network: str, reference: str) -> None:
+        await networking.disconnect(self.deps, self.get(reference), network)
 
     async def update(self, reference: str, body: Mapping[str, Any]) -> list[str]:
         """New limits and restart policy, also while it runs. Returns warnings."""

@@ -110,7 +110,7 @@ class Engine:
                 streams.routes(service),
                 execs.routes(service),
                 images.routes(deps.images),
-                networks.routes(deps.networks),
+                networks.routes(deps.networks, service),
                 volumes.routes(deps.volumes, deps.events),
                 absent.routes(),
             ]

@@ -74,4 +74,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Length of the uncompressed archive.
         "ALTER TABLE layers ADD COLUMN tar_bytes INTEGER NOT NULL DEFAULT 0",
     ),
+    # 6. networks: a container's namespace beside its place on each of several networks, see
+    # networks/endpoint.py; and networks that users make, see networks/catalog.py.
+    (
+        """
+        CREATE TABLE sandboxes (
+            container_id TEXT PRIMARY KEY,
+            record       TEXT NOT NULL      -- JSON, see networks/endpoint.py
+        )
+        """,
+        "INSERT INTO sandboxes (container_id, record) SELECT container_id, record FROM endpoints",
+        "DELETE FROM endpoints WHERE network = ''",
+        # JSON of NetworkSettings; '' for a predefined network.
+        "ALTER TABLE networks ADD COLUMN record TEXT NOT NULL DEFAULT ''",
+    ),
 )

@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter, KernelFault, SystemFault
@@ -21,7 +21,8 @@ from wherryd.networks.links import Link
 from wherryd.networks.namespaces import Namespace
 from wherryd.networks.netlink import Netlink
 from wherryd.networks.nft import Nft, NftFault
-from wherryd.networks.rules import PublishedPort
+from wherryd.networks.rules import Policy, PublishedPort
+from wherryd.networks.sandbox import PortBinding
 
 _log = logging.getLogger(__name__)
 # A device's name, as far as it is also safe in a rule set and a path. The kernel's limit is 15 bytes.
@@ -30,11 +31,11 @@ _VETH = re.compile(r"veth[0-9a-f]{10}")
 _FOREIGN_DROP = re.compile(r"hook forward [^;]*; policy drop")
 
 
-def check_name(name: str) -> str:
-    """The name, when it can be a bridge's. Raises InvalidParameter."""
+def check_name(name: str, option: str = "--bridge") -> str:
+    """The name, when it can be a bridge's. Raises InvalidParameter, which names the option."""
     if not _NAME.fullmatch(name):
         raise InvalidParameter(
-            f'--bridge "{name}": want up to 15 letters, digits, "_", "." or "-", such as wherry0'
+            f'{option} "{name}": want up to 15 letters, digits, "_", "." or "-", such as wherry0'
         )
     return name
 
@@ -43,8 +44,8 @@ def new_veth_name() -> str:
     return f"veth{secrets.token_hex(5)}"
 
 
-def published_ports(endpoint: Endpoint) -> list[PublishedPort]:
-    """An endpoint's ports as the rules want them."""
+def published_ports(endpoint: Endpoint, ports: Iterable[PortBinding]) -> list[PublishedPort]:
+    """A container's ports as the rules want them, with this endpoint as their target."""
     return [
         PublishedPort(
             port.protocol,
@@ -53,17 +54,27 @@ def published_ports(endpoint: Endpoint) -> list[PublishedPort]:
             ipaddress.IPv4Address(endpoint.address),
             port.container_port,
         )
-        for port in endpoint.ports
+        for port in ports
     ]
 
 
 class Bridge:
     """Open it before use; close gives up descriptors and leaves everything in the kernel as it is."""
 
-    def __init__(self, name: str, subnet: ipaddress.IPv4Interface) -> None:
+    def __init__(
+        self,
+        name: str,
+        subnet: ipaddress.IPv4Interface,
+        *,
+        mtu: int = 0,
+        policy: Policy = Policy(),  # noqa: B008 - frozen
+    ) -> None:
+        """mtu: bytes; 0 takes that of the host's default route when the bridge is opened."""
         self.name = check_name(name)
         self.subnet = subnet
-        self.mtu = links.DEFAULT_MTU
+        self.policy = policy
+        self._wanted_mtu = mtu
+        self.mtu = mtu or links.DEFAULT_MTU
         self._lock = threading.Lock()  # guards the netlink socket
         self._netlink: Netlink | None = None
         self._nft: Nft | None = None
@@ -80,7 +91,7 @@ class Bridge:
             nl = undo.enter_context(Netlink())
             nft = Nft()
             undo.callback(nft.close)
-            self.mtu = links.default_route_mtu(nl)
+            self.mtu = self._wanted_mtu or links.default_route_mtu(nl)
             self._ensure_device(nl)
             links.write_sysctl("net/ipv4/ip_forward", "1")
             self._warn_of_foreign_drop(nft)
@@ -126,8 +137,9 @@ class Bridge:
         for index, address in links.all_addresses(nl):
             if index != own_index and address.network.overlaps(self.subnet.network):
                 raise SystemFault(
-                    f"the bridge's subnet {self.subnet.network} overlaps with {address}, which another "
-                    "device of this host has (hint: give wherryd another --bip, such as 10.211.0.1/16)"
+                    f"the subnet {self.subnet.network} of the bridge {self.name} overlaps with {address}, "
+                    "which another device of this host has (hint: give it another subnet, the default "
+                    "bridge by wherryd's --bip, such as 10.211.0.1/16)"
                 )
 
     def _set_sysctls(self) -> None:
@@ -145,10 +157,9 @@ class Bridge:
         if any(_FOREIGN_DROP.search(nft.run(f"list chains {family}\n")) for family in ("ip", "inet")):
             _log.warning("%s", rules.foreign_drop_hint(self.name))
 
-    def plug(self, namespace: Namespace, endpoint: Endpoint) -> None:
-        """eth0 in the namespace, plugged into the bridge, with address and default route.
-
-        Raises KernelFault; then nothing is left.
+    def plug(self, namespace: Namespace, endpoint: Endpoint, *, default_route: bool = True) -> None:
+        """The endpoint's device in the namespace, plugged into the bridge, with address and perhaps the
+        default route. Raises KernelFault; then nothing is left.
         """
         address = ipaddress.IPv4Interface(f"{endpoint.address}/{self.subnet.network.prefixlen}")
         with self._lock:
@@ -162,10 +173,16 @@ class Bridge:
                 netns_fd=namespace.fd,
                 mac=endpoint.mac,
                 mtu=self.mtu,
+                device=endpoint.device,
             )
             try:
-                links.configure_container(namespace.inside, address=address, gateway=self.subnet.ip)
-                self._allow_hairpin(nl, endpoint.veth)
+                links.configure_container(
+                    namespace.inside,
+                    address=address,
+                    gateway=self.subnet.ip if default_route else None,
+                    device=endpoint.device,
+                )
+                self._set_port(nl, endpoint.veth)
                 self._settle_carrier(nl, endpoint.veth)
             except BaseException as error:
                 try:
@@ -173,6 +190,15 @@ class Bridge:
                 except KernelFault as second:
                     error.add_note(f"and removing its device failed: {second}")
                 raise
+
+    def _set_port(self, nl: Netlink, veth: str) -> None:
+        """What the bridge lets through this port."""
+        if self.policy.icc:
+            self._allow_hairpin(nl, veth)
+            return
+        link = links.find(nl, veth)
+        if link is not None:
+            links.set_isolated(nl, link)
 
     @staticmethod
     def _allow_hairpin(nl: Netlink, veth: str) -> None:
@@ -209,10 +235,13 @@ class Bridge:
                 links.set_master(nl, link, bridge.index)
             return True
 
-    def unplug(self, endpoint: Endpoint) -> None:
-        """Removes the pair of devices and the flows to it. Idempotent. Takes 20 to 70 ms."""
+    def unplug(self, endpoint: Endpoint, *, published: bool) -> None:
+        """Removes the pair of devices and the flows to it. Idempotent. Takes 20 to 70 ms.
+
+        published: whether ports were published to it; else there is nothing translated to forget.
+        """
         self.delete_device(endpoint.veth)
-        if endpoint.ports:
+        if published:
             conntrack.forget_target(ipaddress.IPv4Address(endpoint.address))
 
     def delete_device(self, name: str) -> None:
@@ -234,7 +263,7 @@ class Bridge:
 
     def replace_rules(self, ports: Sequence[PublishedPort]) -> None:
         """The whole table, in one transaction. Raises NftFault."""
-        self._firewall().run(rules.whole_table(self.name, self.subnet.network, ports))
+        self._firewall().run(rules.whole_table(self.name, self.subnet.network, ports, self.policy))
 
     def publish(self, ports: Sequence[PublishedPort], others: Sequence[PublishedPort]) -> None:
         """All or none; flows that began before follow the new rules. others: all published before.
@@ -265,6 +294,10 @@ class Bridge:
         """Removes the table and the device. Idempotent."""
         self._firewall().run(rules.delete_table(self.name))
         self.delete_device(self.name)
+
+    @property
+    def is_open(self) -> bool:
+        return self._netlink is not None
 
     def _opened(self) -> Netlink:
         if self._netlink is None:

@@ -7,26 +7,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wherryd.errors import InvalidParameter, NotFound
+from wherryd.errors import Conflict, Forbidden, InvalidParameter, NotFound
 from wherryd.metadata.database import Database
+from wherryd.networks.settings import NetworkSettings, from_json, to_json
 
 # name -> driver, in the order in which `docker network ls` shows them.
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
+_COLUMNS = "id, name, driver, created_at, record"
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One row of table `networks`. created_at: RFC 3339, UTC, nanoseconds."""
+    """One row of table `networks`. created_at: RFC 3339, UTC, nanoseconds. settings: None if predefined."""
 
     id: str
     name: str
     driver: str
     created_at: str
+    settings: NetworkSettings | None = None
+
+    @property
+    def user_defined(self) -> bool:
+        return self.settings is not None
+
+    @property
+    def device(self) -> str:
+        """The bridge of a user's network: its own name for it, or br- and the beginning of the id."""
+        assert self.settings is not None, "asked of a user's network only"  # noqa: S101
+        return self.settings.bridge.device or f"br-{self.id[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeFacts:
-    """What the API tells about the bridge network beyond its row. mtu: bytes."""
+    """What the API tells about the network "bridge" beyond its row. mtu: bytes."""
 
     device: str
     subnet: ipaddress.IPv4Interface
@@ -39,6 +52,8 @@ class NetworkCatalog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._make_predefined()
+        self._by_name: dict[str, Network] = {}
+        self._load()
 
     def _make_predefined(self) -> None:
         with self._database.transaction() as cursor:
@@ -48,17 +63,47 @@ class NetworkCatalog:
                     (secrets.token_hex(32), name, driver, _now()),
                 )
 
+    def _load(self) -> None:
+        for row in self._database.query(f"SELECT {_COLUMNS} FROM networks"):  # noqa: S608 - a constant
+            settings = from_json(row["record"]) if row["record"] else None
+            self._by_name[row["name"]] = Network(
+                row["id"], row["name"], row["driver"], row["created_at"], settings
+            )
+
     def all(self) -> list[Network]:
         """Ordered by name."""
-        rows = self._database.query("SELECT id, name, driver, created_at FROM networks ORDER BY name")
-        return [Network(**dict(row)) for row in rows]
+        return sorted(self._by_name.values(), key=lambda network: network.name)
+
+    def add(self, name: str, network_id: str, settings: NetworkSettings) -> Network:
+        """A user's bridge network. Raises Conflict, or Forbidden for a predefined name."""
+        self.check_free(name)
+        network = Network(network_id, name, "bridge", _now(), settings)
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                f"INSERT INTO networks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+                (network.id, name, network.driver, network.created_at, to_json(settings)),
+            )
+        self._by_name[name] = network
+        return network
+
+    def check_free(self, name: str) -> None:
+        """Raises Conflict, or Forbidden for a predefined name, when a network has this name."""
+        if name in PREDEFINED:
+            raise Forbidden(f"operation is not permitted on predefined {name} network")
+        if name in self._by_name:
+            raise Conflict(f"network with name {name} already exists")
+
+    def delete(self, network: Network) -> None:
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM networks WHERE id = ?", (network.id,))
+        self._by_name.pop(network.name, None)
 
     def named(self, name: str) -> Network:
         """Raises NotFound."""
-        for network in self.all():
-            if network.name == name:
-                return network
-        raise NotFound(f"network {name} not found")
+        found = self._by_name.get(name)
+        if found is None:
+            raise NotFound(f"network {name} not found")
+        return found
 
     def find(self, name_or_id: str) -> Network:
         """By id, name or unambiguous beginning of an id, in this order.
@@ -80,11 +125,13 @@ class NetworkCatalog:
 def document(
     network: Network, bridge: BridgeFacts, containers: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Any]:
-    """Docker's Network object. containers: container id -> NetworkContainer."""
-    is_bridge = network.driver == "bridge"
-    config: list[dict[str, str]] = []
+    """Docker's Network object. bridge: of the predefined one. containers: id -> NetworkContainer."""
+    settings = network.settings
+    config: list[dict[str, Any]] = []
     options: dict[str, str] = {}
-    if is_bridge:
+    if settings is not None:
+        config, options = [_ipam_config(settings)], dict(settings.options)
+    elif network.driver == "bridge":
         config = [{"Subnet": str(bridge.subnet.network), "Gateway": str(bridge.subnet.ip)}]
         options = {
             "com.docker.network.bridge.default_bridge": "true",
@@ -94,24 +141,39 @@ def document(
             "com.docker.network.bridge.name": bridge.device,
             "com.docker.network.driver.mtu": str(bridge.mtu),
         }
+    ipam_options = settings.ipam_options if settings else None
     return {
         "Name": network.name,
         "Id": network.id,
         "Created": network.created_at,
         "Scope": "local",
         "Driver": network.driver,
-        "EnableIPv4": is_bridge,
+        "EnableIPv4": network.driver == "bridge",
         "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": config},
-        "Internal": False,
-        "Attachable": False,
+        "IPAM": {
+            "Driver": "default",
+            "Options": None if ipam_options is None else dict(ipam_options),
+            "Config": config,
+        },
+        "Internal": bool(settings and settings.internal),
+        "Attachable": bool(settings and settings.attachable),
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": dict(containers),
         "Options": options,
-        "Labels": {},
+        "Labels": dict(settings.labels) if settings else {},
     }
+
+
+def _ipam_config(settings: NetworkSettings) -> dict[str, Any]:
+    found: dict[str, Any] = {"Subnet": str(settings.subnet.network)}
+    if settings.ip_range:
+        found["IPRange"] = settings.ip_range
+    found["Gateway"] = str(settings.subnet.ip)
+    if settings.auxiliary:
+        found["AuxiliaryAddresses"] = dict(settings.auxiliary)
+    return found
 
 
 def _now() -> str:

@@ -1,11 +1,13 @@
-"""An endpoint: one container's place on one network, as it is kept in table `endpoints`.
+"""Sandboxes and endpoints as they are kept, in tables `sandboxes` and `endpoints`.
 
-It is written before the kernel is touched and deleted before the kernel is cleaned, which happens in the
+A sandbox is a container's namespace with what it publishes; an endpoint is its place on one network. Both
+are written before the kernel is touched and deleted before the kernel is cleaned, which happens in the
 background: after a kill at any moment, what has a record is put right and what has none is removed.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from wherryd.metadata.database import Database
@@ -13,47 +15,87 @@ from wherryd.networks.sandbox import PortBinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """mode, network: as in `Sandbox`. veth: the host's end, "" without one. Addresses "" without one.
-
-    sandbox_id: of the namespace, which for "container:<id>" is the other container's. host_namespace: it
-    is the engine's own, not one of ours.
+class SandboxRecord:
+    """mode: as in `Sandbox`. sandbox_id: of the namespace, which for "container:<id>" is the other
+    container's. host_namespace: it is the engine's own, not one of ours. wanted: the ports to publish
+    as the request has them. ports: the same as resolved, empty while no network can publish them. dns: the
+    user's servers (docker run --dns), for the resolver. serves_port_53: it wants that port for itself.
     """
 
     container_id: str
     sandbox_id: str
     mode: str
-    network: str
     hostname: str
     host_namespace: bool = False
+    wanted: tuple[PortBinding, ...] = ()
+    ports: tuple[PortBinding, ...] = ()
+    dns: tuple[str, ...] = ()
+    serves_port_53: bool = False
+
+    @property
+    def owns_namespace(self) -> bool:
+        return not self.host_namespace and not self.mode.startswith("container:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """network: its name, which never changes. veth: the host's end, device: the container's; "" without
+    one, and then there are no addresses either. sandbox_id: as in SandboxRecord."""
+
+    container_id: str
+    sandbox_id: str
+    network: str
     endpoint_id: str = ""
     address: str = ""
     mac: str = ""
     veth: str = ""
-    ports: tuple[PortBinding, ...] = ()
+    device: str = "eth0"
+    aliases: tuple[str, ...] = ()
+    gw_priority: int = 0
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
 
-    @classmethod
-    def from_json(cls, text: str) -> "Endpoint":
-        fields: dict[str, Any] = json.loads(text)
-        fields["ports"] = tuple(PortBinding(**port) for port in fields["ports"])
-        return cls(**fields)
+def _to_json(record: SandboxRecord | Endpoint) -> str:
+    return json.dumps(asdict(record), separators=(",", ":"))
+
+
+def sandbox_from_json(text: str) -> SandboxRecord:
+    values = _known(json.loads(text), SandboxRecord)
+    for key in ("wanted", "ports"):
+        values[key] = tuple(PortBinding(**port) for port in values.get(key, ()))
+    values["dns"] = tuple(values.get("dns", ()))
+    return SandboxRecord(**values)
+
+
+def endpoint_from_json(text: str) -> Endpoint:
+    values = _known(json.loads(text), Endpoint)
+    values["aliases"] = tuple(values.get("aliases", ()))
+    return Endpoint(**values)
+
+
+def _known(document: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Fields of another version of the engine are dropped; what is missing gets its default."""
+    names = {field.name for field in fields(kind)}
+    return {key: value for key, value in document.items() if key in names}
 
 
 class EndpointStore:
-    """Table `endpoints`."""
+    """Tables `sandboxes` and `endpoints`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save(self, endpoint: Endpoint) -> None:
+    def save(self, sandbox: SandboxRecord, *endpoints: Endpoint) -> None:
+        """The sandbox and these endpoints of it, in one transaction."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "INSERT OR REPLACE INTO endpoints (container_id, network, record) VALUES (?, ?, ?)",
-                (endpoint.container_id, endpoint.network, endpoint.to_json()),
+                "INSERT OR REPLACE INTO sandboxes (container_id, record) VALUES (?, ?)",
+                (sandbox.container_id, _to_json(sandbox)),
             )
+            for endpoint in endpoints:
+                cursor.execute(
+                    "INSERT OR REPLACE INTO endpoints (container_id, network, record) VALUES (?, ?, ?)",
+                    (endpoint.container_id, endpoint.network, _to_json(endpoint)),
+                )
 
     def delete(self, endpoint: Endpoint) -> None:
         with self._database.transaction() as cursor:
@@ -62,6 +104,16 @@ class EndpointStore:
                 (endpoint.container_id, endpoint.network),
             )
 
-    def all(self) -> list[Endpoint]:
+    def delete_all(self, container_id: str) -> None:
+        """The sandbox and every endpoint of a container."""
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM endpoints WHERE container_id = ?", (container_id,))
+            cursor.execute("DELETE FROM sandboxes WHERE container_id = ?", (container_id,))
+
+    def sandboxes(self) -> list[SandboxRecord]:
+        rows = self._database.query("SELECT record FROM sandboxes ORDER BY container_id")
+        return [sandbox_from_json(row["record"]) for row in rows]
+
+    def endpoints(self) -> list[Endpoint]:
         rows = self._database.query("SELECT record FROM endpoints ORDER BY container_id, network")
-        return [Endpoint.from_json(row["record"]) for row in rows]
+        return [endpoint_from_json(row["record"]) for row in rows]

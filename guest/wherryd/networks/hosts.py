@@ -1,7 +1,7 @@
 """A container's /etc/hosts. Pure. Source: hosts(5), docker run --add-host."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from wherryd.errors import InvalidParameter
 
@@ -44,16 +44,34 @@ def parse_extra_hosts(entries: Sequence[str], *, host_gateway: str) -> tuple[tup
 
 
 def hosts_file(
-    *, address: str, hostname: str, domainname: str = "", extra: Sequence[tuple[str, str]] = ()
+    *, addresses: Sequence[str], hostname: str, domainname: str = "", extra: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """The file of a container with a network of its own; address "" when it has none (mode "none").
+    """The file of a container with networks of its own; no address when it has none (mode "none").
 
     domainname: HostConfig's; the full name then comes first, as hostname(1) --fqdn wants it.
     """
-    lines = [*STANDARD, *extra]
-    if address and hostname:
-        lines.append((address, f"{hostname}.{domainname} {hostname}" if domainname else hostname))
-    return "".join(f"{ip}\t{names}\n" for ip, names in lines)
+    fixed = "".join(f"{ip}\t{names}\n" for ip, names in [*STANDARD, *extra])
+    return fixed + own_lines(addresses, hostname, domainname)
+
+
+def own_lines(addresses: Sequence[str], hostname: str, domainname: str) -> str:
+    """One line per address of the container itself."""
+    if not hostname:
+        return ""
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    return "".join(f"{address}\t{names}\n" for address in addresses)
+
+
+def without(text: str, addresses: Collection[str], hostname: str) -> str:
+    """The file without the container's own lines for these addresses. The last line gets its end, if it has
+    none, so that more can follow."""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        words = line.split()
+        if len(words) > 1 and words[0] in addresses and hostname in words[1:]:
+            continue
+        kept.append(line if line.endswith("\n") else line + "\n")
+    return "".join(kept)
 
 
 def host_network_hosts_file(host_text: str, extra: Sequence[tuple[str, str]] = ()) -> str:

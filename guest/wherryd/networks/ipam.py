@@ -1,8 +1,9 @@
 """Addresses of one subnet: which are taken, which comes next. Pure, in memory; endpoints are the record."""
 
 import ipaddress
+from collections.abc import Iterable
 
-from wherryd.errors import SystemFault
+from wherryd.errors import Forbidden, InvalidParameter, SystemFault
 
 
 class AddressPool:
@@ -10,19 +11,38 @@ class AddressPool:
 
     So a neighbour that still remembers a container's MAC or connection does not meet another one at the
     same address at once. The network, broadcast and gateway addresses are never handed out.
+    ip_range: the part to hand out from; what somebody asks for by name may also lie outside of it.
+    reserved: further addresses that are never handed out.
     """
 
-    def __init__(self, subnet: ipaddress.IPv4Interface) -> None:
+    def __init__(
+        self,
+        subnet: ipaddress.IPv4Interface,
+        ip_range: ipaddress.IPv4Network | None = None,
+        reserved: Iterable[ipaddress.IPv4Address] = (),
+    ) -> None:
         self.subnet = subnet
-        self._first = int(subnet.network.network_address) + 1
-        self._last = int(subnet.network.broadcast_address) - 1
-        self._taken = {int(subnet.ip)}
+        part = ip_range or subnet.network
+        self._first = max(int(part.network_address), int(subnet.network.network_address) + 1)
+        self._last = min(int(part.broadcast_address), int(subnet.network.broadcast_address) - 1)
+        self._never = {int(subnet.ip), *map(int, reserved)}
+        self._taken = set(self._never)
         self._cursor = self._first - 1
 
     def reserve(self, address: ipaddress.IPv4Address) -> None:
         """Marks an address as taken, as after a restart. The next one handed out comes after it."""
         self._taken.add(int(address))
-        self._cursor = max(self._cursor, int(address))
+        if self._first <= int(address) <= self._last:
+            self._cursor = max(self._cursor, int(address))
+
+    def claim(self, address: ipaddress.IPv4Address) -> None:
+        """Takes exactly this one. Raises InvalidParameter for another subnet's, Forbidden for a taken one."""
+        if address not in self.subnet.network:
+            raise InvalidParameter(f"no configured subnet or ip-range contain the IP address {address}")
+        ends = (self.subnet.network.network_address, self.subnet.network.broadcast_address)
+        if int(address) in self._taken or address in ends:
+            raise Forbidden(f"Address already in use: {address} (hint: leave out --ip, or choose another)")
+        self._taken.add(int(address))
 
     def allocate(self) -> ipaddress.IPv4Address:
         """The next free address. Raises SystemFault when there is none."""
@@ -35,13 +55,19 @@ class AddressPool:
                 return ipaddress.IPv4Address(candidate)
         raise SystemFault(
             f"no available IPv4 addresses on this network's address pools: {self.subnet.network} "
-            "(hint: remove containers, or start wherryd with a larger --bip)"
+            "(hint: remove containers, or use a network with a larger subnet)"
         )
 
     def release(self, address: ipaddress.IPv4Address) -> None:
         """Gives an address back; one that was not taken is ignored, the gateway stays taken."""
-        if address != self.subnet.ip:
+        if int(address) not in self._never:
             self._taken.discard(int(address))
+
+    def give_back(self, address: ipaddress.IPv4Address) -> None:
+        """Releases an address that nobody has had: it may be the next one again."""
+        self.release(address)
+        if self._cursor == int(address):
+            self._cursor -= 1
 
 
 def mac_of(address: ipaddress.IPv4Address) -> str:

@@ -18,16 +18,16 @@ from wherryd.networks.netlink import Message, Netlink, attribute, link_body, nes
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
-IFLA_PROTINFO, IFLA_BRPORT_MODE = 12, 4
+IFLA_PROTINFO, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 12, 4, 33
 VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
-RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 4, 5, 6
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
 AF_BRIDGE = 7
 
 # What Linux uses where nobody says: also on hosts without a default route.
 DEFAULT_MTU = 1500
-CONTAINER_DEVICE = "eth0"
+FIRST_DEVICE = "eth0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,17 @@ def set_master(nl: Netlink, link: Link, bridge_index: int) -> None:
 
 def set_hairpin(nl: Netlink, link: Link) -> None:
     """Lets frames leave a bridge's port through which they came (bridge(8), "hairpin on")."""
+    _switch_on(nl, link, IFLA_BRPORT_MODE)
+
+
+def set_isolated(nl: Netlink, link: Link) -> None:
+    """Lets a port talk to the bridge itself only, not to other such ports (bridge(8), "isolated on")."""
+    _switch_on(nl, link, IFLA_BRPORT_ISOLATED)
+
+
+def _switch_on(nl: Netlink, link: Link, setting: int) -> None:
     body = struct.pack("=BxHiII", AF_BRIDGE, 0, link.index, 0, 0) + nested(
-        IFLA_PROTINFO, attribute(IFLA_BRPORT_MODE, b"\1")
+        IFLA_PROTINFO, attribute(setting, b"\1")
     )
     nl.send([Message(netlink.RTM_SETLINK, 0, body, link.name)])
 
@@ -171,15 +180,8 @@ def _address_body(index: int, address: ipaddress.IPv4Interface) -> bytes:
 
 def default_route_mtu(nl: Netlink) -> int:
     """MTU of the device of the IPv4 default route with the lowest metric; 1500 without such a route."""
-    request = Message(
-        netlink.RTM_GETROUTE,
-        0,
-        netlink.route_body(prefix_length=0, table=0, protocol=0, scope=0, kind=0),
-        "routes",
-    )
     best: tuple[int, int] | None = None
-    for answer in nl.dump(request):
-        prefix_length, table, attributes = netlink.parse_route(answer.body)
+    for prefix_length, table, attributes in _routes(nl):
         if prefix_length == 0 and table == RT_TABLE_MAIN and RTA_OIF in attributes:
             candidate = (_u32(attributes.get(RTA_PRIORITY)), _u32(attributes[RTA_OIF]))
             best = candidate if best is None else min(best, candidate)
@@ -191,12 +193,37 @@ def default_route_mtu(nl: Netlink) -> int:
     return DEFAULT_MTU
 
 
-def create_veth(nl: Netlink, name: str, *, bridge_index: int, netns_fd: int, mac: str, mtu: int) -> None:
-    """One request makes the pair: our end up and in the bridge, the other as eth0 in the namespace, down.
+def _routes(nl: Netlink) -> list[tuple[int, int, dict[int, bytes]]]:
+    """(destination's prefix length, table, attributes) of every IPv4 route of the socket's namespace."""
+    body = netlink.route_body(prefix_length=0, table=0, protocol=0, scope=0, kind=0)
+    request = Message(netlink.RTM_GETROUTE, 0, body, "routes")
+    return [netlink.parse_route(answer.body) for answer in nl.dump(request)]
+
+
+def routed_networks(nl: Netlink) -> list[ipaddress.IPv4Network]:
+    """Where the main table's routes lead, the default route left out."""
+    return [
+        ipaddress.IPv4Network((attributes[RTA_DST], prefix_length))
+        for prefix_length, table, attributes in _routes(nl)
+        if table == RT_TABLE_MAIN and prefix_length > 0 and RTA_DST in attributes
+    ]
+
+
+def create_veth(
+    nl: Netlink,
+    name: str,
+    *,
+    bridge_index: int,
+    netns_fd: int,
+    mac: str,
+    mtu: int,
+    device: str = FIRST_DEVICE,
+) -> None:
+    """One request makes the pair: our end up and in the bridge, the other as `device` in the namespace, down.
 
     The other end cannot be up yet: the kernel ties the two together only after it has set up both.
     """
-    peer = link_body() + text(IFLA_IFNAME, CONTAINER_DEVICE) + attribute(IFLA_ADDRESS, pack_mac(mac))
+    peer = link_body() + text(IFLA_IFNAME, device) + attribute(IFLA_ADDRESS, pack_mac(mac))
     peer += u32(IFLA_MTU, mtu) + u32(IFLA_NET_NS_FD, netns_fd)
     body = (
         link_body(flags=IFF_UP, change=IFF_UP)
@@ -213,33 +240,50 @@ def create_veth(nl: Netlink, name: str, *, bridge_index: int, netns_fd: int, mac
 
 
 def configure_container(
-    inside: Netlink, *, address: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address
+    inside: Netlink,
+    *,
+    address: ipaddress.IPv4Interface,
+    gateway: ipaddress.IPv4Address | None,
+    device: str = FIRST_DEVICE,
 ) -> None:
-    """eth0 up, its address, the default route; `inside` is a socket of the container's namespace."""
-    link = find(inside, CONTAINER_DEVICE)
+    """The device up, its address, and with a gateway the default route, in place of an earlier one.
+
+    inside: a socket of the container's namespace.
+    """
+    link = _inside(inside, device)
+    up = Message(netlink.RTM_SETLINK, 0, link_body(index=link.index, flags=IFF_UP, change=IFF_UP), device)
+    messages = [up, add_address_message(link.index, address, device)]
+    if gateway is not None:
+        messages.append(_default_route(link.index, gateway))
+    inside.send(messages)
+
+
+def set_default_route(inside: Netlink, *, gateway: ipaddress.IPv4Address, device: str) -> None:
+    """In place of an earlier one."""
+    inside.send([_default_route(_inside(inside, device).index, gateway)])
+
+
+def _inside(inside: Netlink, device: str) -> Link:
+    link = find(inside, device)
     if link is None:
-        raise KernelFault("RTM_GETLINK", CONTAINER_DEVICE, errno.ENODEV)
-    up = Message(
-        netlink.RTM_SETLINK,
-        0,
-        link_body(index=link.index, flags=IFF_UP, change=IFF_UP),
-        CONTAINER_DEVICE,
+        raise KernelFault("RTM_GETLINK", device, errno.ENODEV)
+    return link
+
+
+def _default_route(index: int, gateway: ipaddress.IPv4Address) -> Message:
+    body = _default_route_body() + attribute(RTA_GATEWAY, gateway.packed) + u32(RTA_OIF, index)
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    return Message(netlink.RTM_NEWROUTE, flags, body, f"default via {gateway}")
+
+
+def _default_route_body() -> bytes:
+    return netlink.route_body(
+        prefix_length=0,
+        table=RT_TABLE_MAIN,
+        protocol=RTPROT_BOOT,
+        scope=RT_SCOPE_UNIVERSE,
+        kind=RTN_UNICAST,
     )
-    route = Message(
-        netlink.RTM_NEWROUTE,
-        netlink.NLM_F_CREATE | netlink.NLM_F_EXCL,
-        netlink.route_body(
-            prefix_length=0,
-            table=RT_TABLE_MAIN,
-            protocol=RTPROT_BOOT,
-            scope=RT_SCOPE_UNIVERSE,
-            kind=RTN_UNICAST,
-        )
-        + attribute(RTA_GATEWAY, gateway.packed)
-        + u32(RTA_OIF, link.index),
-        f"default via {gateway}",
-    )
-    inside.send([up, add_address_message(link.index, address, CONTAINER_DEVICE), route])
 
 
 def loopback_up(inside: Netlink) -> None:

@@ -128,6 +128,20 @@ def enter(directory: Path, sandbox_id: str) -> Namespace:
     return _in_thread(body)
 
 
+def make_inside(path: Path, make: Callable[[], _Result]) -> _Result:
+    """What `make` makes in the namespace, such as sockets, which stay there. Raises KernelFault, OSError."""
+
+    def body() -> _Result:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(fd, CLONE_NEWNET, str(path))
+        finally:
+            os.close(fd)
+        return make()
+
+    return _in_thread(body)
+
+
 def is_namespace(path: Path) -> bool:
     """Whether a namespace is bound there (and not the empty file under a mount that is gone)."""
     try:

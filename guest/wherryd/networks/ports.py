@@ -19,7 +19,7 @@ _ANY = "0.0.0.0"  # noqa: S104 - the default that Docker documents for published
 
 
 def validate(ports: Mapping[str, Sequence[PortBinding]]) -> tuple[PortBinding, ...]:
-    """All bindings, with host_ip an IPv4 address. Raises InvalidParameter, NotSupported."""
+    """All bindings, those that can be. Raises InvalidParameter, NotSupported."""
     result = []
     for binding in itertools.chain.from_iterable(ports.values()):
         if binding.protocol not in _KINDS:
@@ -33,9 +33,17 @@ def validate(ports: Mapping[str, Sequence[PortBinding]]) -> tuple[PortBinding, .
     return tuple(result)
 
 
+def with_default(bindings: Iterable[PortBinding], host_ip: str) -> list[PortBinding]:
+    """host_ip: for those that name none, of an option of their network; "" means every address."""
+    return [replace(binding, host_ip=binding.host_ip or host_ip or _ANY) for binding in bindings]
+
+
 def _host_ip(binding: PortBinding) -> str:
+    """An empty one stays: what it means is the network's to say."""
+    if not binding.host_ip:
+        return ""
     try:
-        address = ipaddress.ip_address(binding.host_ip or _ANY)
+        address = ipaddress.ip_address(binding.host_ip)
     except ValueError as error:
         raise InvalidParameter(
             f"invalid port specification: {binding.host_ip!r} is not an IP address"
@@ -73,7 +81,7 @@ class PortTable:
         self._last_picked = 0
 
     def reserve(self, bindings: Iterable[PortBinding]) -> list[Reservation]:
-        """Holds all or none. Bindings come from `validate`. Raises Conflict in Docker's wording."""
+        """Holds all or none. Bindings come from `with_default`. Raises Conflict in Docker's wording."""
         done: list[Reservation] = []
         try:
             done.extend(self._reserve(binding) for binding in bindings)

@@ -19,6 +19,8 @@ UPSTREAM_FILES = (
 )
 # Where nothing else is known. The same public servers as Docker, so that an image behaves the same.
 FALLBACK_SERVERS = ("8.8.8.8", "8.8.4.4")
+# Where the engine answers, inside a container's own namespace.
+EMBEDDED = "127.0.0.11"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,22 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def embedded_conf(upstream: str, *, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """The file of a container whose names the engine answers. upstream: from `read_upstream`, for the domains
+    and options; its servers are asked by the engine.
+
+    ndots:0, unless the user says otherwise: a name with no dot is tried as it is first, for it is most
+    likely a container's.
+    """
+    host = parse(upstream)
+    domains = tuple(search) or host.search
+    chosen = tuple(options) or host.options
+    if not any(option.startswith("ndots:") for option in options):
+        chosen = (*(option for option in chosen if not option.startswith("ndots:")), "ndots:0")
+    domains = () if "." in domains else domains
+    return ResolvConf((EMBEDDED,), domains, chosen, host.other).render()
 
 
 def resolv_conf(

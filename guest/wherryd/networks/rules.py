@@ -8,7 +8,9 @@ What the rules do, in the order in which a packet meets them:
     prerouting   published ports: from other machines and from containers, by any address of this host
     output       published ports: from this host itself, by its addresses and by 127.0.0.1
     forward      to a container: answers, other containers of the bridge, published ports; else nothing.
-                 So a port that is not published cannot be reached by routing to the container's address
+                 So a port that is not published cannot be reached by routing to the container's address,
+                 and containers of different bridges do not reach each other. An internal network lets
+                 nothing in or out; one without inter-container traffic nothing from its own bridge
     postrouting  containers leave with the host's address; who was sent to a container by a published
                  port from 127.0.0.1, or from a container of the same bridge, gets the gateway's
                  address, so that the answer comes back through this host and is translated again
@@ -37,6 +39,16 @@ class PublishedPort:
     host_port: int
     container_ip: ipaddress.IPv4Address
     container_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """internal: nothing passes between the bridge and anywhere else. icc: containers of the bridge reach
+    each other. masquerade: they leave with the host's address."""
+
+    internal: bool = False
+    icc: bool = True
+    masquerade: bool = True
 
 
 def table_name(bridge: str) -> str:
@@ -74,7 +86,12 @@ def delete_table(bridge: str) -> str:
     return f"add table ip {name}\ndelete table ip {name}\n"
 
 
-def whole_table(bridge: str, subnet: ipaddress.IPv4Network, ports: Iterable[PublishedPort]) -> str:
+def whole_table(
+    bridge: str,
+    subnet: ipaddress.IPv4Network,
+    ports: Iterable[PublishedPort],
+    policy: Policy = Policy(),  # noqa: B008 - frozen
+) -> str:
     """Script that puts the whole table in place of an earlier one, in one transaction."""
     destination = "meta l4proto . ip daddr . th dport map @published_at"
     anywhere = "meta l4proto . th dport map @published"
@@ -103,19 +120,39 @@ def whole_table(bridge: str, subnet: ipaddress.IPv4Network, ports: Iterable[Publ
   }}
   chain forward {{
     type filter hook forward priority 0; policy accept;
-    oifname "{bridge}" ct state established,related accept
-    iifname "{bridge}" oifname "{bridge}" accept
-    oifname "{bridge}" ct status dnat accept
-    oifname "{bridge}" drop
+{_forward(bridge, policy)}
   }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
-    ip saddr {subnet} oifname != "{bridge}" masquerade
-    ip saddr 127.0.0.0/8 oifname "{bridge}" ct status dnat masquerade
-    ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade
+{_postrouting(bridge, subnet, policy)}
   }}
 }}
 {add_ports(bridge, ports)}"""
+
+
+def _forward(bridge: str, policy: Policy) -> str:
+    lines = []
+    if policy.internal:
+        lines += [
+            f'iifname "{bridge}" oifname != "{bridge}" drop',
+            f'oifname "{bridge}" iifname != "{bridge}" drop',
+        ]
+    lines.append(f'oifname "{bridge}" ct state established,related accept')
+    if policy.icc:
+        lines.append(f'iifname "{bridge}" oifname "{bridge}" accept')
+    lines += [f'oifname "{bridge}" ct status dnat accept', f'oifname "{bridge}" drop']
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _postrouting(bridge: str, subnet: ipaddress.IPv4Network, policy: Policy) -> str:
+    lines = []
+    if policy.masquerade and not policy.internal:
+        lines.append(f'ip saddr {subnet} oifname != "{bridge}" masquerade')
+    lines += [
+        f'ip saddr 127.0.0.0/8 oifname "{bridge}" ct status dnat masquerade',
+        f'ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade',
+    ]
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def foreign_drop_hint(bridge: str) -> str:

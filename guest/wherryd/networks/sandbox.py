@@ -1,4 +1,4 @@
-"""The values that cross the door of `networks`: what to publish, and what a container was given."""
+"""The values that cross the door of `networks`: what to connect and publish, what a container was given."""
 
 from dataclasses import dataclass
 
@@ -25,25 +25,97 @@ class PortBinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointWish:
+    """How to join one network.
+
+    network: name or id. ip: an address of its own, "" for the next free one. mac: likewise, None for one
+    made from the address. aliases: further names on this network. gw_priority: the network with the
+    highest gives the default route; ties go to the name that sorts first.
+    """
+
+    network: str
+    ip: str = ""
+    mac: str | None = None
+    aliases: tuple[str, ...] = ()
+    gw_priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One network as a container has it. Addresses are "" (and prefix_length 0) where there are none.
+
+    user_defined: one that a user made, where names are resolved. dns_names: what it is called there.
+    """
+
+    network: str
+    network_id: str
+    endpoint_id: str
+    ip: str = ""
+    prefix_length: int = 0
+    gateway: str = ""
+    mac: str = ""
+    user_defined: bool = False
+    internal: bool = False
+    gw_priority: int = 0
+    dns_names: tuple[str, ...] = ()
+
+
+_NOWHERE = Attachment(network="", network_id="", endpoint_id="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """What a container got. Everything is text or numbers, ready for the Engine API's NetworkSettings.
 
     sandbox_id: 64 hex digits. netns_path: a network namespace bound to a file, for the runtime spec's
     `linux.namespaces[].path`; None means "the engine's own namespace" (mode "host"). key: Docker's
-    SandboxKey, "" where Docker shows none. mode: "bridge", "none", "host" or "container:<id>".
-    network: name of the network, "" for "container:<id>", whose network settings Docker leaves empty.
-    ip, gateway, mac: "" where the mode has none (and prefix_length 0). ports: with host_port resolved.
+    SandboxKey, "" where Docker shows none. mode: "bridge", "none", "host", "container:<id>" or the name
+    of a user's network. attachments: its networks, the one with the default route first; none for
+    "container:<id>", whose network settings Docker leaves empty. ports: with host_port resolved; empty
+    while no network can publish them. resolver: whether the engine answers names at 127.0.0.11.
     """
 
     sandbox_id: str
     netns_path: str | None
     key: str
     mode: str
-    network: str
-    network_id: str
-    endpoint_id: str = ""
-    ip: str = ""
-    prefix_length: int = 0
-    gateway: str = ""
-    mac: str = ""
+    attachments: tuple[Attachment, ...] = ()
     ports: tuple[PortBinding, ...] = ()
+    resolver: bool = False
+
+    @property
+    def primary(self) -> Attachment:
+        """The network with the default route, or the first; one of empty texts when there is none."""
+        return self.attachments[0] if self.attachments else _NOWHERE
+
+    @property
+    def network(self) -> str:
+        return self.primary.network
+
+    @property
+    def network_id(self) -> str:
+        return self.primary.network_id
+
+    @property
+    def endpoint_id(self) -> str:
+        return self.primary.endpoint_id
+
+    @property
+    def ip(self) -> str:
+        return self.primary.ip
+
+    @property
+    def prefix_length(self) -> int:
+        return self.primary.prefix_length
+
+    @property
+    def gateway(self) -> str:
+        return self.primary.gateway
+
+    @property
+    def mac(self) -> str:
+        return self.primary.mac
+
+    def on(self, network: str) -> Attachment | None:
+        """Its place on the network of that name, or None."""
+        return next((each for each in self.attachments if each.network == network), None)

@@ -1,11 +1,13 @@
-"""Networks as the rest of the engine sees them: attach a container, detach it, list, inspect.
+"""Networks as the rest of the engine sees them: attach and detach containers, connect and disconnect them
+while they run, make and remove networks, list and inspect.
 
 Life of a service: `open()`; then, once the caller knows which containers live, `adopt(ids)`; any number
-of attach and detach; `close()`, which leaves the network of living containers working.
+of calls; `close()`, which leaves the network of living containers working (but nobody answers names).
 
 Who holds what: the namespace is held by a file (namespaces.py), the devices by the namespace, the rules
-by the kernel, the host ports by sockets of this process, and all of it is on record (endpoint.py). So a
-killed engine leaves working containers, and the next one finds everything again or removes it.
+by the kernel, the host ports and the resolvers' sockets by this process, and all of it is on record
+(endpoint.py). So a killed engine leaves working containers, and the next one finds everything again or
+removes it.
 """
 
 import asyncio
@@ -14,32 +16,30 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherryd.errors import Conflict, EngineError, InvalidParameter
+from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
 from wherryd.metadata.database import Database
-from wherryd.networks import namespaces, ports, recovery
-from wherryd.networks.bridge import Bridge, new_veth_name, published_ports
-from wherryd.networks.catalog import BridgeFacts, NetworkCatalog, document
-from wherryd.networks.endpoint import Endpoint, EndpointStore
-from wherryd.networks.ipam import AddressPool, mac_of
-from wherryd.networks.links import pack_mac
-from wherryd.networks.namespaces import Namespace, SandboxPool
-from wherryd.networks.ports import PortTable, Reservation
-from wherryd.networks.rules import PublishedPort
-from wherryd.networks.sandbox import PortBinding, Sandbox
-from wherryd.networks.views import network_container, sandbox_of
+from wherryd.networks import recovery, request
+from wherryd.networks.attaching import Attacher, Joined
+from wherryd.networks.catalog import Network, NetworkCatalog, document
+from wherryd.networks.dns.resolvers import Resolvers
+from wherryd.networks.endpoint import EndpointStore
+from wherryd.networks.fabric import Fabric
+from wherryd.networks.members import Members
+from wherryd.networks.namespaces import SandboxPool
+from wherryd.networks.ports import PortTable
+from wherryd.networks.sandbox import EndpointWish, PortBinding, Sandbox
+from wherryd.networks.views import attachment_of, network_container, sandbox_of
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]
 
 _log = logging.getLogger(__name__)
-_JOIN = "container:"
 
 
 class NetworkService:
-    """The door of `networks`. One per bridge; several may live on one host. Of one event loop."""
+    """The door of `networks`. One per engine; several engines may live on one host. Of one event loop."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class NetworkService:
     ) -> None:
         """Remembers only; `open` acts. Raises InvalidParameter for an impossible bridge name or subnet.
 
-        subnet: the bridge's own address with the prefix, as dockerd's --bip ("172.17.0.1/16").
+        subnet: the default bridge's own address with the prefix, as dockerd's --bip ("172.17.0.1/16").
         dns: the daemon's --dns. publish: called with (type, action, actor id, attributes) for the events
-        "network connect" and "network disconnect". container_name: id -> name without "/", for inspect
-        and messages; None means that the id stands for it.
+        of networks. container_name: id -> name without "/", for inspect, messages and the resolver; None
+        means that the id stands for it.
         """
         if subnet.network.prefixlen > 29 or subnet.ip == subnet.network.network_address:
             raise InvalidParameter(
@@ -66,22 +66,38 @@ class NetworkService:
         self.dns = tuple(dns)
         self._directory = exec_root / "netns"
         self._catalog = NetworkCatalog(database)
+        self._fabric = Fabric(self._catalog, bridge, subnet)
         self._store = EndpointStore(database)
-        self._bridge = Bridge(bridge, subnet)
-        self._addresses = AddressPool(subnet)
-        self._port_table = PortTable()
+        self._members = Members(self._fabric.is_internal)
+        self._ports = PortTable()
         self._pool = SandboxPool(self._directory)
         self._publish_event = publish
         self._container_name = container_name or (lambda container_id: container_id)
-        self._endpoints: dict[str, Endpoint] = {}
-        self._reservations: dict[str, Sequence[Reservation]] = {}
+        self._resolvers = Resolvers(
+            members=self._members,
+            fabric=self._fabric,
+            directory=self._directory,
+            container_name=self._container_name,
+            dns=self.dns,
+        )
+        self._attacher = Attacher(
+            catalog=self._catalog,
+            fabric=self._fabric,
+            store=self._store,
+            members=self._members,
+            ports=self._ports,
+            pool=self._pool,
+            resolvers=self._resolvers,
+            directory=self._directory,
+            container_name=self._container_name,
+        )
         # One change at a time: the kernel does them one at a time anyway (rtnl), and so does the rule set.
         self._lock = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
         self._opened = False
 
     async def open(self) -> None:
-        """Makes the bridge, forwarding and rules; keeps every stored endpoint whose namespace lives.
+        """Makes bridges, forwarding and rules; keeps every stored endpoint whose namespace lives.
 
         Idempotent. What a dead engine left and no endpoint explains is removed.
         """
@@ -90,17 +106,18 @@ class NetworkService:
                 return
             try:
                 lost = await asyncio.to_thread(self._open)
+                await self._resolvers.reopen()
             except BaseException:
                 self._forget()
                 raise
             self._opened = True
-        for endpoint in lost:
-            _log.warning("container %s lost its network while no engine ran", endpoint.container_id)
+        for container_id in lost:
+            _log.warning("container %s lost its network while no engine ran", container_id)
         self._pool.fill()
 
     async def adopt(self, living: Collection[str]) -> None:
-        """Drops every endpoint whose container id is not in `living`. Call once after `open`."""
-        for container_id in [known for known in self._endpoints if known not in living]:
+        """Drops everything of containers whose id is not in `living`. Call once after `open`."""
+        for container_id in [known for known in self._members.sandboxes if known not in living]:
             await self.detach(container_id)
 
     async def close(self) -> None:
@@ -117,13 +134,15 @@ class NetworkService:
             await asyncio.wait(set(self._background))
 
     async def uninstall(self) -> None:
-        """Detaches everybody and removes the bridge and its rules, then closes. For tests and purges."""
-        for container_id in list(self._endpoints):
+        """Detaches everybody and removes bridges and rules, then closes. For tests and purges."""
+        for container_id in list(self._members.sandboxes):
             await self.detach(container_id)
         await self.settle()
         async with self._lock:
-            await asyncio.to_thread(self._bridge.uninstall)
+            await asyncio.to_thread(self._fabric.uninstall)
         await self.close()
+
+    # containers
 
     async def attach(
         self,
@@ -133,15 +152,23 @@ class NetworkService:
         hostname: str,
         ports: Mapping[str, Sequence[PortBinding]],
         mac: str | None = None,
+        wishes: Sequence[EndpointWish] = (),
+        dns: Sequence[str] = (),
+        serves_port_53: bool = False,
     ) -> Sandbox:
-        """A network namespace for the container, connected as `mode` says.
+        """A network namespace for the container, connected as `mode` and `wishes` say.
 
-        mode: "default", "bridge", "none", "host", "container:<full id>". Ports are published in mode
-        bridge only, as with Docker. Raises Conflict when the container is attached already, or, in
-        Docker's wording, when a host port is taken; NotFound for an unknown network; InvalidParameter
-        for a bad port or MAC. After an error, and after cancellation, nothing is left.
+        mode: "default", "bridge", "none", "host", "container:<full id>", or a network's name or id.
+        wishes: every network to join, for bridges; empty means the one that mode names, with `mac`.
+        dns: the user's servers, for the resolver. serves_port_53: the container wants port 53 for itself, so
+        the resolver must leave it free. Ports are published by the network with the default
+        route. Raises Conflict when the container is attached already, or, in Docker's wording, when a host
+        port is taken; NotFound for an unknown network; InvalidParameter and Forbidden for an address that
+        cannot be had. After an error, and after cancellation, nothing is left.
         """
-        task = asyncio.ensure_future(self._attach(container_id, mode, hostname, ports, mac))
+        joined = Joined(container_id, mode or "default", hostname, tuple(dns), serves_port_53)
+        wanted = tuple(wishes) or (EndpointWish(network="bridge" if mode == "default" else mode, mac=mac),)
+        task = asyncio.ensure_future(self._attach(joined, wanted, ports))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -151,252 +178,198 @@ class NetworkService:
                 await self.detach(container_id)
             raise
 
+    async def _attach(
+        self,
+        joined: Joined,
+        wishes: Sequence[EndpointWish],
+        ports: Mapping[str, Sequence[PortBinding]],
+    ) -> Sandbox:
+        async with self._lock:
+            await self._attacher.attach(joined, wishes, ports)
+            endpoints = self._members.of(joined.container_id)
+        for endpoint in endpoints:
+            self._tell("connect", endpoint.network, endpoint.container_id)
+        return self._known(joined.container_id)
+
     async def detach(self, container_id: str) -> None:
         """Takes the network away. Its host ports are free when this returns. Idempotent.
 
         The devices and the namespace go in the background (the kernel takes 20 to 50 ms for it); until
-        then their address is not given to anybody else.
+        then their addresses are not given to anybody else.
         """
         async with self._lock:
-            endpoint = self._endpoints.pop(container_id, None)
-            if endpoint is None:
-                return
-            reservations = self._reservations.pop(container_id, [])
-            with contextlib.ExitStack() as steps:  # each is done also when one before it fails
-                steps.callback(self._later, self._dismantle(endpoint))
-                steps.callback(self._store.delete, endpoint)
-                steps.callback(self._port_table.release, reservations)
-                if endpoint.ports:
-                    remaining = self._all_published()
-                    await asyncio.to_thread(self._bridge.unpublish, published_ports(endpoint), remaining)
-        self._tell("disconnect", endpoint)
+            endpoints = await self._attacher.detach(container_id, self._later)
+        for endpoint in endpoints:
+            self._tell("disconnect", endpoint.network, container_id)
+
+    async def connect(self, container_id: str, wish: EndpointWish) -> Sandbox:
+        """One more network for an attached container. Raises as `attach`; Forbidden when it is on it."""
+        async with self._lock:
+            endpoint = await self._attacher.connect(container_id, wish)
+        self._tell("connect", endpoint.network, container_id)
+        return self._known(container_id)
+
+    async def disconnect(self, container_id: str, network: str) -> Sandbox:
+        """One network less, by name. Raises Forbidden when it is not connected to it."""
+        async with self._lock:
+            await self._attacher.disconnect(container_id, network)
+        self._tell("disconnect", network, container_id)
+        return self._known(container_id)
 
     def sandbox(self, container_id: str) -> Sandbox | None:
         """What the container has now, or None."""
-        endpoint = self._endpoints.get(container_id)
-        return None if endpoint is None else self._sandbox(endpoint)
+        record = self._members.sandboxes.get(container_id)
+        if record is None:
+            return None
+        gateway = self._members.gateway(container_id)
+        ordered = sorted(self._members.of(container_id), key=lambda endpoint: endpoint is not gateway)
+        name = self._container_name(container_id)
+        attachments = tuple(
+            attachment_of(
+                endpoint,
+                record,
+                self._catalog.named(endpoint.network),
+                self._subnet(endpoint.network),
+                name,
+            )
+            for endpoint in ordered
+        )
+        return sandbox_of(record, attachments, self._directory, resolver=self._resolvers.serves(container_id))
+
+    def _known(self, container_id: str) -> Sandbox:
+        sandbox = self.sandbox(container_id)
+        if sandbox is None:
+            raise Conflict(f"container {container_id} was detached from its networks meanwhile")
+        return sandbox
+
+    # networks
+
+    async def create(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """POST /networks/create: (id, warning). Raises InvalidParameter, Forbidden, Conflict, ..."""
+        wish = request.parse(body)
+        async with self._lock:
+            self._catalog.check_free(wish.name)
+            settings = await asyncio.to_thread(self._fabric.plan, wish)
+            # On record first: what a kill leaves in the kernel is then the next engine's to finish.
+            network = self._catalog.add(wish.name, secrets.token_hex(32), settings)
+            try:
+                await asyncio.to_thread(self._fabric.add, network, settings)
+            except BaseException:
+                self._catalog.delete(network)
+                raise
+        self._tell_of("create", network)
+        return network.id, ""
+
+    async def remove(self, name_or_id: str) -> None:
+        """Raises NotFound, and Forbidden for a predefined network or one that containers use."""
+        async with self._lock:
+            network = self._catalog.find(name_or_id)
+            if not network.user_defined:
+                raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+            endpoints = self._members.on(network.name)
+            if endpoints:
+                users = ", ".join(
+                    f'name:"{self._container_name(each.container_id)}" id:"{each.container_id[:12]}"'
+                    for each in endpoints
+                )
+                raise Forbidden(
+                    f"error while removing network: network {network.name} has active endpoints ({users})"
+                )
+            await self._remove(network)
+
+    async def _remove(self, network: Network) -> None:
+        await asyncio.to_thread(self._fabric.remove, network)
+        self._catalog.delete(network)
+        self._tell_of("destroy", network)
+
+    async def prune(self, chosen: Callable[[dict[str, Any]], bool]) -> list[str]:
+        """Removes users' networks without containers that `chosen` takes, of Network objects; their names."""
+        removed = []
+        async with self._lock:
+            for network in self._catalog.all():
+                if not network.user_defined or self._members.on(network.name):
+                    continue
+                if chosen(document(network, self._fabric.facts, {})):
+                    await self._remove(network)
+                    removed.append(network.name)
+        self._publish("prune", "", {"reclaimed": "0"})
+        return removed
 
     def list(self) -> list[dict[str, Any]]:
         """Docker's Network objects, without Containers (GET /networks)."""
-        return [document(network, self._facts(), {}) for network in self._catalog.all()]
+        return [document(network, self._fabric.facts, {}) for network in self._catalog.all()]
 
     def inspect(self, name_or_id: str) -> dict[str, Any]:
         """Docker's Network object with Containers (GET /networks/{id}). Raises NotFound."""
         network = self._catalog.find(name_or_id)
         members = {
             endpoint.container_id: network_container(
-                endpoint, self._container_name(endpoint.container_id), self._bridge.subnet
+                endpoint, self._container_name(endpoint.container_id), self._subnet(network.name)
             )
-            for endpoint in self._endpoints.values()
-            if endpoint.network == network.name
+            for endpoint in self._members.on(network.name)
         }
-        return document(network, self._facts(), members)
+        return document(network, self._fabric.facts, members)
+
+    def find(self, name_or_id: str) -> Network:
+        """Raises NotFound, InvalidParameter for an ambiguous beginning of an id."""
+        return self._catalog.find(name_or_id)
+
+    def check_wish(self, wish: EndpointWish) -> Network:
+        """The network; raises what can be told to be wrong with a wish before the start."""
+        return self._attacher.check_wish(wish)
 
     def in_use(self) -> frozenset[str]:
         """Names of the networks that have at least one container."""
-        return frozenset(endpoint.network for endpoint in self._endpoints.values())
+        return frozenset(endpoint.network for endpoint in self._members.everybody())
 
-    # attach, step by step
+    # below
 
-    async def _attach(
-        self,
-        container_id: str,
-        mode: str,
-        hostname: str,
-        wanted: Mapping[str, Sequence[PortBinding]],
-        mac: str | None,
-    ) -> Sandbox:
-        if mac is not None:
-            _check_mac(mac)
-        async with self._lock:
-            if container_id in self._endpoints:
-                raise Conflict(f"container {container_id} is attached to a network already (hint: detach it)")
-            endpoint = self._new_endpoint(container_id, mode or "default", hostname)
-            if endpoint.mode == "bridge":
-                endpoint = await self._attach_bridge(endpoint, ports.validate(wanted), mac)
-            elif endpoint.mode == "none":
-                endpoint = await self._attach_none(endpoint)
-            else:
-                self._store.save(endpoint)
-            self._endpoints[container_id] = endpoint
-        self._tell("connect", endpoint)
-        return self._sandbox(endpoint)
-
-    def _new_endpoint(self, container_id: str, mode: str, hostname: str) -> Endpoint:
-        """What the mode says about an endpoint. Raises NotFound, and Conflict for a join of nobody."""
-        if mode.startswith(_JOIN):
-            target = self._endpoints.get(mode.removeprefix(_JOIN))
-            if target is None:
-                raise Conflict(
-                    f"cannot join network of a non running container: {mode.removeprefix(_JOIN)} "
-                    "(hint: start it first)"
-                )
-            # The namespace is fixed here, not looked up later: "none found" must never come to mean
-            # "the engine's own".
-            return Endpoint(
-                container_id=container_id,
-                sandbox_id=target.sandbox_id,
-                mode=mode,
-                network="",
-                hostname=hostname,
-                host_namespace=target.host_namespace,
-            )
-        network = self._catalog.find("bridge" if mode == "default" else mode)
-        return Endpoint(
-            container_id=container_id,
-            sandbox_id=secrets.token_hex(32),
-            mode=network.name,
-            network=network.name,
-            hostname=hostname,
-            endpoint_id=secrets.token_hex(32),
-            host_namespace=network.name == "host",
+    def _open(self) -> Sequence[str]:
+        """In a worker thread; ids of containers whose network was lost."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fabric.open()
+        found = recovery.sort_out(
+            self._store.sandboxes(), self._store.endpoints(), self._fabric, self._directory
         )
+        for container_id in found.lost:
+            self._store.delete_all(container_id)
+        for endpoint in found.lost_endpoints:
+            _log.warning("container %s lost network %s", endpoint.container_id, endpoint.network)
+            self._store.delete(endpoint)
+        self._attacher.recall(found)
+        for segment in self._fabric:
+            if segment.bridge.is_open:
+                segment.bridge.replace_rules(self._members.published_on(segment.network.name))
+        recovery.sweep(found, self._fabric, self._directory)
+        return found.lost
 
-    async def _attach_none(self, endpoint: Endpoint) -> Endpoint:
-        namespace = await self._pool.take()
-        try:
-            endpoint = replace(endpoint, sandbox_id=namespace.sandbox_id)
-            self._store.save(endpoint)
-        except BaseException:
-            namespaces.remove(namespace.path)
-            raise
-        finally:
-            namespace.close()
-        return endpoint
-
-    async def _attach_bridge(
-        self, endpoint: Endpoint, bindings: Sequence[PortBinding], mac: str | None
-    ) -> Endpoint:
-        """Ports first: a taken one is the usual failure, and nothing has to be undone in the kernel then."""
-        async with contextlib.AsyncExitStack() as undo:
-            reservations = self._reserve(endpoint, bindings)
-            undo.callback(self._port_table.release, reservations)
-            address = self._addresses.allocate()
-            undo.callback(self._addresses.release, address)
-            namespace = await self._pool.take()
-            undo.callback(namespaces.remove, namespace.path)
-            with contextlib.closing(namespace):
-                endpoint = replace(
-                    endpoint,
-                    sandbox_id=namespace.sandbox_id,
-                    address=str(address),
-                    mac=mac.lower().replace("-", ":") if mac else mac_of(address),
-                    veth=new_veth_name(),
-                    ports=tuple(reservation.binding for reservation in reservations),
-                )
-                self._store.save(endpoint)
-                undo.callback(self._store.delete, endpoint)
-                others = self._all_published()
-                await asyncio.to_thread(self._connect, namespace, endpoint, others)
-            self._reservations[endpoint.container_id] = reservations
-            undo.pop_all()
-        return endpoint
-
-    def _reserve(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> Sequence[Reservation]:
-        try:
-            return self._port_table.reserve(bindings)
-        except Conflict as error:
-            name = self._container_name(endpoint.container_id)
-            raise Conflict(
-                f"driver failed programming external connectivity on endpoint {name} "
-                f"({endpoint.endpoint_id}): {error}"
-            ) from error
-
-    def _connect(self, namespace: Namespace, endpoint: Endpoint, others: Sequence[PublishedPort]) -> None:
-        """In a worker thread. Leaves nothing when it fails."""
-        self._bridge.plug(namespace, endpoint)
-        try:
-            self._bridge.publish(published_ports(endpoint), others)
-        except BaseException:
-            self._bridge.unplug(endpoint)
-            raise
-
-    # detach and restart
-
-    async def _dismantle(self, endpoint: Endpoint) -> None:
-        """In the background, after a detach. A failure is logged, and the next `open` tries again."""
-        if endpoint.mode not in ("bridge", "none"):
-            return
-        try:
-            await asyncio.to_thread(self._remove, endpoint)
-        except (EngineError, OSError):
-            _log.exception("cannot remove the network of container %s", endpoint.container_id)
-            return  # the address stays taken: something may still answer there
-        if endpoint.address:
-            self._addresses.release(ipaddress.IPv4Address(endpoint.address))
-
-    def _remove(self, endpoint: Endpoint) -> None:
-        try:
-            if endpoint.veth:
-                self._bridge.unplug(endpoint)
-        finally:
-            namespaces.remove(namespaces.path_of(self._directory, endpoint.sandbox_id))
+    def _forget(self) -> None:
+        """Gives up what this process holds, and nothing in the kernel."""
+        self._resolvers.close()
+        for held in self._members.reservations.values():
+            self._ports.release(held)
+        self._members.clear()
+        self._fabric.close()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _open(self) -> Sequence[Endpoint]:
-        """In a worker thread; the endpoints that were lost."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._bridge.open()
-        living, lost = recovery.sort_out(self._store.all(), self._bridge, self._directory)
-        for endpoint in living:
-            self._recall(endpoint)
-        for endpoint in lost:
-            self._store.delete(endpoint)
-        self._bridge.replace_rules(self._all_published())
-        recovery.sweep(living, self._bridge, self._directory)
-        return lost
+    def _subnet(self, network: str) -> ipaddress.IPv4Interface | None:
+        if self._catalog.named(network).driver != "bridge":
+            return None
+        return self._fabric.named(network).bridge.subnet
 
-    def _forget(self) -> None:
-        """Gives up what this process holds, and nothing in the kernel."""
-        for held in self._reservations.values():
-            self._port_table.release(held)
-        self._reservations.clear()
-        self._endpoints.clear()
-        self._addresses = AddressPool(self._bridge.subnet)
-        self._bridge.close()
+    def _tell(self, action: str, network: str, container_id: str) -> None:
+        with contextlib.suppress(EngineError):  # the network was removed meanwhile
+            found = self._catalog.named(network)
+            attributes = {"container": container_id, "name": found.name, "type": found.driver}
+            self._publish(action, found.id, attributes)
 
-    def _recall(self, endpoint: Endpoint) -> None:
-        """Takes back what an endpoint had before the restart."""
-        self._endpoints[endpoint.container_id] = endpoint
-        if endpoint.address:
-            self._addresses.reserve(ipaddress.IPv4Address(endpoint.address))
-        held = [self._port_table.hold_again(binding) for binding in endpoint.ports]
-        self._reservations[endpoint.container_id] = held
-        for reservation in held:
-            if reservation.holder is None:
-                _log.warning("another program listens on %s by now", reservation.binding)
+    def _tell_of(self, action: str, network: Network) -> None:
+        self._publish(action, network.id, {"name": network.name, "type": network.driver})
 
-    # what others see
-
-    def _all_published(self) -> Sequence[PublishedPort]:
-        return [port for endpoint in self._endpoints.values() for port in published_ports(endpoint)]
-
-    def _facts(self) -> BridgeFacts:
-        return BridgeFacts(self._bridge.name, self._bridge.subnet, self._bridge.mtu)
-
-    def _sandbox(self, endpoint: Endpoint) -> Sandbox:
-        network_id = self._catalog.named(endpoint.network).id if endpoint.network else ""
-        return sandbox_of(endpoint, network_id, self._directory, self._bridge.subnet)
-
-    def _tell(self, action: str, endpoint: Endpoint) -> None:
-        if self._publish_event is not None and endpoint.network:
-            network = self._catalog.named(endpoint.network)
-            self._publish_event(
-                "network",
-                action,
-                network.id,
-                {"container": endpoint.container_id, "name": network.name, "type": network.driver},
-            )
-
-
-def _check_mac(mac: str) -> None:
-    try:
-        raw = pack_mac(mac)
-    except ValueError as error:
-        raise InvalidParameter(f"invalid MAC address: {mac} (hint: 02:42:ac:11:00:02)") from error
-    if raw[0] & 1:
-        raise InvalidParameter(f"invalid MAC address: {mac} is a group address (hint: 02:42:ac:11:00:02)")
+    def _publish(self, action: str, network_id: str, attributes: Mapping[str, str]) -> None:
+        if self._publish_event is not None:
+            self._publish_event("network", action, network_id, attributes)

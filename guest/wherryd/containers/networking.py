@@ -1,0 +1,194 @@
+"""A container's networks: those of its record, joined at its start, and one more or less at any time.
+
+The record keeps EndpointSettings as the user gave them, by network name, in the order of joining; what a
+network gave (addresses, ids) is the sandbox's, and gone when the container has ended.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from wherryd.containers import files, kinds, plan, ports
+from wherryd.containers.deps import Deps
+from wherryd.containers.record import ContainerRecord
+from wherryd.containers.store import Container
+from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, NotSupported
+from wherryd.networks.sandbox import EndpointWish, Sandbox
+
+log = logging.getLogger(__name__)
+
+_HOST = "container cannot be disconnected from host network or connected to host network"
+_SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other "
+    "network"
+)
+_LONELY = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+_NAME_SERVER_PORTS = frozenset({"53/tcp", "53/udp"})
+
+
+def settings(value: Any, where: str) -> dict[str, Any]:
+    """One EndpointSettings of a request, with the fields that are the user's. Raises InvalidParameter, and
+    NotSupported for what cannot be carried out yet. Source: Engine API 1.51, EndpointSettings."""
+    given = kinds.mapping(value or {}, where)
+    ipam = kinds.mapping(given.get("IPAMConfig") or {}, f"{where}.IPAMConfig")
+    if ipam.get("IPv6Address") or ipam.get("LinkLocalIPs"):
+        raise NotSupported(f"{where}.IPAMConfig: IPv6 and link-local addresses are not available yet")
+    if given.get("Links"):
+        raise NotSupported(
+            f"{where}.Links: links are not available (hint: on a user-defined network every container is "
+            "known by its name and its aliases)"
+        )
+    address = kinds.string(ipam.get("IPv4Address") or "", f"{where}.IPAMConfig.IPv4Address")
+    if address:
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError as exc:
+            raise InvalidParameter(f"invalid endpoint settings: invalid IPv4 address: {address}") from exc
+    found: dict[str, Any] = {
+        "IPAMConfig": {"IPv4Address": address} if address else given.get("IPAMConfig") and {},
+        "Aliases": kinds.strings(given.get("Aliases") or [], f"{where}.Aliases") or None,
+        "MacAddress": kinds.string(given.get("MacAddress") or "", f"{where}.MacAddress"),
+        "DriverOpts": given.get("DriverOpts")
+        and kinds.string_map(given["DriverOpts"], f"{where}.DriverOpts"),
+        "GwPriority": kinds.integer(given.get("GwPriority") or 0, f"{where}.GwPriority"),
+    }
+    return {key: each for key, each in found.items() if each not in (None, "", 0)}
+
+
+def primary(record: ContainerRecord) -> str:
+    """The network that NetworkMode names: "bridge" for "default"; "" for container:<id>."""
+    mode = record.network_mode
+    if mode.startswith("container:"):
+        return ""
+    return "bridge" if mode == "default" else mode
+
+
+def endpoints(record: ContainerRecord) -> dict[str, Mapping[str, Any]]:
+    """Network name -> settings of all its networks. One that was taken off the last comes back to the one
+    of its NetworkMode, as with dockerd."""
+    if record.network_mode.startswith("container:"):
+        return {}
+    return dict(record.endpoints) or {primary(record): {}}
+
+
+def complete(deps: Deps, record_endpoints: Mapping[str, Mapping[str, Any]], mode: str) -> dict[str, Any]:
+    """The endpoints of a new container under the networks' real names, that of its mode first, each with
+    the network's id. Raises NotFound, InvalidParameter."""
+    if mode.startswith("container:"):
+        return {}
+    first = deps.networks.find("bridge" if mode == "default" else mode)
+    found: dict[str, Any] = {first.name: {"NetworkID": first.id}}
+    for name, given in record_endpoints.items():
+        network = deps.networks.find("bridge" if name == "default" else name)
+        found[network.name] = {**given, "NetworkID": network.id}
+    if len(found) > 1 and ("none" in found or "host" in found):
+        raise InvalidParameter(_LONELY)
+    return found
+
+
+def wishes(record: ContainerRecord) -> list[EndpointWish]:
+    """What to join at the start. The old place of the MAC address counts for the first network."""
+    joined = endpoints(record)
+    found = []
+    for number, (name, given) in enumerate(joined.items()):
+        mac = given.get("MacAddress") or (record.config["MacAddress"] if number == 0 else "")
+        found.append(_wish(name, {**given, "MacAddress": mac}))
+    return found
+
+
+def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
+    return EndpointWish(
+        network=network,
+        ip=(given.get("IPAMConfig") or {}).get("IPv4Address", ""),
+        mac=given.get("MacAddress") or None,
+        aliases=tuple(given.get("Aliases") or ()),
+        gw_priority=given.get("GwPriority") or 0,
+    )
+
+
+async def attach(deps: Deps, record: ContainerRecord) -> Sandbox:
+    """At the start. Raises Conflict, NotFound, ..."""
+    mode = record.network_mode
+    if mode.startswith("container:"):
+        peer = deps.store.get(mode.partition(":")[2]).record
+        if not peer.alive:
+            raise Conflict(f"cannot join network of a non running container: {peer.id}")
+        mode = f"container:{peer.id}"
+    published = {} if mode == "host" else ports.wanted(record.config, record.host_config)
+    offered = {*published, *ports.exposed(record.config)}
+    return await deps.networks.attach(
+        record.id,
+        mode=mode,
+        hostname=plan.hostname(record),
+        ports=published,
+        wishes=wishes(record),
+        dns=record.host_config["Dns"],
+        serves_port_53=not offered.isdisjoint(_NAME_SERVER_PORTS),
+    )
+
+
+async def connect(deps: Deps, container: Container, network_name: str, given: Any) -> None:
+    """POST /networks/{id}/connect. Raises NotFound, Forbidden, InvalidParameter, ..."""
+    network = deps.networks.find(network_name)
+    wanted = settings(given, "EndpointConfig")
+    async with container.lock:
+        record = container.record
+        _check_changeable(record, network.name)
+        if network.name == "none":
+            raise Forbidden(_LONELY)
+        joined = endpoints(record)
+        if "none" in joined:
+            raise Forbidden(_LONELY)
+        if network.name in joined and (container.sandbox is None or container.sandbox.on(network.name)):
+            raise Forbidden(f"endpoint with name {record.name} already exists in network {network.name}")
+        wish = _wish(network.name, wanted)
+        deps.networks.check_wish(wish)
+        if record.alive:
+            await _change(deps, container, await deps.networks.connect(record.id, wish))
+        after = {**record.endpoints, network.name: {**wanted, "NetworkID": network.id}}
+        deps.store.update(container, endpoints=after)
+
+
+async def disconnect(deps: Deps, container: Container, network_name: str) -> None:
+    """POST /networks/{id}/disconnect. Raises NotFound, Forbidden."""
+    async with container.lock:
+        record = container.record
+        name = _known_name(deps, record, network_name)
+        _check_changeable(record, name)
+        if name not in endpoints(record):
+            raise Forbidden(f"container {record.id} is not connected to network {name}")
+        if record.alive and container.sandbox is not None and container.sandbox.on(name) is not None:
+            await _change(deps, container, await deps.networks.disconnect(record.id, name))
+        after = {network: given for network, given in record.endpoints.items() if network != name}
+        deps.store.update(container, endpoints=after)
+
+
+def _known_name(deps: Deps, record: ContainerRecord, reference: str) -> str:
+    """The network's name; also of one that was removed while the stopped container still named it."""
+    try:
+        return deps.networks.find(reference).name
+    except NotFound:
+        for name, given in record.endpoints.items():
+            if reference in (name, given.get("NetworkID")):
+                return name
+        raise
+
+
+def _check_changeable(record: ContainerRecord, network: str) -> None:
+    if record.network_mode == "host" or network == "host":
+        raise Forbidden(_HOST)
+    if record.network_mode.startswith("container:"):
+        raise Forbidden(_SHARED)
+
+
+async def _change(deps: Deps, container: Container, after: Sandbox) -> None:
+    """The container's files follow its networks. What it wrote there itself is kept."""
+    before, container.sandbox = container.sandbox, after
+    record = container.record
+    if before is None:
+        return
+    try:
+        files.follow(deps.files(record.id), record, plan.hostname(record), (before, after), deps.networks.dns)
+    except (EngineError, OSError) as exc:
+        log.warning("container %s: bringing its /etc/hosts up to date: %s", container.id, exc)

@@ -1,0 +1,481 @@
+"""Connecting containers: attach, detach, and one network more or less while they run. Under one lock.
+
+Order everywhere: what can be refused first, then the record, then the kernel, then what this process
+knows. An error undoes all of it in reverse.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
+from wherryd.networks import namespaces, ports
+from wherryd.networks.bridge import new_veth_name, published_ports
+from wherryd.networks.catalog import Network, NetworkCatalog
+from wherryd.networks.dns.resolvers import Resolvers
+from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
+from wherryd.networks.fabric import Fabric, Segment
+from wherryd.networks.ipam import mac_of
+from wherryd.networks.links import pack_mac, set_default_route
+from wherryd.networks.members import Members, gateway_of
+from wherryd.networks.namespaces import Namespace, SandboxPool
+from wherryd.networks.ports import PortTable, Reservation
+from wherryd.networks.recovery import Found
+from wherryd.networks.sandbox import EndpointWish, PortBinding
+
+_log = logging.getLogger(__name__)
+_JOIN = "container:"
+Later = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Who attaches, and how. mode, dns, serves_port_53: as in NetworkService.attach."""
+
+    container_id: str
+    mode: str
+    hostname: str
+    dns: tuple[str, ...]
+    serves_port_53: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attacher:
+    """All calls are made under the service's lock."""
+
+    catalog: NetworkCatalog
+    fabric: Fabric
+    store: EndpointStore
+    members: Members
+    ports: PortTable
+    pool: SandboxPool
+    resolvers: Resolvers
+    directory: Path
+    container_name: Callable[[str], str]
+
+    # attach
+
+    async def attach(
+        self,
+        joined: Joined,
+        wishes: Sequence[EndpointWish],
+        wanted: Mapping[str, Sequence[PortBinding]],
+    ) -> None:
+        """Raises what NetworkService.attach says."""
+        if joined.container_id in self.members.sandboxes:
+            raise Conflict(
+                f"container {joined.container_id} is attached to a network already (hint: detach it)"
+            )
+        if joined.mode.startswith(_JOIN):
+            self._join(joined)
+            return
+        networks = [self.check_wish(wish) for wish in wishes]
+        if networks[0].driver == "bridge":
+            await self._attach_bridges(joined, list(zip(networks, wishes, strict=True)), wanted)
+        elif len(networks) > 1:
+            raise InvalidParameter(_LONELY)
+        else:
+            await self._attach_other(joined, networks[0])
+
+    def _join(self, joined: Joined) -> None:
+        """The namespace is fixed here, not looked up later: "none found" must never come to mean "the
+        engine's own"."""
+        target = self.members.sandboxes.get(joined.mode.removeprefix(_JOIN))
+        if target is None:
+            raise Conflict(
+                f"cannot join network of a non running container: {joined.mode.removeprefix(_JOIN)} "
+                "(hint: start it first)"
+            )
+        record = SandboxRecord(
+            container_id=joined.container_id,
+            sandbox_id=target.sandbox_id,
+            mode=joined.mode,
+            hostname=joined.hostname,
+            host_namespace=target.host_namespace,
+        )
+        self.store.save(record)
+        self.members.put(record)
+
+    async def _attach_other(self, joined: Joined, network: Network) -> None:
+        """Networks none and host."""
+        host = network.name == "host"
+        async with contextlib.AsyncExitStack() as undo:
+            sandbox_id = secrets.token_hex(32)
+            if not host:
+                namespace = await self.pool.take()
+                namespace.close()
+                undo.callback(namespaces.remove, namespace.path)
+                sandbox_id = namespace.sandbox_id
+            record = _record(joined, network.name, sandbox_id, host_namespace=host)
+            endpoint = Endpoint(
+                container_id=joined.container_id,
+                sandbox_id=sandbox_id,
+                network=network.name,
+                endpoint_id=secrets.token_hex(32),
+                device="",
+            )
+            self.store.save(record, endpoint)
+            undo.pop_all()
+        self.members.put(record, endpoint)
+
+    async def _attach_bridges(
+        self,
+        joined: Joined,
+        wishes: Sequence[tuple[Network, EndpointWish]],
+        wanted: Mapping[str, Sequence[PortBinding]],
+    ) -> None:
+        """Ports first: a taken one is the usual failure, and nothing has to be undone in the kernel then."""
+        async with contextlib.AsyncExitStack() as undo:
+            endpoints: list[Endpoint] = []
+            for network, wish in wishes:
+                endpoints.append(self._endpoint(joined.container_id, network, wish, endpoints, undo))
+            gateway = gateway_of(endpoints, self.fabric.is_internal)
+            unpublished = ports.validate(wanted)
+            reservations = self._reserve(gateway, unpublished) if gateway else []
+            undo.callback(self.ports.release, reservations)
+            namespace = await self.pool.take()
+            undo.callback(namespaces.remove, namespace.path)
+            with contextlib.closing(namespace):
+                record = replace(
+                    _record(joined, wishes[0][0].name, namespace.sandbox_id),
+                    wanted=unpublished,
+                    ports=tuple(reservation.binding for reservation in reservations),
+                )
+                endpoints = [replace(each, sandbox_id=namespace.sandbox_id) for each in endpoints]
+                self.store.save(record, *endpoints)
+                undo.callback(self.store.delete_all, joined.container_id)
+                await asyncio.to_thread(self._plug_all, namespace, record, endpoints)
+            undo.push_async_callback(asyncio.to_thread, self._take_back, record, endpoints)
+            undo.callback(self.members.pop, joined.container_id)
+            self.members.put(record, *endpoints)
+            await self._serve_names(joined.container_id)
+            self.members.reservations[joined.container_id] = reservations
+            undo.pop_all()
+
+    def _endpoint(
+        self,
+        container_id: str,
+        network: Network,
+        wish: EndpointWish,
+        siblings: Sequence[Endpoint],
+        undo: contextlib.AsyncExitStack,
+    ) -> Endpoint:
+        """Chooses address, MAC and device names."""
+        segment = self.fabric.named(network.name)
+        if wish.ip:
+            address = ipaddress.IPv4Address(wish.ip)
+            segment.addresses.claim(address)
+        else:
+            address = segment.addresses.allocate()
+        undo.callback(segment.addresses.give_back, address)
+        return Endpoint(
+            container_id=container_id,
+            sandbox_id="",
+            network=network.name,
+            endpoint_id=secrets.token_hex(32),
+            address=str(address),
+            mac=wish.mac.lower().replace("-", ":") if wish.mac else mac_of(address),
+            veth=new_veth_name(),
+            device=_free_device(segment.options.device_prefix, siblings),
+            aliases=wish.aliases,
+            gw_priority=wish.gw_priority,
+        )
+
+    def check_wish(self, wish: EndpointWish) -> Network:
+        """The network. Raises NotFound, InvalidParameter."""
+        network = self.catalog.find(wish.network)
+        problems = []
+        if wish.mac is not None:
+            _check_mac(wish.mac)
+        if wish.aliases and not network.user_defined:
+            problems.append("network-scoped aliases are only supported for user-defined networks")
+        if wish.ip:
+            problems += self._address_problems(network, wish.ip)
+        if problems:
+            raise InvalidParameter(
+                f"invalid config for network {network.name}: invalid endpoint settings:\n"
+                + "\n".join(problems)
+            )
+        return network
+
+    def _address_problems(self, network: Network, text: str) -> list[str]:
+        try:
+            address = ipaddress.IPv4Address(text)
+        except ValueError:
+            return [f"invalid IPv4 address: {text}"]
+        if not network.user_defined:
+            return ["user specified IP address is supported on user-defined networks only"]
+        segment = self.fabric.named(network.name)
+        if not segment.user_subnet:
+            return [
+                "user specified IP address is supported only when connecting to networks with user "
+                "configured subnets"
+            ]
+        if address not in segment.bridge.subnet.network:
+            return [f"no configured subnet or ip-range contain the IP address {address}"]
+        return []
+
+    def _reserve(self, gateway: Endpoint, wanted: Sequence[PortBinding]) -> Sequence[Reservation]:
+        default = self.fabric.named(gateway.network).options.host_ip
+        try:
+            return self.ports.reserve(ports.with_default(wanted, default))
+        except Conflict as error:
+            name = self.container_name(gateway.container_id)
+            raise Conflict(
+                f"driver failed programming external connectivity on endpoint {name} "
+                f"({gateway.endpoint_id}): {error}"
+            ) from error
+
+    def _plug_all(self, namespace: Namespace, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
+        """In a worker thread. Leaves nothing when it fails."""
+        gateway = gateway_of(endpoints, self.fabric.is_internal)
+        with contextlib.ExitStack() as undo:
+            for endpoint in endpoints:
+                bridge = self._opened(endpoint.network).bridge
+                bridge.plug(namespace, endpoint, default_route=endpoint == gateway)
+                undo.callback(bridge.unplug, endpoint, published=False)
+            if gateway is not None:
+                self._publish(record, gateway)
+            undo.pop_all()
+
+    def _unplug_all(self, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
+        """In a worker thread: each is done also when one before it fails."""
+        with contextlib.ExitStack() as steps:
+            for endpoint in endpoints:
+                if endpoint.veth:
+                    bridge = self.fabric.named(endpoint.network).bridge
+                    steps.callback(bridge.unplug, endpoint, published=bool(record.ports))
+
+    def _take_back(self, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
+        """The reverse of `_plug_all`, in a worker thread."""
+        gateway = gateway_of(endpoints, self.fabric.is_internal)
+        with contextlib.ExitStack() as steps:
+            steps.callback(self._unplug_all, record, endpoints)
+            if gateway is not None:
+                self._unpublish(record, gateway)
+
+    def _opened(self, network: str) -> Segment:
+        """A segment that could not be opened before (another device had its subnet) gets another chance."""
+        segment = self.fabric.named(network)
+        if not segment.bridge.is_open:
+            segment.bridge.open()
+            segment.bridge.replace_rules(self.members.published_on(network))
+        return segment
+
+    def _publish(self, record: SandboxRecord, target: Endpoint) -> None:
+        added = published_ports(target, record.ports)
+        others = [port for port in self.members.published_on(target.network) if port not in added]
+        self.fabric.named(target.network).bridge.publish(added, others)
+
+    def _unpublish(self, record: SandboxRecord, target: Endpoint) -> None:
+        """Call when `members` does not know this target of the ports any more."""
+        remaining = self.members.published_on(target.network)
+        bridge = self.fabric.named(target.network).bridge
+        bridge.unpublish(published_ports(target, record.ports), remaining)
+
+    async def _serve_names(self, container_id: str) -> None:
+        """A resolver where a user's network is joined, none elsewhere."""
+        record = self.members.sandboxes[container_id]
+        on_own = any(
+            self.catalog.named(endpoint.network).user_defined for endpoint in self.members.of(container_id)
+        )
+        if on_own and record.owns_namespace:
+            await self.resolvers.open(container_id)
+        else:
+            self.resolvers.stop(container_id)
+
+    # detach
+
+    async def detach(self, container_id: str, later: Later) -> Sequence[Endpoint]:
+        """The endpoints it had; what takes long is handed to `later`."""
+        gateway = self.members.gateway(container_id)
+        record, endpoints = self.members.pop(container_id)
+        if record is None:
+            return ()
+        # Its sockets would keep the namespace.
+        self.resolvers.stop(container_id)
+        reservations = self.members.reservations.pop(container_id, [])
+        with contextlib.ExitStack() as steps:  # each is done also when one before it fails
+            steps.callback(later, self._dismantle(record, endpoints))
+            steps.callback(self.store.delete_all, container_id)
+            steps.callback(self.ports.release, reservations)
+            if gateway is not None and record.ports:
+                await asyncio.to_thread(self._unpublish, record, gateway)
+        return endpoints
+
+    async def _dismantle(self, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
+        """In the background, after a detach. A failure is logged, and the next `open` tries again."""
+        if not record.owns_namespace:
+            return
+        try:
+            await asyncio.to_thread(self._remove, record, endpoints)
+        except (EngineError, OSError):
+            _log.exception("cannot remove the network of container %s", record.container_id)
+            return  # the addresses stay taken: something may still answer there
+        for endpoint in endpoints:
+            self._release(endpoint)
+
+    def _remove(self, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
+        try:
+            self._unplug_all(record, endpoints)
+        finally:
+            namespaces.remove(namespaces.path_of(self.directory, record.sandbox_id))
+
+    def _release(self, endpoint: Endpoint) -> None:
+        """Gives the address back, if the network is still there."""
+        if endpoint.address:
+            with contextlib.suppress(EngineError):
+                segment = self.fabric.named(endpoint.network)
+                segment.addresses.release(ipaddress.IPv4Address(endpoint.address))
+
+    # one network more or less
+
+    async def connect(self, container_id: str, wish: EndpointWish) -> Endpoint:
+        record = self._running(container_id)
+        network = self.check_wish(wish)
+        if network.driver != "bridge":
+            raise Forbidden(_HOST if network.name == "host" else _LONELY)
+        if self.members.at(container_id, network.name) is not None:
+            name = self.container_name(container_id)
+            raise Forbidden(f"endpoint with name {name} already exists in network {network.name}")
+        async with contextlib.AsyncExitStack() as undo:
+            siblings = self.members.of(container_id)
+            endpoint = replace(
+                self._endpoint(container_id, network, wish, siblings, undo), sandbox_id=record.sandbox_id
+            )
+            namespace = await asyncio.to_thread(namespaces.enter, self.directory, record.sandbox_id)
+            with contextlib.closing(namespace):
+                self.store.save(record, endpoint)
+                undo.callback(self.store.delete, endpoint)
+                before = self.members.gateway(container_id)
+                after = gateway_of([*siblings, endpoint], self.fabric.is_internal)
+                segment = self._opened(network.name)
+                await asyncio.to_thread(
+                    segment.bridge.plug, namespace, endpoint, default_route=after == endpoint
+                )
+                undo.push_async_callback(
+                    asyncio.to_thread, self._pull, record, endpoint, before if after != before else None
+                )
+            undo.push_async_callback(self._serve_names, container_id)
+            undo.callback(self.members.drop, endpoint)
+            self.members.put(record, endpoint)
+            await self._serve_names(container_id)
+            if after != before:
+                await self._move_ports(record, before, after)
+            undo.pop_all()
+        return endpoint
+
+    async def disconnect(self, container_id: str, network: str) -> None:
+        record = self._running(container_id)
+        endpoint = self.members.at(container_id, network)
+        if endpoint is None:
+            raise Forbidden(f"container {container_id} is not connected to network {network}")
+        before = self.members.gateway(container_id)
+        self.store.delete(endpoint)
+        self.members.drop(endpoint)
+        after = self.members.gateway(container_id)
+        if after != before:
+            await self._move_ports(record, before, after)
+        await self._serve_names(container_id)
+        await asyncio.to_thread(self._pull, record, endpoint, after if after != before else None)
+        self._release(endpoint)
+
+    def _pull(self, record: SandboxRecord, endpoint: Endpoint, gateway: Endpoint | None) -> None:
+        """In a worker thread: the device away (and its routes with it), then the new default route."""
+        self.fabric.named(endpoint.network).bridge.unplug(endpoint, published=bool(record.ports))
+        if gateway is None:
+            return
+        namespace = namespaces.enter(self.directory, record.sandbox_id)
+        with contextlib.closing(namespace):
+            address = self.fabric.named(gateway.network).bridge.subnet.ip
+            set_default_route(namespace.inside, gateway=address, device=gateway.device)
+
+    async def _move_ports(
+        self, record: SandboxRecord, before: Endpoint | None, after: Endpoint | None
+    ) -> None:
+        """The published ports follow the default route. Members know the state after the change."""
+        container_id = record.container_id
+        if before is not None and record.ports:
+            await asyncio.to_thread(self._unpublish, record, before)
+        if after is None:
+            self.ports.release(self.members.reservations.pop(container_id, []))
+            record = replace(record, ports=())
+        elif before is None and record.wanted:
+            reservations = self._reserve(after, record.wanted)
+            self.members.reservations[container_id] = reservations
+            record = replace(record, ports=tuple(each.binding for each in reservations))
+        self.store.save(record)
+        self.members.put(record)
+        if after is not None and record.ports:
+            await asyncio.to_thread(self._publish, record, after)
+
+    def _running(self, container_id: str) -> SandboxRecord:
+        record = self.members.sandboxes.get(container_id)
+        if record is None:
+            raise Conflict(f"container {container_id} is not running")
+        if record.mode.startswith(_JOIN) or record.host_namespace:
+            raise Forbidden(_SHARED)
+        if record.mode == "none":
+            raise Forbidden(_LONELY)
+        return record
+
+    # restart
+
+    def recall(self, found: Found) -> None:
+        """Takes back what the living had before the restart."""
+        for record in found.sandboxes:
+            self.members.put(record)
+            held = [self.ports.hold_again(binding) for binding in record.ports]
+            self.members.reservations[record.container_id] = held
+            for reservation in held:
+                if reservation.holder is None:
+                    _log.warning("another program listens on %s by now", reservation.binding)
+        for endpoint in found.endpoints:
+            self.members.put(self.members.sandboxes[endpoint.container_id], endpoint)
+            if endpoint.address:
+                addresses = self.fabric.named(endpoint.network).addresses
+                addresses.reserve(ipaddress.IPv4Address(endpoint.address))
+
+
+_LONELY = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+_HOST = "container cannot be disconnected from host network or connected to host network"
+_SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other "
+    "network"
+)
+
+
+def _record(joined: Joined, mode: str, sandbox_id: str, *, host_namespace: bool = False) -> SandboxRecord:
+    return SandboxRecord(
+        container_id=joined.container_id,
+        sandbox_id=sandbox_id,
+        mode=mode,
+        hostname=joined.hostname,
+        host_namespace=host_namespace,
+        dns=joined.dns,
+        serves_port_53=joined.serves_port_53,
+    )
+
+
+def _free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:
+    """eth0, eth1, ...: the first that none of the container's other endpoints has."""
+    taken = {endpoint.device for endpoint in siblings}
+    number = 0
+    while f"{prefix}{number}" in taken:
+        number += 1
+    return f"{prefix}{number}"
+
+
+def _check_mac(mac: str) -> None:
+    try:
+        raw = pack_mac(mac)
+    except ValueError as error:
+        raise InvalidParameter(f"invalid MAC address: {mac} (hint: 02:42:ac:11:00:02)") from error
+    if raw[0] & 1:
+        raise InvalidParameter(f"invalid MAC address: {mac} is a group address (hint: 02:42:ac:11:00:02)")

@@ -1,0 +1,162 @@
+"""One query of one container -> one answer."""
+
+import ipaddress
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import dnslib
+
+from wherryd.networks import namespaces, resolv
+from wherryd.networks.dns import wire
+from wherryd.networks.dns.cache import AnswerCache
+from wherryd.networks.dns.directory import NameDirectory
+from wherryd.networks.dns.upstream import MakeSocket, Upstream, plain_socket
+
+_log = logging.getLogger(__name__)
+#: Seconds. Addresses change when containers restart, so clients that keep answers must not keep them long.
+LOCAL_TTL = 10
+#: Questions to upstream servers at one time, of one container. More are turned away, as dockerd does.
+MAX_FORWARDED = 128
+_REVERSE = ".in-addr.arpa"
+_A, _PTR, _IN = 1, 12, 1
+_DNSSEC_OK = 0x8000
+#: The file with the engine's own servers is looked at again after so many seconds.
+_UPSTREAM_SECONDS = 5.0
+
+NamespacePath = Callable[[str], Path | None]
+
+
+class Answerer:
+    """dns: the daemon's --dns. namespace_path: of a container, for servers inside of it."""
+
+    def __init__(self, directory: NameDirectory, dns: Sequence[str], namespace_path: NamespacePath) -> None:
+        self._directory = directory
+        self._dns = tuple(dns)
+        self._namespace_path = namespace_path
+        self._cache = AnswerCache()
+        self._upstream = Upstream()
+        self._forwarding: dict[str, int] = {}
+        self._own_servers: tuple[float, tuple[str, ...]] = (0.0, ())
+
+    async def answer(self, container_id: str, query: bytes, *, tcp: bool) -> bytes | None:
+        """None for what deserves no answer: it is none of a client's questions."""
+        try:
+            head = wire.header(query)
+        except wire.Malformed:
+            return None
+        if head.is_answer:
+            return None
+        if head.opcode != 0:
+            return wire.error(query, wire.NOTIMP)
+        try:
+            asked = dnslib.DNSRecord.parse(query)
+        except (dnslib.DNSError, ValueError, IndexError):
+            return wire.error(query, wire.FORMERR)
+        if head.counts[0] != 1:
+            return wire.error(query, wire.FORMERR)
+        local = self._local(container_id, asked)
+        if local is not None:
+            packed = bytes(local.pack())
+            return packed if tcp or len(packed) <= _udp_limit(asked) else wire.truncated(packed)
+        return await self._forward(container_id, query, asked, tcp=tcp)
+
+    def _local(self, container_id: str, asked: dnslib.DNSRecord) -> dnslib.DNSRecord | None:
+        """What the container's networks know. An empty answer: the name is there, but not with that type."""
+        name = str(asked.q.qname).removesuffix(".")
+        if asked.q.qclass != _IN:
+            return None
+        if name.lower().endswith(_REVERSE):
+            return self._reverse(container_id, asked, name) if asked.q.qtype == _PTR else None
+        addresses = self._directory.addresses(container_id, name)
+        if addresses is None:
+            return None
+        reply = asked.reply(aa=0)
+        if asked.q.qtype == _A:
+            random.shuffle(addresses)  # whoever takes the first one shares the load
+            for address in addresses:
+                reply.add_answer(dnslib.RR(asked.q.qname, _A, _IN, LOCAL_TTL, dnslib.A(str(address))))
+        return reply
+
+    def _reverse(self, container_id: str, asked: dnslib.DNSRecord, name: str) -> dnslib.DNSRecord | None:
+        try:
+            address = ipaddress.IPv4Address(".".join(reversed(name[: -len(_REVERSE)].split("."))))
+        except ValueError:
+            return None
+        found = self._directory.name_of(container_id, address)
+        reply = asked.reply(aa=0)
+        if found is not None:
+            reply.add_answer(dnslib.RR(asked.q.qname, _PTR, _IN, LOCAL_TTL, dnslib.PTR(f"{found}.")))
+            return reply
+        if self._directory.is_own(container_id, address):
+            reply.header.rcode = wire.NXDOMAIN
+            return reply
+        return None
+
+    async def _forward(self, container_id: str, query: bytes, asked: dnslib.DNSRecord, *, tcp: bool) -> bytes:
+        # SERVFAIL, not NXDOMAIN: that a name does not exist is nothing we can know without asking.
+        if not self._directory.reaches_out(container_id):
+            return wire.error(query, wire.SERVFAIL)
+        own = self._directory.servers(container_id)
+        servers = own or self._dns or self._engine_servers()
+        # Loopback addresses that the user names mean the container's own loopback.
+        inside = bool(own) and any(map(resolv.is_loopback, own))
+        key = (
+            str(asked.q.qname).lower(), asked.q.qtype, asked.q.qclass, asked.header.cd, _dnssec(asked),
+            tcp, servers, container_id if inside else "",
+        )  # fmt: skip
+        kept = self._cache.get(key, query, time.monotonic())
+        if kept is not None:
+            return kept
+        if self._forwarding.get(container_id, 0) >= MAX_FORWARDED:
+            return wire.error(query, wire.SERVFAIL)
+        self._forwarding[container_id] = self._forwarding.get(container_id, 0) + 1
+        try:
+            made = self._inside(container_id) if inside else plain_socket
+            answer = await self._upstream.ask(query, servers, tcp=tcp, make_socket=made)
+        finally:
+            self._forwarding[container_id] -= 1
+            if not self._forwarding[container_id]:
+                del self._forwarding[container_id]
+        if answer is None:
+            return wire.error(query, wire.SERVFAIL)
+        try:
+            self._cache.put(key, answer, time.monotonic())
+        except wire.Malformed:
+            _log.debug("a name server of container %s sent a broken answer", container_id)
+            return wire.error(query, wire.SERVFAIL)
+        return answer if tcp or len(answer) <= _udp_limit(asked) else wire.truncated(answer)
+
+    def _inside(self, container_id: str) -> MakeSocket:
+        def make(family: int, kind: int) -> socket.socket:
+            path = self._namespace_path(container_id)
+            if path is None:
+                raise ConnectionError("the container has gone")
+            return namespaces.make_inside(path, lambda: plain_socket(family, kind))
+
+        return make
+
+    def _engine_servers(self) -> tuple[str, ...]:
+        """The engine's own: it asks from its own namespace, so a stub on its loopback serves, too."""
+        looked, servers = self._own_servers
+        now = time.monotonic()
+        if not servers or now - looked > _UPSTREAM_SECONDS:
+            found = resolv.parse(resolv.read_upstream(upstream_files=())).nameservers
+            servers = found or resolv.FALLBACK_SERVERS
+            self._own_servers = (now, servers)
+        return servers
+
+
+def _udp_limit(asked: dnslib.DNSRecord) -> int:
+    """Bytes that the client takes in one datagram: what its EDNS record says (RFC 6891), or 512."""
+    for record in asked.ar:
+        if record.rtype == wire.OPT:
+            return max(wire.MAX_UDP_BYTES, int(record.rclass))
+    return wire.MAX_UDP_BYTES
+
+
+def _dnssec(asked: dnslib.DNSRecord) -> bool:
+    return any(record.rtype == wire.OPT and record.ttl & _DNSSEC_OK for record in asked.ar)

@@ -1,0 +1,67 @@
+"""Names and addresses of the networks of one container."""
+
+import ipaddress
+from collections.abc import Callable, Iterator
+
+from wherryd.networks.endpoint import Endpoint
+from wherryd.networks.fabric import Fabric
+from wherryd.networks.members import Members, dns_names
+
+
+class NameDirectory:
+    """Reads what is true now: a rename or a connect counts from the next question on."""
+
+    def __init__(self, members: Members, fabric: Fabric, container_name: Callable[[str], str]) -> None:
+        self._members = members
+        self._fabric = fabric
+        self._container_name = container_name
+
+    def addresses(self, container_id: str, name: str) -> list[ipaddress.IPv4Address] | None:
+        """Every address of that name on the networks that the container shares; None for an unknown name.
+
+        name: without the dot at its end, in any case. `web` and `web.mynet` are both known.
+        """
+        wanted = name.lower()
+        found: dict[ipaddress.IPv4Address, None] = {}
+        for network in self._networks(container_id):
+            suffix = f".{network.lower()}"
+            names = {wanted, wanted.removesuffix(suffix)}
+            for endpoint in self._members.on(network):
+                if not names.isdisjoint(map(str.lower, self._names(endpoint))):
+                    found[ipaddress.IPv4Address(endpoint.address)] = None
+        return list(found) or None
+
+    def name_of(self, container_id: str, address: ipaddress.IPv4Address) -> str | None:
+        """`web.mynet` for an address of a container on a shared network."""
+        for network in self._networks(container_id):
+            for endpoint in self._members.on(network):
+                if endpoint.address == str(address):
+                    return f"{self._names(endpoint)[0]}.{network}"
+        return None
+
+    def is_own(self, container_id: str, address: ipaddress.IPv4Address) -> bool:
+        """Whether the address is of one of the container's networks: nobody else knows its name."""
+        return any(
+            address in self._fabric.named(network).bridge.subnet.network
+            for network in self._networks(container_id)
+        )
+
+    def reaches_out(self, container_id: str) -> bool:
+        """Whether any of its networks leads outside; if none does, nothing may be asked there either."""
+        return any(
+            not self._fabric.is_internal(endpoint.network) for endpoint in self._members.of(container_id)
+        )
+
+    def servers(self, container_id: str) -> tuple[str, ...]:
+        """The user's own servers for this container, perhaps none."""
+        record = self._members.sandboxes.get(container_id)
+        return record.dns if record is not None else ()
+
+    def _networks(self, container_id: str) -> Iterator[str]:
+        for endpoint in self._members.of(container_id):
+            if self._fabric.named(endpoint.network).network.user_defined:
+                yield endpoint.network
+
+    def _names(self, endpoint: Endpoint) -> tuple[str, ...]:
+        record = self._members.sandboxes[endpoint.container_id]
+        return dns_names(endpoint, record, self._container_name(endpoint.container_id))

@@ -1,0 +1,282 @@
+"""The body of POST /networks/create, checked. Pure. Source: Engine API v1.51, NetworkCreate.
+
+All problems are told at once, each with its value. What the engine understands and cannot carry out is
+refused by its name; driver options that it does not know are kept and shown, as dockerd does.
+"""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wherryd.errors import EngineError, Forbidden, InvalidParameter, NotFound, NotSupported, Unavailable
+from wherryd.networks.bridge import check_name
+from wherryd.networks.settings import BridgeOptions
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_BRIDGE = "com.docker.network.bridge."
+_MAX_NAME = 255
+_MAX_MTU = 65535
+#: A network smaller than this has no room for a gateway and a container.
+_LONGEST_PREFIX = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRequest:
+    """subnet, gateway, ip_range: None where the request leaves the choice to the engine."""
+
+    name: str
+    subnet: ipaddress.IPv4Network | None = None
+    gateway: ipaddress.IPv4Address | None = None
+    ip_range: ipaddress.IPv4Network | None = None
+    auxiliary: Mapping[str, ipaddress.IPv4Address] = field(default_factory=dict)
+    bridge: BridgeOptions = field(default_factory=BridgeOptions)
+    internal: bool = False
+    attachable: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    ipam_options: Mapping[str, str] | None = None
+
+
+def parse(body: Mapping[str, Any]) -> NetworkRequest:
+    """Raises InvalidParameter, Forbidden, NotFound, NotSupported or Unavailable, in dockerd's words."""
+    name = _name(body.get("Name"))
+    _check_kind(body)
+    ipam = _object(body.get("IPAM"), "IPAM")
+    options = _strings(body.get("Options"), "Options")
+    problems: list[str] = []
+    block = _only_block(ipam)
+    subnet = _subnet(block, problems)
+    ip_range = _ip_range(block, subnet, problems)
+    gateway = _address(block.get("Gateway"), "gateway", subnet, problems)
+    auxiliary = {
+        key: address
+        for key, text in _strings(block.get("AuxiliaryAddresses"), "AuxiliaryAddresses").items()
+        if (address := _address(text, "auxiliary address", subnet, problems)) is not None
+    }
+    if problems:
+        raise InvalidParameter("invalid network config:\n" + "\n".join(problems))
+    return NetworkRequest(
+        name=name,
+        subnet=subnet,
+        gateway=gateway,
+        ip_range=ip_range,
+        auxiliary=auxiliary,
+        bridge=_bridge_options(options),
+        internal=_flag(body.get("Internal"), "Internal"),
+        attachable=_flag(body.get("Attachable"), "Attachable"),
+        labels=_strings(body.get("Labels"), "Labels"),
+        options=options,
+        ipam_options=None if ipam.get("Options") is None else _strings(ipam["Options"], "IPAM.Options"),
+    )
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidParameter("invalid network name: name is empty")
+    if len(name) > _MAX_NAME or not name.isprintable() or "/" in name:
+        raise InvalidParameter(
+            f'invalid network name: {name[:64]!r} (hint: printable, no "/", up to {_MAX_NAME} characters)'
+        )
+    if name in ("default", "container"):
+        raise Forbidden(f"operation is not permitted on predefined {name} network")
+    if name.startswith("container:"):
+        raise InvalidParameter(f'invalid network name: "{name}" means the network of another container')
+    return name
+
+
+def _check_kind(body: Mapping[str, Any]) -> None:
+    """What sort of network it is. Everything but a plain local bridge is turned down here."""
+    driver = body.get("Driver") or "bridge"
+    if not isinstance(driver, str):
+        raise InvalidParameter("Driver: wants a string")
+    if driver != "bridge":
+        raise _driver_error(driver)
+    if body.get("Scope") not in (None, "", "local"):
+        raise Unavailable(_NO_SWARM)
+    if _flag(body.get("Ingress"), "Ingress"):
+        raise Unavailable(_NO_SWARM)
+    if _flag(body.get("ConfigOnly"), "ConfigOnly") or _object(body.get("ConfigFrom"), "ConfigFrom").get(
+        "Network"
+    ):
+        raise NotSupported("ConfigOnly, ConfigFrom: configuration networks are not available")
+    if _flag(body.get("EnableIPv6"), "EnableIPv6"):
+        raise NotSupported("EnableIPv6: networks with IPv6 are not available yet")
+    if body.get("EnableIPv4") is not None and not _flag(body["EnableIPv4"], "EnableIPv4"):
+        raise NotSupported("EnableIPv4: a network without IPv4 is not available")
+    ipam_driver = _object(body.get("IPAM"), "IPAM").get("Driver") or "default"
+    if ipam_driver != "default":
+        raise NotFound(
+            f'could not find plugin {ipam_driver} in v1 plugin registry: plugin "{ipam_driver}" not found'
+        )
+
+
+_NO_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
+    "node to swarm and try again."
+)
+
+
+def _driver_error(driver: str) -> EngineError:
+    if driver in ("host", "null"):
+        return Forbidden(f'only one instance of "{driver}" network is allowed')
+    if driver == "overlay":
+        return Unavailable(_NO_SWARM)
+    if driver in ("macvlan", "ipvlan"):
+        return NotSupported(f"Driver: {driver} networks are not available yet (hint: use the bridge driver)")
+    return NotFound(f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found')
+
+
+def _only_block(ipam: Mapping[str, Any]) -> Mapping[str, Any]:
+    blocks = ipam.get("Config") or []
+    if not isinstance(blocks, list):
+        raise InvalidParameter("IPAM.Config: wants a list of objects")
+    given = [block for block in (_object(each, "IPAM.Config") for each in blocks) if any(block.values())]
+    for block in given:
+        if ":" in str(block.get("Subnet") or ""):
+            raise NotSupported(f"IPAM.Config: {block['Subnet']}: networks with IPv6 are not available yet")
+    if len(given) > 1:
+        raise InvalidParameter("bridge driver doesn't support multiple subnets")
+    return given[0] if given else {}
+
+
+def _subnet(block: Mapping[str, Any], problems: list[str]) -> ipaddress.IPv4Network | None:
+    text = block.get("Subnet")
+    if not text:
+        if block:
+            problems.append("invalid subnet : invalid CIDR block notation")
+        return None
+    try:
+        interface = ipaddress.IPv4Interface(str(text))
+    except ValueError:
+        problems.append(f"invalid subnet {text}: invalid CIDR block notation")
+        return None
+    network = interface.network
+    if interface.ip != network.network_address:
+        problems.append(f"invalid subnet {text}: it should be {network}")
+    if "/" not in str(text) or network.prefixlen > _LONGEST_PREFIX or network.prefixlen == 0:
+        problems.append(f"invalid subnet {text}: want a prefix from /1 to /{_LONGEST_PREFIX}")
+    return network
+
+
+def _ip_range(
+    block: Mapping[str, Any], subnet: ipaddress.IPv4Network | None, problems: list[str]
+) -> ipaddress.IPv4Network | None:
+    text = block.get("IPRange")
+    if not text:
+        return None
+    try:
+        interface = ipaddress.IPv4Interface(str(text))
+    except ValueError:
+        problems.append(f"invalid ip-range {text}: invalid CIDR block notation")
+        return None
+    if interface.ip != interface.network.network_address:
+        problems.append(f"invalid ip-range {text}: it should be {interface.network}")
+    if subnet is not None and not interface.network.subnet_of(subnet):
+        problems.append(f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range")
+    return interface.network
+
+
+def _address(
+    text: Any, what: str, subnet: ipaddress.IPv4Network | None, problems: list[str]
+) -> ipaddress.IPv4Address | None:
+    if not text:
+        return None
+    try:
+        address = ipaddress.IPv4Address(str(text))
+    except ValueError:
+        problems.append(f"invalid {what} {text}: invalid address")
+        return None
+    if subnet is None:
+        return address
+    if address not in subnet:
+        problems.append(f"invalid {what} {text}: parent subnet {subnet} doesn't contain this address")
+    elif address in (subnet.network_address, subnet.broadcast_address):
+        problems.append(f"invalid {what} {text}: it is the network's own or its broadcast address")
+    return address
+
+
+def _bridge_options(options: Mapping[str, str]) -> BridgeOptions:
+    """Raises InvalidParameter for a bad value, NotSupported for an option we know and do not have."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        reader = _OPTIONS.get(key)
+        if reader is not None:
+            name, read = reader
+            found[name] = read(key, value)
+    return BridgeOptions(**found)
+
+
+def _read_device(key: str, value: str) -> str:
+    return check_name(value, key)
+
+
+def _read_prefix(key: str, value: str) -> str:
+    # Room for three digits in the kernel's 15 bytes.
+    if not value.isalnum() or not value.isascii() or len(value) > 12 or value[-1].isdecimal():
+        raise InvalidParameter(f"{key}: {value!r}: want up to 12 letters and digits, ending in a letter")
+    return value
+
+
+def _read_mtu(key: str, value: str) -> int:
+    if not value.isdecimal() or not 68 <= int(value) <= _MAX_MTU:
+        raise InvalidParameter(f"{key}: invalid MTU {value!r} (hint: bytes from 68 to {_MAX_MTU})")
+    return int(value)
+
+
+def _read_switch(key: str, value: str) -> bool:
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise InvalidParameter(f"failed to parse {key} value {value!r} (hint: true or false)")
+
+
+def _read_host_ip(key: str, value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError as error:
+        raise InvalidParameter(f"{key}: {value!r} is not an IPv4 address") from error
+
+
+_OPTIONS: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
+    f"{_BRIDGE}name": ("device", _read_device),
+    f"{_BRIDGE}enable_icc": ("icc", _read_switch),
+    f"{_BRIDGE}enable_ip_masquerade": ("masquerade", _read_switch),
+    f"{_BRIDGE}host_binding_ipv4": ("host_ip", _read_host_ip),
+    "com.docker.network.driver.mtu": ("mtu", _read_mtu),
+    "com.docker.network.container_iface_prefix": ("device_prefix", _read_prefix),
+}
+_REFUSED_OPTIONS: Mapping[str, frozenset[str]] = {
+    f"{_BRIDGE}inhibit_ipv4": _FALSE,
+    f"{_BRIDGE}gateway_mode_ipv4": frozenset({"", "nat"}),
+    f"{_BRIDGE}gateway_mode_ipv6": frozenset({"", "nat"}),
+    f"{_BRIDGE}trusted_host_interfaces": frozenset({""}),
+}
+
+
+def _strings(value: Any, where: str) -> dict[str, str]:
+    found = _object(value, where)
+    for key, text in found.items():
+        if not isinstance(text, str):
+            raise InvalidParameter(f"{where}.{key}: wants a string")
+        if text not in _REFUSED_OPTIONS.get(key, (text,)):
+            raise NotSupported(f"{where}: {key}={text} is not available")
+    return found
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidParameter(f"{where}: wants an object")
+    return dict(value)
+
+
+def _flag(value: Any, where: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise InvalidParameter(f"{where}: wants true or false")
+    return value
