@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -55,7 +55,7 @@ class Rig:
     def netns(self) -> Path:
         return self.folder / "run" / "netns"
 
-    def service(self) -> NetworkService:
+    def service(self, dns: Sequence[str] = ()) -> NetworkService:
         database = Database(self.folder / "wherry.db")
         self._databases.append(database)
         return NetworkService(
@@ -63,7 +63,7 @@ class Rig:
             exec_root=self.folder / "run",
             bridge=self.bridge,
             subnet=self.subnet,
-            dns=(),
+            dns=dns,
             publish=lambda *event: self.events.append((*event[:3], dict(event[3]))),
             container_name=lambda identity: f"name-{int(identity, 16)}",
         )

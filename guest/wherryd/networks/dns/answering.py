@@ -88,13 +88,17 @@ class Answerer:
             return None
         found = self._directory.name_of(container_id, address)
         reply = asked.reply(aa=0)
-        if found is not None:
-            reply.add_answer(dnslib.RR(asked.q.qname, _PTR, _IN, LOCAL_TTL, dnslib.PTR(f"{found}.")))
-            return reply
-        if self._directory.is_own(container_id, address):
+        if found is None and not self._directory.is_own(container_id, address):
+            return None
+        try:
+            target = dnslib.PTR(f"{found or ''}.")
+        except ValueError:  # a name that does not fit: labels have 63 bytes
+            found = None
+        if found is None:
             reply.header.rcode = wire.NXDOMAIN
-            return reply
-        return None
+        else:
+            reply.add_answer(dnslib.RR(asked.q.qname, _PTR, _IN, LOCAL_TTL, target))
+        return reply
 
     async def _forward(self, container_id: str, query: bytes, asked: dnslib.DNSRecord, *, tcp: bool) -> bytes:
         # SERVFAIL, not NXDOMAIN: that a name does not exist is nothing we can know without asking.

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 _log = logging.getLogger(__name__)
 #: A client that keeps its connection and says nothing, in seconds (RFC 7766, section 6.2.3).
@@ -37,8 +38,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport), "of a datagram socket"  # noqa: S101
-        self._transport = transport
+        # Not an instance of it before Python 3.12, but with its methods.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
