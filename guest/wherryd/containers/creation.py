@@ -1,12 +1,14 @@
 """`POST /containers/create`: from a body to a stored record. Nothing runs yet."""
 
+import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from wherryd.containers import clock, launch, mountpoints, names, networking, plan, ports, request, rootfiles
+from wherryd.containers import clock, launch, mountpoints, names, networking, plan, populate, ports, request
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
@@ -14,6 +16,7 @@ from wherryd.containers.store import Container
 from wherryd.errors import EngineError, InvalidParameter, NotFound
 from wherryd.images.image import Image
 from wherryd.networks import hosts
+from wherryd.spec.mount import Mount
 
 #: Containers per engine: a bound against a client in a loop.
 MAX_CONTAINERS = 4096
@@ -32,26 +35,19 @@ async def create(
     record = _record(deps, name, wish, image)
     check(deps, record)
     container = deps.store.add(record)
+    made: list[str] = []
     try:
         rootfs = await deps.images.prepare_rootfs(record.id, image)
         deps.files(record.id).folder.mkdir(mode=0o710, parents=True, exist_ok=True)
-        fresh = _make_volumes(deps, record)
-        empty = tuple(
-            _left_empty(point) for point in fresh if rootfiles.has_entries(rootfs, point.destination)
-        )
+        _make_volumes(deps, container, made)
+        await _fill_volumes(deps, container.record, rootfs)
     except BaseException as exc:
-        await _undo(deps, container, exc)
+        await _undo(deps, container, made, exc)
         raise
+    for volume in made:
+        deps.events.publish("volume", "create", volume, {"driver": "local"})
     deps.publish(record, "create")
-    return container, (*wish.warnings, *empty)
-
-
-def _left_empty(point: MountPoint) -> str:
-    return (
-        f"{point.destination}: the new volume starts empty; "
-        "what the image has there is not copied into it yet "
-        "(hint: a bind mount, or copy it in yourself)"
-    )
+    return container, wish.warnings
 
 
 def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> ContainerRecord:
@@ -68,7 +64,7 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         host["NetworkMode"] = f"container:{peer.id}"
     points = tuple(
         replace(point, name=secrets.token_hex(32)) if point.type == "volume" and not point.name else point
-        for point in mountpoints.parse(config, host)
+        for point in mountpoints.parse(config, host, _inherited(deps, host["VolumesFrom"] or ()))
     )
     return ContainerRecord(
         id=container_id,
@@ -86,6 +82,26 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
     )
 
 
+def _inherited(deps: Deps, references: Sequence[str]) -> list[MountPoint]:
+    """Volumes and binds of other containers: `name`, `name:ro`, `name:rw`. Raises NotFound, ..."""
+    found: list[MountPoint] = []
+    for text in references:
+        reference, colon, mode = text.partition(":")
+        if colon and mode not in ("ro", "rw", "z", "Z", ""):
+            raise InvalidParameter(f"invalid mode for volumes-from: {mode}")
+        try:
+            peer = deps.store.get(reference).record
+        except NotFound as exc:
+            # Not as "not found": to a client that would mean the image, which it then pulls.
+            raise InvalidParameter(f"--volumes-from: {exc}") from exc
+        found += [
+            replace(point, rw=point.rw and mode != "ro", mode=mode, copy_up=False)
+            for point in peer.mounts
+            if point.type in ("volume", "bind")
+        ]
+    return found
+
+
 def check(deps: Deps, record: ContainerRecord) -> None:
     """What can be told to be wrong before the start. Raises EngineError."""
     ports.wanted(record.config, record.host_config)
@@ -101,29 +117,39 @@ def check(deps: Deps, record: ContainerRecord) -> None:
     launch.prepare_mount_sources(deps, replace(record, mounts=without_creating))
 
 
-def _make_volumes(deps: Deps, record: ContainerRecord) -> list[MountPoint]:
-    """Makes the volumes that are missing, and enters where they are into the record.
-
-    Returns the mounts of those that were made now and that docker would fill from the image.
-    """
-    fresh: list[MountPoint] = []
+def _make_volumes(deps: Deps, container: Container, made: list[str]) -> None:
+    """Makes the volumes that are missing, and enters where they are into the record. made: their names."""
 
     def resolved(point: MountPoint) -> MountPoint:
         if point.type != "volume":
             return point
-        if point.copy_up and not deps.volumes.exists(point.name):
-            fresh.append(point)
-        volume = deps.volumes.create(point.name, {}, anonymous=point.anonymous)
+        if not deps.volumes.exists(point.name):
+            made.append(point.name)
+        volume = deps.volumes.create(point.name, point.labels, anonymous=point.anonymous)
         return replace(point, source=str(volume.mountpoint))
 
-    container = deps.store.by_id(record.id)
-    if container is not None and record.mounts:
+    record = container.record
+    if record.mounts:
         deps.store.update(container, mounts=tuple(resolved(point) for point in record.mounts))
-    return fresh
 
 
-async def _undo(deps: Deps, container: Container, error: BaseException) -> None:
+async def _fill_volumes(deps: Deps, record: ContainerRecord, rootfs: Sequence[Mount]) -> None:
+    """Empty volumes get what the image has at their place. One container at a time: two may share one."""
+    points = [point for point in record.mounts if point.type == "volume" and point.copy_up]
+    if not points:
+        return
+    async with deps.volumes.filling:
+        for point in points:
+            await asyncio.to_thread(populate.fill, rootfs, point.destination, Path(point.source))
+
+
+async def _undo(deps: Deps, container: Container, made: Sequence[str], error: BaseException) -> None:
     deps.store.forget(container)
+    for volume in made:
+        try:
+            deps.volumes.remove(volume)
+        except (EngineError, OSError) as exc:
+            error.add_note(f"while undoing the create: {exc}")
     try:
         await deps.images.remove_rootfs(container.id)
     except EngineError as exc:

@@ -108,9 +108,7 @@ HOST_CONFIG: Mapping[str, Field] = {
     "RestartPolicy": Field(kinds.mapping, {"Name": "no", "MaximumRetryCount": 0}),
     "AutoRemove": Field(kinds.flag, False),
     "VolumeDriver": Field(kinds.string, ""),
-    "VolumesFrom": _refused(
-        kinds.strings, None, "--volumes-from is not available yet; name the volumes with -v"
-    ),
+    "VolumesFrom": Field(kinds.strings, None),
     "Mounts": Field(kinds.objects, None),
     "ConsoleSize": Field(kinds.size_pair, [0, 0]),
     "Annotations": Field(kinds.string_map, None),

@@ -5,10 +5,12 @@ two mounts of a request at one place are an error, an image's VOLUME gives way t
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from wherryd.containers import kinds
 from wherryd.containers.record import MountPoint
 from wherryd.errors import InvalidParameter, NotSupported
 
@@ -22,8 +24,13 @@ _FORBIDDEN = frozenset({"/", "/proc", "/sys", "/dev"})
 MAX_MOUNTS = 256
 
 
-def parse(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> tuple[MountPoint, ...]:
-    """All mounts of a container; a volume without a source has no name yet. Raises InvalidParameter."""
+def parse(
+    config: Mapping[str, Any], host_config: Mapping[str, Any], inherited: Sequence[MountPoint] = ()
+) -> tuple[MountPoint, ...]:
+    """All mounts of a container; a volume without a source has no name yet. Raises InvalidParameter.
+
+    inherited: of --volumes-from, the later wins; they give way to the request and come before the image.
+    """
     points = [_bind(text) for text in host_config["Binds"] or ()]
     points += [_mount(document) for document in host_config["Mounts"] or ()]
     points += [_tmpfs(path, options) for path, options in (host_config["Tmpfs"] or {}).items()]
@@ -32,6 +39,12 @@ def parse(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> tuple[Mo
         if point.destination in seen:
             raise InvalidParameter(f"Duplicate mount point: {point.destination}")
         seen.add(point.destination)
+    points += [
+        point
+        for point in {each.destination: each for each in inherited}.values()
+        if point.destination not in seen
+    ]
+    seen |= {point.destination for point in inherited}
     for path in config["Volumes"] or {}:
         destination = check_destination(path)
         if destination not in seen:
@@ -134,8 +147,14 @@ def _mount(document: Mapping[str, Any]) -> MountPoint:
             raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
         if options.get("Subpath"):
             raise NotSupported("VolumeOptions.Subpath is not available yet; mount the whole volume")
+        if (options.get("DriverConfig") or {}).get("Options"):
+            raise NotSupported(
+                "VolumeOptions.DriverConfig: options of the local driver are not available yet"
+            )
         modes = (("ro",) if read_only else ()) + (("nocopy",) if options.get("NoCopy") else ())
-        return _volume(check_volume_name(source) if source else "", destination, modes, anonymous=not source)
+        name = check_volume_name(source) if source else ""
+        labels = kinds.string_map(options.get("Labels") or {}, "VolumeOptions.Labels")
+        return replace(_volume(name, destination, modes, anonymous=not source), labels=labels)
     if kind == "tmpfs":
         options = document.get("TmpfsOptions") or {}
         words = [f"size={int(options['SizeBytes'])}"] if options.get("SizeBytes") else []

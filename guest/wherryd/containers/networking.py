@@ -74,13 +74,16 @@ def endpoints(record: ContainerRecord) -> dict[str, Mapping[str, Any]]:
 
 def complete(deps: Deps, record_endpoints: Mapping[str, Mapping[str, Any]], mode: str) -> dict[str, Any]:
     """The endpoints of a new container under the networks' real names, that of its mode first, each with
-    the network's id. Raises NotFound, InvalidParameter."""
+    the network's id. Raises InvalidParameter."""
     if mode.startswith("container:"):
         return {}
-    first = deps.networks.find("bridge" if mode == "default" else mode)
-    found: dict[str, Any] = {first.name: {"NetworkID": first.id}}
-    for name, given in record_endpoints.items():
-        network = deps.networks.find("bridge" if name == "default" else name)
+    found: dict[str, Any] = {}
+    for name, given in {mode: {}, **record_endpoints}.items():
+        try:
+            network = deps.networks.find("bridge" if name == "default" else name)
+        except NotFound as exc:
+            # Not as "not found": to a client that would mean the image, which it then pulls.
+            raise InvalidParameter(str(exc)) from exc
         found[network.name] = {**given, "NetworkID": network.id}
     if len(found) > 1 and ("none" in found or "host" in found):
         raise InvalidParameter(_LONELY)

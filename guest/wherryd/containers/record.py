@@ -34,6 +34,8 @@ class MountPoint:
     anonymous: bool = False
     #: Whether an empty volume takes over what the image has at the destination.
     copy_up: bool = False
+    #: For a volume that this container is the first to name.
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

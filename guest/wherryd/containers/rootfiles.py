@@ -41,23 +41,6 @@ def read(mounts: Sequence[Mount], path: str, limit_bytes: int) -> bytes:
     return b""
 
 
-def has_entries(mounts: Sequence[Mount], path: str) -> bool:
-    """Whether the path is a folder with something in it, in the uppermost layer that has it."""
-    for root in _opened(layers(mounts)):
-        try:
-            fd = paths.open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
-        except KernelFault:
-            if _hidden_below(root, path):
-                return False
-            continue
-        with os.scandir(fd) as entries:
-            found = any(True for _ in entries)
-        os.close(fd)
-        if found:
-            return True
-    return False
-
-
 def read_living(pid: int, path: str, limit_bytes: int) -> bytes:
     """The same from a running container, through its own mount namespace."""
     try:

@@ -6,6 +6,7 @@
 A volume exists when its volume.json does: it is written last and removed first.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -35,6 +36,8 @@ class VolumeStore:
     def __init__(self, root: Path, in_use: Callable[[str], list[str]]) -> None:
         self._root = root
         self._in_use = in_use
+        #: Held while a new volume is filled.
+        self.filling = asyncio.Lock()
 
     def open(self) -> None:
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ A mount gets all its attributes before it becomes visible, so nothing is ever wr
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -143,6 +143,18 @@ def _overlay(source: str, options: MountOptions) -> int:
                 _configure(context, name, value, "overlay")
         _told(context, "overlay", lambda: mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE))
         return mounts.fsmount(context, options.attributes.set_ | options.recursive_attributes.set_)
+    finally:
+        os.close(context)
+
+
+def read_only_overlay(lowers: Sequence[str]) -> int:
+    """Two layers or more, uppermost first, as a detached mount that goes with its descriptor."""
+    context = mounts.fsopen("overlay")
+    try:
+        for lower in lowers:
+            _configure_path(context, "lowerdir+", lower)
+        _told(context, "overlay", lambda: mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE))
+        return mounts.fsmount(context, mounts.MOUNT_ATTR_RDONLY)
     finally:
         os.close(context)
 
