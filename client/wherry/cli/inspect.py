@@ -1,6 +1,7 @@
 """`wherry inspect`: containers, images, networks and volumes, whatever the name fits first."""
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from wherry.errors import EngineProblem, UsageProblem
 
 if TYPE_CHECKING:
     from wherry.cli.output.template import Template
-    from wherry.engine.client import EngineClient
+    from wherry.engine.client import EngineClient, Params
 
 #: type -> path; tried in this order, which is Docker's.
 PATHS = {
@@ -35,14 +36,27 @@ def inspect(
     ctx: click.Context, form: str | None, size: bool, kind: str | None, names: tuple[str, ...]
 ) -> int:
     """Return low-level information on containers, images, networks and volumes."""
+    return inspect_all(engine(ctx), names, form, kind, {"size": size or None})
+
+
+def inspect_all(
+    client: "EngineClient",
+    names: Iterable[str],
+    form: str | None,
+    kind: str | None,
+    params: "Params | None" = None,
+) -> int:
+    """Prints each by JSON or template, then what went wrong; gives the exit status.
+
+    kind: of PATHS, or None for whatever fits. params: of the query; "size" goes to containers only.
+    """
     template = parse_template(form) if form and form != "json" else None
-    client = engine(ctx)
     problems: list[str] = []
     found: list[Any] = []
     lines: list[str] = []
     for name in names:
         try:
-            value = _find(client, name, kind, size)
+            value = _find(client, name, kind, params or {})
             if template is None:
                 found.append(value)
             else:
@@ -83,14 +97,14 @@ def render(template: "Template", value: Any) -> str:
         raise EngineProblem(f"template parsing error: {exc}", status=200) from exc
 
 
-def _find(client: "EngineClient", name: str, kind: str | None, size: bool) -> Any:
+def _find(client: "EngineClient", name: str, kind: str | None, params: "Params") -> Any:
     from wherry.engine.client import segment
 
     kinds = [kind] if kind else list(PATHS)
     for each in kinds:
-        params = {"size": True} if size and each == "container" else None
+        wanted = {key: value for key, value in params.items() if key != "size" or each == "container"}
         try:
-            return client.get(PATHS[each].format(name=segment(name)), params)
+            return client.get(PATHS[each].format(name=segment(name)), wanted)
         except EngineProblem as exc:
             if kind or not _may_be_another(exc):
                 raise

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "kill": "wherry.cli.kill:kill",
     "load": "wherry.cli.load:load",
     "logs": "wherry.cli.logs:logs",
+    "network": "wherry.cli.network.group:network",
     "pause": "wherry.cli.pause:pause",
     "port": "wherry.cli.port:port",
     "ps": "wherry.cli.ps:ps",
@@ -38,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "top": "wherry.cli.top:top",
     "unpause": "wherry.cli.unpause:unpause",
     "version": "wherry.cli.version:version",
+    "volume": "wherry.cli.volume.group:volume",
     "wait": "wherry.cli.wait:wait",
 }
 
