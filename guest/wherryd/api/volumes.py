@@ -9,7 +9,7 @@ from wherryd.api.app import require
 from wherryd.containers import kinds
 from wherryd.containers.events import EventBus
 from wherryd.containers.volumes import Volume, VolumeStore
-from wherryd.errors import Conflict, NotSupported
+from wherryd.errors import Conflict, NotFound, NotSupported
 
 _ACCEPTED = ("dangling", "driver", "label", "name")
 
@@ -57,11 +57,13 @@ class _Handlers:
     async def create(self, request: web.Request) -> web.Response:
         body = await params.json_object(request)
         driver = kinds.string(body.get("Driver") or "local", "Driver")
+        name = kinds.string(body.get("Name") or "", "Name")
         if driver != "local":
-            raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+            raise NotFound(
+                f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+            )
         if body.get("DriverOpts") or body.get("ClusterVolumeSpec"):
             raise NotSupported("DriverOpts: options of the local driver are not available yet")
-        name = kinds.string(body.get("Name") or "", "Name")
         labels = kinds.string_map(body.get("Labels") or {}, "Labels")
         volume = self._store.create(name, labels, anonymous=not name)
         self._publish("create", volume.name)

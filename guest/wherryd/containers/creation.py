@@ -88,7 +88,7 @@ def _inherited(deps: Deps, references: Sequence[str]) -> list[MountPoint]:
     for text in references:
         reference, colon, mode = text.partition(":")
         if colon and mode not in ("ro", "rw", "z", "Z", ""):
-            raise InvalidParameter(f"invalid mode for volumes-from: {mode}")
+            raise InvalidParameter(f"invalid mode: {mode} (hint: --volumes-from takes ro or rw)")
         try:
             peer = deps.store.get(reference).record
         except NotFound as exc:

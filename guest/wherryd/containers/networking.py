@@ -158,9 +158,9 @@ async def disconnect(deps: Deps, container: Container, network_name: str) -> Non
     async with container.lock:
         record = container.record
         name = _known_name(deps, record, network_name)
-        _check_changeable(record, name)
         if name not in endpoints(record):
             raise Forbidden(f"container {record.id} is not connected to network {name}")
+        _check_changeable(record, name)
         if record.alive and container.sandbox is not None and container.sandbox.on(name) is not None:
             await _change(deps, container, await deps.networks.disconnect(record.id, name))
         after = {network: given for network, given in record.endpoints.items() if network != name}
@@ -179,10 +179,10 @@ def _known_name(deps: Deps, record: ContainerRecord, reference: str) -> str:
 
 
 def _check_changeable(record: ContainerRecord, network: str) -> None:
-    if record.network_mode == "host" or network == "host":
+    if record.network_mode == "host" or record.network_mode.startswith("container:"):
+        raise Forbidden(_SHARED if network != "host" else _HOST)
+    if network == "host":
         raise Forbidden(_HOST)
-    if record.network_mode.startswith("container:"):
-        raise Forbidden(_SHARED)
 
 
 async def _change(deps: Deps, container: Container, after: Sandbox) -> None:

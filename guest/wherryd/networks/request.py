@@ -94,7 +94,7 @@ def _check_kind(body: Mapping[str, Any]) -> None:
     if driver != "bridge":
         raise _driver_error(driver)
     if body.get("Scope") not in (None, "", "local"):
-        raise Unavailable(_NO_SWARM)
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
     if _flag(body.get("Ingress"), "Ingress"):
         raise Unavailable(_NO_SWARM)
     if _flag(body.get("ConfigOnly"), "ConfigOnly") or _object(body.get("ConfigFrom"), "ConfigFrom").get(
@@ -125,7 +125,7 @@ def _driver_error(driver: str) -> EngineError:
         return Unavailable(_NO_SWARM)
     if driver in ("macvlan", "ipvlan"):
         return NotSupported(f"Driver: {driver} networks are not available yet (hint: use the bridge driver)")
-    return NotFound(f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found')
+    return NotFound(f'plugin "{driver}" not found (hint: the driver of this engine is bridge)')
 
 
 def _only_block(ipam: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -221,7 +221,7 @@ def _read_prefix(key: str, value: str) -> str:
 
 def _read_mtu(key: str, value: str) -> int:
     if not value.isdecimal() or not 68 <= int(value) <= _MAX_MTU:
-        raise InvalidParameter(f"{key}: invalid MTU {value!r} (hint: bytes from 68 to {_MAX_MTU})")
+        raise InvalidParameter(f"failed to parse {key} value: {value} (hint: bytes from 68 to {_MAX_MTU})")
     return int(value)
 
 
@@ -230,7 +230,7 @@ def _read_switch(key: str, value: str) -> bool:
         return True
     if value in _FALSE:
         return False
-    raise InvalidParameter(f"failed to parse {key} value {value!r} (hint: true or false)")
+    raise InvalidParameter(f"failed to parse {key} value: {value} (hint: true or false)")
 
 
 def _read_host_ip(key: str, value: str) -> str:
