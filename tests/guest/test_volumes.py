@@ -149,6 +149,47 @@ def test_where_the_image_has_a_file_or_nothing_the_volume_stays_empty(
     assert list(volume(engine, "other").iterdir()) == []
 
 
+def test_a_volume_may_be_a_folder_of_the_machine(
+    engine: NativeEngine, docker_cli: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bound"
+    folder.mkdir()
+    options = ("-o", "type=none", "-o", "o=bind", "-o", f"device={folder}")
+    docker(engine, "volume", "create", *options, "vol")
+    assert docker(engine, "volume", "inspect", "-f", "{{.Options.device}}", "vol") == str(folder)
+    run(engine, "-v", "vol:/data", command="echo 1 >/data/x")
+    assert (folder / "x").read_text() == "1\n"
+    mount = (
+        f"type=volume,src=other,dst=/data,volume-opt=type=none,volume-opt=o=bind,volume-opt=device={folder}"
+    )
+    assert run(engine, "--mount", mount, command="cat /data/x") == "1"
+    docker(engine, "volume", "rm", "vol", "other")
+    assert (folder / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("type=tmpfs", "device=tmpfs"), "is not available yet"),
+        (("type=nfs", "o=addr=192.0.2.1", "device=:/x"), "is not available yet"),
+        (("o=bind",), "missing required option"),
+        (("size=1",), "invalid option"),
+    ],
+)
+def test_other_options_of_the_driver_are_refused_by_name(
+    engine: NativeEngine, docker_cli: str, options: tuple[str, ...], words: str
+) -> None:
+    flags = [flag for option in options for flag in ("-o", option)]
+    assert words in refused(engine, "volume", "create", *flags, "vol")
+    assert docker(engine, "volume", "ls", "-q") == ""
+
+
+def test_a_folder_that_is_gone_is_told(engine: NativeEngine, docker_cli: str, tmp_path: Path) -> None:
+    docker(engine, "volume", "create", "-o", "o=bind", "-o", f"device={tmp_path}/gone", "vol")
+    said = refused(engine, "run", "--rm", "-v", "vol:/data", IMAGE, "true")
+    assert f"failed to mount local volume: {tmp_path}/gone" in said
+
+
 # Kinds of mounts
 
 

@@ -24,7 +24,7 @@ def describe(store: VolumeStore, volume: Volume, *, size: bool = False) -> dict[
         "Labels": labels or None,
         "Mountpoint": str(volume.mountpoint),
         "Name": volume.name,
-        "Options": None,
+        "Options": dict(volume.options) or None,
         "Scope": "local",
     }
     if size:
@@ -62,10 +62,11 @@ class _Handlers:
             raise NotFound(
                 f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
             )
-        if body.get("DriverOpts") or body.get("ClusterVolumeSpec"):
-            raise NotSupported("DriverOpts: options of the local driver are not available yet")
+        if body.get("ClusterVolumeSpec"):
+            raise NotSupported("ClusterVolumeSpec: this engine is not part of a swarm")
+        options = kinds.string_map(body.get("DriverOpts") or {}, "DriverOpts")
         labels = kinds.string_map(body.get("Labels") or {}, "Labels")
-        volume = self._store.create(name, labels, anonymous=not name)
+        volume = self._store.create(name, labels, anonymous=not name, options=options)
         self._publish("create", volume.name)
         return web.json_response(describe(self._store, volume), status=201)
 

@@ -125,8 +125,10 @@ def _make_volumes(deps: Deps, container: Container, made: list[str]) -> None:
             return point
         if not deps.volumes.exists(point.name):
             made.append(point.name)
-        volume = deps.volumes.create(point.name, point.labels, anonymous=point.anonymous)
-        return replace(point, source=str(volume.mountpoint))
+        volume = deps.volumes.create(
+            point.name, point.labels, anonymous=point.anonymous, options=point.driver_options
+        )
+        return replace(point, source=str(volume.source))
 
     record = container.record
     if record.mounts:
@@ -140,6 +142,7 @@ async def _fill_volumes(deps: Deps, record: ContainerRecord, rootfs: Sequence[Mo
         return
     async with deps.volumes.filling:
         for point in points:
+            deps.volumes.check_source(point.name)
             await asyncio.to_thread(populate.fill, rootfs, point.destination, Path(point.source))
 
 

@@ -61,7 +61,7 @@ def prepare_mount_sources(deps: Deps, record: ContainerRecord) -> None:
     """Volumes and bind sources must exist. A missing bind source is made when -v asked for it."""
     for point in record.mounts:
         if point.type == "volume":
-            deps.volumes.get(point.name)
+            deps.volumes.check_source(point.name)
         elif point.type == "bind" and not Path(point.source).exists():
             if "create" not in point.options:
                 raise InvalidParameter(

@@ -147,14 +147,16 @@ def _mount(document: Mapping[str, Any]) -> MountPoint:
             raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
         if options.get("Subpath"):
             raise NotSupported("VolumeOptions.Subpath is not available yet; mount the whole volume")
-        if (options.get("DriverConfig") or {}).get("Options"):
-            raise NotSupported(
-                "VolumeOptions.DriverConfig: options of the local driver are not available yet"
-            )
+        given = (options.get("DriverConfig") or {}).get("Options") or {}
+        driver_options = kinds.string_map(given, "VolumeOptions.DriverConfig.Options")
         modes = (("ro",) if read_only else ()) + (("nocopy",) if options.get("NoCopy") else ())
         name = check_volume_name(source) if source else ""
         labels = kinds.string_map(options.get("Labels") or {}, "VolumeOptions.Labels")
-        return replace(_volume(name, destination, modes, anonymous=not source), labels=labels)
+        return replace(
+            _volume(name, destination, modes, anonymous=not source),
+            labels=labels,
+            driver_options=driver_options,
+        )
     if kind == "tmpfs":
         options = document.get("TmpfsOptions") or {}
         words = [f"size={int(options['SizeBytes'])}"] if options.get("SizeBytes") else []

@@ -36,6 +36,7 @@ class MountPoint:
     copy_up: bool = False
     #: For a volume that this container is the first to name.
     labels: Mapping[str, str] = field(default_factory=dict)
+    driver_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,10 @@
 """Local volumes: a folder each, below DATA_ROOT/volumes.
 
     volumes/<name>/_data        what containers see
-    volumes/<name>/volume.json  labels, creation time, whether the engine made it unasked
+    volumes/<name>/volume.json  labels, options, creation time, whether the engine made it unasked
+
+A volume with options `type=none,o=bind,device=/path` is that folder of the engine's machine, and its own
+stays empty.
 
 A volume exists when its volume.json does: it is written last and removed first.
 """
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from wherryd.containers import clock
 from wherryd.containers.mountpoints import check_volume_name
-from wherryd.errors import Conflict, NotFound
+from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,12 @@ class Volume:
     created: str
     labels: Mapping[str, str]
     anonymous: bool
+    options: Mapping[str, str]
+
+    @property
+    def source(self) -> Path:
+        """The folder that containers see."""
+        return Path(self.options["device"]) if self.options else self.mountpoint
 
 
 class VolumeStore:
@@ -42,15 +51,28 @@ class VolumeStore:
     def open(self) -> None:
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
 
-    def create(self, name: str, labels: Mapping[str, str], *, anonymous: bool = False) -> Volume:
-        """The volume; one that exists already is returned as it is. Raises InvalidParameter for its name."""
+    def create(
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        *,
+        anonymous: bool = False,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """The volume; one that exists already is returned as it is.
+
+        options: of the local driver. Raises InvalidParameter for its name or options, NotSupported.
+        """
         name = check_volume_name(name) if name else secrets.token_hex(32)
+        check_options(options or {})
         existing = self._load(name)
         if existing is not None:
             return existing
         folder = self._root / name
         (folder / "_data").mkdir(mode=0o755, parents=True, exist_ok=True)
         record = {"created": clock.now(), "labels": dict(labels), "anonymous": anonymous}
+        if options:
+            record["options"] = dict(options)
         temporary = folder / "volume.json.new"
         temporary.write_text(json.dumps(record))
         temporary.replace(folder / "volume.json")
@@ -77,6 +99,7 @@ class VolumeStore:
             created=record["created"],
             labels=record["labels"],
             anonymous=record["anonymous"],
+            options=record.get("options", {}),
         )
 
     def all(self) -> list[Volume]:
@@ -106,8 +129,33 @@ class VolumeStore:
                 names.append(volume.name)
         return names, freed
 
+    def check_source(self, name: str) -> None:
+        """Raises NotFound for the volume, InvalidParameter when the folder that it stands for is gone."""
+        volume = self.get(name)
+        if not volume.source.is_dir():
+            raise InvalidParameter(
+                f"failed to mount local volume: {volume.source} of the volume {name}: no such directory"
+            )
+
     def size(self, name: str) -> int:
         return _size(self.get(name).mountpoint)
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """Of the local driver: none, or those of a bind. Raises InvalidParameter, NotSupported."""
+    unknown = sorted(set(options) - {"type", "o", "device"})
+    if unknown:
+        raise InvalidParameter(f'invalid option: "{unknown[0]}" (hint: type, o and device)')
+    if not options:
+        return
+    words = [word for word in options.get("o", "").split(",") if word]
+    if options.get("type", "none") not in ("", "none") or words not in (["bind"], ["rbind"]):
+        raise NotSupported(
+            f"DriverOpts: type={options.get('type', '')},o={options.get('o', '')} is not available yet "
+            "(hint: type=none,o=bind,device=/path, or --tmpfs)"
+        )
+    if not options.get("device", "").startswith("/"):
+        raise InvalidParameter('missing required option: "device" (hint: an absolute path)')
 
 
 def _size(folder: Path) -> int:
