@@ -6,6 +6,7 @@ registry's storage), which must never see the user's credentials; and never from
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 import urllib.request
@@ -128,7 +129,9 @@ class Transport:
         except aiohttp.ClientConnectorDNSError as exc:
             raise Interrupted(f"{what}: no such host ({exc.os_error.strerror})", refused=True) from exc
         except aiohttp.ClientConnectorError as exc:
-            raise Interrupted(f"{what}: {exc.os_error.strerror or exc}", refused=True) from exc
+            number = exc.os_error.errno
+            reason = os.strerror(number) if number else str(exc.os_error)
+            raise Interrupted(f"{what}: {reason}; is the registry running there?", refused=True) from exc
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError) as exc:
             raise Interrupted(f"{what}: the connection broke: {exc}") from exc
         except TimeoutError as exc:
