@@ -586,9 +586,14 @@ async def test_registry_without_search_is_said_so(registry: Registry, fake: Fake
 
 @pytest.mark.parametrize(
     ("term", "limit", "filters"),
-    [("h.example/x", 101, {}), ("http://x/y", 0, {}), ("h.example/x", 0, {"stars": ["many"]}), ("h.example/x", 0, {"colour": ["red"]}),
-     ("h.example/x", 0, {"is-official": ["perhaps"]})],
-)  # fmt: skip
+    [
+        ("h.example/x", 101, {}),
+        ("http://x/y", 0, {}),
+        ("h.example/x", 0, {"stars": ["many"]}),
+        ("h.example/x", 0, {"colour": ["red"]}),
+        ("h.example/x", 0, {"is-official": ["perhaps"]}),
+    ],
+)
 async def test_search_refuses_what_makes_no_sense(
     registry: Registry, term: str, limit: int, filters: dict[str, list[str]]
 ) -> None:

@@ -4,10 +4,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Protocol, TextIO
+from typing import IO, Any, Protocol, TextIO
 
 from wherry.engine.client import Readable
 from wherry.engine.progress import Progress
+
+#: Statuses after which a layer's bar is full, whatever its last line said.
+_DONE = frozenset({"Download complete", "Pull complete", "Pushed"})
 
 
 def show(lines: Iterable[Progress], out: TextIO) -> None:
@@ -21,6 +24,15 @@ def show(lines: Iterable[Progress], out: TextIO) -> None:
             out.flush()
 
 
+def follow(lines: Iterable[Progress], out: TextIO | None) -> None:
+    """`show`; without `out` only an error is heard of."""
+    if out is not None:
+        show(lines, out)
+        return
+    for _ in lines:
+        pass  # read to the end: an error line raises
+
+
 def _text(line: Progress) -> str:
     if line.stream:
         return line.stream
@@ -32,12 +44,23 @@ def _text(line: Progress) -> str:
 def _show_bars(lines: Iterable[Progress], out: TextIO) -> None:
     """One row per id; rows without an id scroll by above."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, Task, TaskID, TextColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Bar(BarColumn):
+        """Nothing where there is nothing to measure ("Waiting", "Already exists")."""
+
+        def render(self, task: Task) -> Any:
+            return super().render(task) if task.total is not None else Text()
+
+    class Size(DownloadColumn):
+        def render(self, task: Task) -> Text:
+            return super().render(task) if task.total is not None or task.completed else Text()
 
     console = Console(file=out)
     rows: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=40), DownloadColumn())
+    columns = (TextColumn("{task.description}"), Bar(bar_width=40), Size())
     with Bars(*columns, console=console) as bars:
         for line in lines:
             if not line.id:
@@ -45,12 +68,12 @@ def _show_bars(lines: Iterable[Progress], out: TextIO) -> None:
                 continue
             if line.id not in rows:
                 rows[line.id] = bars.add_task("", total=None)
-            bars.update(
-                rows[line.id],
-                description=f"{line.id}: {line.status}",
-                completed=line.current,
-                total=line.total or None,
-            )
+            row = rows[line.id]
+            bars.update(row, description=f"{line.id}: {line.status}")
+            if line.has_bar:
+                bars.update(row, completed=line.current, total=line.total or None)
+            elif line.status in _DONE and (total := bars.tasks[row].total) is not None:
+                bars.update(row, completed=total)
 
 
 @contextmanager

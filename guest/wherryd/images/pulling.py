@@ -102,15 +102,13 @@ class Puller:
         name = pull.name
         try:
             top, raw, manifest = await _find(pull)
-            yield {"status": f"Pulling from {name.path}", "id": name.digest or name.tag}
             image_id = manifest.config.digest
-            if image_id in self._catalog.ids():
-                document = self._catalog.config(image_id)
-                pull.check_platform(ImageConfig(document, ()))
-            else:
-                data = await pull.remote.document(manifest.config)
-                config = imageconfig.parse(data, len(manifest.layers), _ADVICE)
-                pull.check_platform(config)
+            stored = image_id in self._catalog.ids()
+            data = self._content.read(image_id) if stored else await pull.remote.document(manifest.config)
+            config = imageconfig.parse(data, len(manifest.layers), _ADVICE)
+            pull.check_platform(config)
+            yield {"status": f"Pulling from {name.path}", "id": name.digest or name.tag}
+            if not stored:
                 async with aclosing(self._install(pull, manifest, data, config)) as lines:
                     async for line in lines:
                         yield line

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from wherryd.errors import EngineError, Forbidden, InvalidParameter, NotFound, Unauthorized, Unavailable
 
 _MAX_TEXT = 300
+#: The same for answers without a body, as every answer to a HEAD is.
+_UNSAID = {
+    401: ("unauthorized", "authentication required"),
+    403: ("denied", "requested access to the resource is denied"),
+}
 
 
 class Refusal(Exception):  # noqa: N818 - named for what happened
@@ -50,6 +55,8 @@ def parse(status: int, body: bytes) -> Refusal:
         return Refusal(status, words, message[:_MAX_TEXT] if isinstance(message, str) and message else words)
     if isinstance(document, dict) and isinstance(document.get("details"), str):
         return Refusal(status, "", document["details"][:_MAX_TEXT])  # what token servers say
+    if not body and status in _UNSAID:
+        return Refusal(status, *_UNSAID[status])
     text = " ".join(body.decode(errors="replace").split())[:_MAX_TEXT]
     shown = f": {text}" if text and "<" not in text else ""
     return Refusal(status, "", f"the registry answered with status {status}{shown}")

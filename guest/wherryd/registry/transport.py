@@ -122,12 +122,12 @@ class Transport:
             response = await self._follow(endpoint, method, URL(url, encoded=True), dict(headers or {}), data)
             async with response:
                 yield response
-        except ssl.SSLError as exc:
-            raise Unavailable(f"{what}: {exc}") from exc
         except aiohttp.ClientSSLError as exc:
             raise Unavailable(f"{what}: {_tls_problem(exc, endpoint)}") from exc
+        except ssl.SSLError as exc:
+            raise Interrupted(f"{what}: the connection broke: {exc}") from exc
         except aiohttp.ClientConnectorDNSError as exc:
-            raise Interrupted(f"{what}: no such host ({exc.os_error.strerror})", refused=True) from exc
+            raise Interrupted(f"{what}: no such host; check the name and the network", refused=True) from exc
         except aiohttp.ClientConnectorError as exc:
             number = exc.os_error.errno
             reason = os.strerror(number) if number else str(exc.os_error)
