@@ -517,6 +517,31 @@ def test_dockerd_and_wherryd_exchange_images_with_equal_digests(
     assert engine.call("GET", f"/images/{theirs}/json").json["Id"] == image["Id"]
 
 
+# docker-py
+
+
+def test_docker_py_pushes_and_pulls(engine: NativeEngine, locked: RealRegistry) -> None:
+    docker_py = pytest.importorskip("docker")
+    client = docker_py.DockerClient(base_url=f"unix://{engine.socket}", timeout=30)
+    login = {"username": USER, "password": PASSWORD, "serveraddress": locked.host}
+    try:
+        assert client.login(USER, PASSWORD, registry=locked.host)["Status"] == "Login Succeeded"
+        name = f"{locked.host}/py"
+        client.images.get(IMAGE).tag(name, "1")
+        said = list(client.images.push(name, "1", auth_config=login, stream=True, decode=True))
+        assert said[-1]["aux"]["Tag"] == "1"
+        forget_all(engine)
+        image = client.images.pull(name, "1", auth_config=login)
+        assert image.tags == [f"{name}:1"]
+        assert client.images.get_registry_data(f"{name}:1", auth_config=login).id == said[-1]["aux"]["Digest"]
+        with pytest.raises(docker_py.errors.NotFound, match="manifest unknown"):
+            client.images.pull(name, "2", auth_config=login)
+        with pytest.raises(docker_py.errors.APIError, match="no search"):
+            client.images.search(f"{locked.host}/x")
+    finally:
+        client.close()
+
+
 # our own client
 
 

@@ -48,7 +48,23 @@ class FakeRegistry:
     uploads: dict[str, bytearray] = field(default_factory=dict)
     #: Breaks uploads off behind so many bytes; used up.
     upload_cuts: list[int] = field(default_factory=list)
-    host: str = ""
+    host: str = "127.0.0.1:0"
+    runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Again on the same port, if it ran before."""
+        app = web.Application(client_max_size=0)
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self.runner.setup()
+        site = web.TCPSite(self.runner, "127.0.0.1", int(self.host.rpartition(":")[2]), reuse_address=True)
+        await site.start()
+        self.host = f"127.0.0.1:{self.runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        if self.runner is not None:
+            await self.runner.cleanup()
+        self.runner = None
 
     def add_blob(self, data: bytes) -> str:
         self.blobs[sha256(data)] = data
@@ -184,15 +200,8 @@ def refuse(status: int, code: str, message: str, **headers: str) -> web.Response
 @asynccontextmanager
 async def fake_registry() -> AsyncIterator[FakeRegistry]:
     fake = FakeRegistry()
-    app = web.Application(client_max_size=0)
-    app.router.add_route("*", "/{path:.*}", fake.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
+    await fake.start()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        _, port = runner.addresses[0][:2]
-        fake.host = f"127.0.0.1:{port}"
         yield fake
     finally:
-        await runner.cleanup()
+        await fake.stop()

@@ -192,6 +192,18 @@ async def test_nobody_listening_is_said_at_once(client: Client) -> None:
         await client.remote("127.0.0.1:1").manifest("1")
 
 
+async def test_registry_that_restarts_meanwhile_is_waited_for(client: Client, fake: FakeRegistry) -> None:
+    remote = client.remote(fake.host)
+    await remote.sites()
+    await fake.stop()
+    with pytest.raises(Unavailable):
+        await remote.manifest("1")
+    digest = fake.add_image("a/b", "1", b"{}", [])
+    asking = asyncio.create_task(remote.manifest("1"))
+    await fake.start()
+    assert (await asking).digest == digest
+
+
 async def test_unknown_manifest_is_the_registrys_own_refusal(client: Client, fake: FakeRegistry) -> None:
     with pytest.raises(Refusal, match="manifest unknown: manifest unknown") as refused:
         await client.remote(fake.host).manifest("1")

@@ -74,7 +74,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Length of the uncompressed archive.
         "ALTER TABLE layers ADD COLUMN tar_bytes INTEGER NOT NULL DEFAULT 0",
     ),
-    # 6. images: what registries hold of our layers and images, see images/origins.py.
+    # images: what registries hold of our layers and images, see images/origins.py.
     (
         """
         CREATE TABLE layer_blobs (

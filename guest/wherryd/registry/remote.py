@@ -137,7 +137,7 @@ class Remote:
                 if received - resumed_at >= _PROGRESS_BYTES:
                     failures = 0
                 failures, resumed_at = failures + 1, received
-                if exc.refused or failures >= retries.attempts:
+                if failures >= retries.attempts:
                     raise Unavailable(str(exc)) from exc
                 log.info("%s; going on at byte %d", exc, received)
                 await asyncio.sleep(retries.pause(failures, exc.retry_after))
@@ -226,7 +226,9 @@ class Remote:
     async def ping(self, site: Site) -> None:
         """Asks whether there is a registry, and learns how it wants to be asked. Raises Unavailable."""
         url = f"{site.endpoint.url}/v2/"
-        answer = await self.transport.retry(lambda: self.transport.fetch(site.endpoint, "GET", url))
+        answer = await self.transport.retry(
+            lambda: self.transport.fetch(site.endpoint, "GET", url), first=True
+        )
         if answer.status == 401:
             site.authorizer.challenged(
                 challenge.parse(answer.headers.getall("WWW-Authenticate", [])),  # type: ignore[attr-defined]

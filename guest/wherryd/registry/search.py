@@ -4,6 +4,7 @@ term            asks Docker Hub's index
 host/term       asks that registry
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,11 +56,8 @@ async def _ask(
     for endpoint in endpoints:
         url = f"{endpoint.url}/v1/search?{urlencode([('q', word), ('n', limit)])}"
         try:
-            answer = await transport.retry(
-                lambda endpoint=endpoint, url=url: transport.fetch(  # type: ignore[misc]
-                    endpoint, "GET", url, headers=headers
-                )
-            )
+            ask = functools.partial(transport.fetch, endpoint, "GET", url, headers=headers)
+            answer = await transport.retry(ask, first=True)
         except Unavailable as exc:
             problem = problem or exc
             continue

@@ -197,14 +197,17 @@ class Transport:
             raise_if_transient(response, method, url, body)
             return Answer(response.status, response.headers, body, str(response.url))
 
-    async def retry(self, work: Callable[[], Awaitable[T]]) -> T:
-        """work's result, tried again as `retries` says. Raises Unavailable with the last interruption."""
+    async def retry(self, work: Callable[[], Awaitable[T]], *, first: bool = False) -> T:
+        """work's result, tried again as `retries` says. Raises Unavailable with the last interruption.
+
+        first: the first request to this host. If nobody listens there at all, that is said at once: a user
+        who mistyped a name should not wait for it.
+        """
         for failures in range(1, self.retries.attempts + 1):
             try:
                 return await work()
             except Interrupted as exc:
-                # Nobody listens there: waiting a few seconds does not change that, and the user waits too.
-                if exc.refused or failures == self.retries.attempts:
+                if (first and exc.refused) or failures == self.retries.attempts:
                     raise Unavailable(str(exc)) from exc
                 pause = self.retries.pause(failures, exc.retry_after)
                 log.info("%s; trying again in %.1f s", exc, pause)

@@ -126,7 +126,7 @@ class Uploader:
                     raise
                 session = None
             except Interrupted as exc:
-                if exc.refused or failures == retries.attempts:
+                if failures == retries.attempts:
                     raise Unavailable(str(exc)) from exc
                 log.info("%s; trying again", exc)
                 await asyncio.sleep(retries.pause(failures, exc.retry_after))
