@@ -5,12 +5,16 @@ how much it has, and the rest is sent.
 """
 
 import asyncio
+import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote, urlencode, urljoin
+
+import aiohttp.payload
+from aiohttp.abc import AbstractStreamWriter
 
 from wherryd.errors import Unavailable
 from wherryd.registry.manifests import Descriptor, RawManifest
@@ -48,6 +52,34 @@ class BytesSource:
 
     def read_at(self, offset: int, size: int) -> bytes:
         return self.data[offset : offset + size]
+
+
+class _Piece(aiohttp.payload.Payload):
+    """A part of a source as a request's body, read anew each time it is sent.
+
+    Not an async generator: aiohttp repeats a PUT by itself when a kept-alive connection turns out to be
+    dead, and would send nothing of a generator that is used up (seen with 3.11: it waits for ever).
+    """
+
+    def __init__(self, source: Source, offset: int, size: int, report: Report) -> None:
+        super().__init__(source, content_type="application/octet-stream")
+        self._size = size
+        self._source = source
+        self._offset = offset
+        self._report = report
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - theirs
+        raise TypeError("a piece of a blob is no text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        offset, end = self._offset, self._offset + (self._size or 0)
+        while offset < end:
+            data = await asyncio.to_thread(self._source.read_at, offset, min(CHUNK_BYTES, end - offset))
+            if not data:
+                raise Unavailable("the layer became shorter while it was sent; push again")
+            await writer.write(data)
+            offset += len(data)
+            self._report(offset)
 
 
 @dataclass(slots=True)
@@ -156,31 +188,17 @@ class Uploader:
         small = blob.size <= MONOLITHIC_BYTES and not session.offset
         while not small and session.offset < blob.size:
             size = min(session.piece_bytes, blob.size - session.offset)
-            headers = {
-                "Content-Type": "application/octet-stream",
-                "Content-Length": str(size),
-                "Content-Range": f"{session.offset}-{session.offset + size - 1}",
-            }
-            start = session.offset
+            headers = {"Content-Range": f"{session.offset}-{session.offset + size - 1}"}
+            piece = functools.partial(_Piece, source, session.offset, size, report)
             async with self._remote.request(
-                site,
-                "PATCH",
-                session.url,
-                headers=headers,
-                data=lambda start=start, size=size: _read(source, start, size, report),  # type: ignore[misc]
+                site, "PATCH", session.url, headers=headers, data=piece
             ) as response:
                 session.url = _location(session.url, response.headers.get("Location", session.url))
             session.offset += size
         rest = blob.size if small else 0
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(rest)}
         url = f"{session.url}{'&' if '?' in session.url else '?'}digest={quote(blob.digest, safe='')}"
-        async with self._remote.request(
-            site,
-            "PUT",
-            url,
-            headers=headers,
-            data=(lambda: _read(source, 0, rest, report)) if rest else bytes,
-        ) as response:
+        everything = functools.partial(_Piece, source, 0, rest, report)
+        async with self._remote.request(site, "PUT", url, data=everything) as response:
             _check(response.headers.get("Docker-Content-Digest", ""), blob.digest)
 
     async def put_manifest(self, manifest: RawManifest, reference: str) -> None:
@@ -195,17 +213,6 @@ class Uploader:
                 _check(response.headers.get("Docker-Content-Digest", ""), manifest.digest)
 
         await self._remote.on_any_site(ask)
-
-
-async def _read(source: Source, offset: int, size: int, report: Report) -> AsyncIterator[bytes]:
-    end = offset + size
-    while offset < end:
-        data = await asyncio.to_thread(source.read_at, offset, min(CHUNK_BYTES, end - offset))
-        if not data:
-            raise Unavailable("the layer became shorter while it was sent; push again")
-        yield data
-        offset += len(data)
-        report(offset)
 
 
 def _location(base: str, location: str | None) -> str:
