@@ -1,6 +1,7 @@
 """pull, push, search, login, logout: what is asked of the engine, printed and returned."""
 
 import base64
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import test_cli_verbs
 from cli_fake_engine import Answer, FakeEngine, Request
 from test_cli_verbs import Wherry
 
-from wherry.cli import references
+from wherry.cli import progress, references
+from wherry.engine.progress import read
+from wherry.errors import EngineProblem
 
 engine = test_cli_verbs.engine
 wherry = test_cli_verbs.wherry
@@ -222,3 +225,32 @@ def test_names_belong_to_the_registry_that_the_engine_asks(name: str, domain: st
     assert references.domain(name) == domain
     assert references.canonical(name, "1") == canonical
     assert references.canonical(name, "") == canonical.removesuffix(":1")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_terminal_gets_a_bar_per_layer_and_the_rest_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    out = Terminal()
+    sent = b"".join(json.dumps(line).encode() + b"\r\n" for line in (*PULLED, {"aux": {}}, *PULLED[:2]))
+    progress.show(read([sent]), out)
+    shown = out.getvalue()
+    assert "2/2 bytes" in shown, "a finished layer's bar is full"
+    first, _, second = shown.partition(f"Digest: {DIGEST}\n")
+    assert first.rindex("latest: Pulling from library/box") < first.rindex("abc: Pull complete")
+    assert "abc: Pulling fs layer" in second
+    assert "Pull complete" not in second
+    assert second.rindex("\x1b[?25h") > second.rindex("\x1b[?25l"), "the cursor comes back"
+
+
+def test_terminal_shows_what_came_before_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    sent = json.dumps(PULLED[2]).encode() + b'\r\n{"errorDetail": {"message": "it broke"}}\r\n'
+    with pytest.raises(EngineProblem, match="it broke"):
+        progress.show(read([sent]), out)
+    assert "abc: Downloading" in out.getvalue()

@@ -4,13 +4,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Protocol, TextIO
+from typing import IO, Protocol, TextIO
 
 from wherry.engine.client import Readable
 from wherry.engine.progress import Progress
-
-#: Statuses after which a layer's bar is full, whatever its last line said.
-_DONE = frozenset({"Download complete", "Pull complete", "Pushed"})
 
 
 def show(lines: Iterable[Progress], out: TextIO) -> None:
@@ -42,38 +39,24 @@ def _text(line: Progress) -> str:
 
 
 def _show_bars(lines: Iterable[Progress], out: TextIO) -> None:
-    """One row per id; rows without an id scroll by above."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Task, TaskID, TextColumn
-    from rich.progress import Progress as Bars
-    from rich.text import Text
+    """One row per id. A line without an id closes the rows above it, so that all stays in its order."""
+    from wherry.cli.bars import Rows
 
-    class Bar(BarColumn):
-        """Nothing where there is nothing to measure ("Waiting", "Already exists")."""
-
-        def render(self, task: Task) -> Any:
-            return super().render(task) if task.total is not None else Text()
-
-    class Size(DownloadColumn):
-        def render(self, task: Task) -> Text:
-            return super().render(task) if task.total is not None or task.completed else Text()
-
-    console = Console(file=out)
-    rows: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), Bar(bar_width=40), Size())
-    with Bars(*columns, console=console) as bars:
+    rows: Rows | None = None
+    try:
         for line in lines:
-            if not line.id:
-                console.out(_text(line), end="", highlight=False)
-                continue
-            if line.id not in rows:
-                rows[line.id] = bars.add_task("", total=None)
-            row = rows[line.id]
-            bars.update(row, description=f"{line.id}: {line.status}")
-            if line.has_bar:
-                bars.update(row, completed=line.current, total=line.total or None)
-            elif line.status in _DONE and (total := bars.tasks[row].total) is not None:
-                bars.update(row, completed=total)
+            if line.id:
+                rows = rows or Rows(out)
+                rows.update(line)
+            elif text := _text(line):
+                if rows is not None:
+                    rows.close()
+                    rows = None
+                out.write(text)
+                out.flush()
+    finally:
+        if rows is not None:
+            rows.close()
 
 
 @contextmanager
