@@ -41,8 +41,8 @@ without_starting() {
 if [ "$what" = dev ] && ! command -v docker >/dev/null; then without_starting docker.io; fi
 # An sshd that the tunnel's tests start themselves, on loopback, as a stand-in for the guest's.
 if [ "$what" = dev ] && [ ! -x /usr/sbin/sshd ]; then without_starting openssh-server; fi
-# A real registry for the tests, which start it themselves, and a second opinion on what we push to it.
-if [ "$what" = dev ] && ! command -v docker-registry >/dev/null; then without_starting docker-registry; fi
+# A real registry for tests and benchmarks, which start it themselves; a second opinion on what we push to it.
+if ! command -v docker-registry >/dev/null; then without_starting docker-registry; fi
 if [ "$what" = dev ] && ! command -v skopeo >/dev/null; then without_starting skopeo; fi
 if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
 
