@@ -41,6 +41,9 @@ without_starting() {
 if [ "$what" = dev ] && ! command -v docker >/dev/null; then without_starting docker.io; fi
 # An sshd that the tunnel's tests start themselves, on loopback, as a stand-in for the guest's.
 if [ "$what" = dev ] && [ ! -x /usr/sbin/sshd ]; then without_starting openssh-server; fi
+# A real registry for tests and benchmarks, which start it themselves; a second opinion on what we push to it.
+if ! command -v docker-registry >/dev/null; then without_starting docker-registry; fi
+if [ "$what" = dev ] && ! command -v skopeo >/dev/null; then without_starting skopeo; fi
 if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
 
 # One virtual environment; made again only when pyproject.toml changes.

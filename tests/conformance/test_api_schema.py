@@ -1,11 +1,13 @@
 """Answers of the engine against the reference's own description of them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import swagger
 from native_engine import IMAGE, NativeEngine
+from registry_rig import real_registry
 
 pytestmark = pytest.mark.root
 
@@ -88,3 +90,17 @@ def test_images_and_volumes_fit_the_description(described: swagger.Description, 
     check(described, engine, "POST", "/volumes/create", 201, {"Name": "described", "Labels": {"a": "b"}})
     check(described, engine, "GET", "/volumes/{name}", name="described")
     assert engine.call("DELETE", "/volumes/described").status == 204
+
+
+def test_what_registries_are_asked_fits_the_description(
+    described: swagger.Description, engine: NativeEngine, tmp_path: Path
+) -> None:
+    with real_registry(tmp_path / "registry") as registry:
+        name = f"{registry.host}/box"
+        assert engine.call("POST", f"/images/{IMAGE}/tag", repo=name, tag="1").status == 201
+        assert b'"aux"' in engine.call("POST", f"/images/{name}/push", tag="1").body
+        check(described, engine, "GET", "/distribution/{name}/json", name=f"{name}:1")
+        body = {"username": "me", "password": "x", "serveraddress": registry.host}
+        check(described, engine, "POST", "/auth", body=body)
+        image = check(described, engine, "GET", "/images/{name}/json", name=f"{name}:1")
+        assert image["RepoDigests"]

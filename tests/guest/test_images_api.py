@@ -60,9 +60,9 @@ def test_import_answers_with_progress_and_the_id(engine: NativeEngine) -> None:
     ("query", "status", "message"),
     [
         (
-            {"fromImage": "alpine", "tag": "1"},
-            501,
-            'cannot pull "alpine": this version of Wherry has no registry',
+            {"fromImage": "127.0.0.1:1/alpine", "tag": "1"},
+            503,
+            'Get "https://127.0.0.1:1/v2/": Connection refused',
         ),
         ({"fromSrc": "http://127.0.0.1/x.tar"}, 501, "downloads nothing"),
         ({}, 400, "fromImage or fromSrc is missing"),
@@ -179,11 +179,13 @@ def test_docker_imports_lists_tags_saves_loads_and_removes(
     assert docker(engine, "run", "--rm", "other:2") == "hello\n"
 
 
-def test_docker_run_of_an_absent_image_says_how_to_get_one(engine: NativeEngine, docker_cli: str) -> None:
-    done = engine.docker("run", "--rm", "nothing:1", "true")
+def test_docker_run_of_an_absent_image_says_why_it_cannot_be_pulled(
+    engine: NativeEngine, docker_cli: str
+) -> None:
+    done = engine.docker("run", "--rm", "127.0.0.1:1/nothing:1", "true")
     assert done.returncode == 125
-    assert b"Unable to find image 'nothing:1' locally" in done.stderr
-    assert b"bring the image with `import` or `load`" in done.stderr
+    assert b"Unable to find image '127.0.0.1:1/nothing:1' locally" in done.stderr
+    assert b"is the registry running there?" in done.stderr
 
 
 def test_docker_prunes_dangling_images(engine: NativeEngine, docker_cli: str) -> None:

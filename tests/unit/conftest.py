@@ -15,6 +15,7 @@ if sys.platform != "linux":
             "images",
             "metadata",
             "networks",
+            "registry",
             "runtime",
             "snapshots",
             "spec",

@@ -21,6 +21,15 @@ def show(lines: Iterable[Progress], out: TextIO) -> None:
             out.flush()
 
 
+def follow(lines: Iterable[Progress], out: TextIO | None) -> None:
+    """`show`; without `out` only an error is heard of."""
+    if out is not None:
+        show(lines, out)
+        return
+    for _ in lines:
+        pass  # read to the end: an error line raises
+
+
 def _text(line: Progress) -> str:
     if line.stream:
         return line.stream
@@ -30,27 +39,24 @@ def _text(line: Progress) -> str:
 
 
 def _show_bars(lines: Iterable[Progress], out: TextIO) -> None:
-    """One row per id; rows without an id scroll by above."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
-    from rich.progress import Progress as Bars
+    """One row per id. A line without an id closes the rows above it, so that all stays in its order."""
+    from wherry.cli.bars import Rows
 
-    console = Console(file=out)
-    rows: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=40), DownloadColumn())
-    with Bars(*columns, console=console) as bars:
+    rows: Rows | None = None
+    try:
         for line in lines:
-            if not line.id:
-                console.out(_text(line), end="", highlight=False)
-                continue
-            if line.id not in rows:
-                rows[line.id] = bars.add_task("", total=None)
-            bars.update(
-                rows[line.id],
-                description=f"{line.id}: {line.status}",
-                completed=line.current,
-                total=line.total or None,
-            )
+            if line.id:
+                rows = rows or Rows(out)
+                rows.update(line)
+            elif text := _text(line):
+                if rows is not None:
+                    rows.close()
+                    rows = None
+                out.write(text)
+                out.flush()
+    finally:
+        if rows is not None:
+            rows.close()
 
 
 @contextmanager

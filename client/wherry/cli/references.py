@@ -36,6 +36,24 @@ def familiar(name: str) -> str:
     return name
 
 
+def domain(name: str) -> str:
+    """The registry a name belongs to: `mysql` -> `docker.io`, `localhost:5000/a` -> `localhost:5000`."""
+    first, slash, _ = name.partition("/")
+    looks_like_host = "." in first or ":" in first or first == "localhost" or first.lower() != first
+    if not slash or not looks_like_host or first == "index.docker.io":
+        return "docker.io"
+    return first
+
+
+def canonical(name: str, tag: str) -> str:
+    """`mysql`, `8` -> `docker.io/library/mysql:8`. tag may be a digest, or "" for none."""
+    registry = domain(name)
+    path = name.removeprefix("index.docker.io/").removeprefix(f"{registry}/")
+    if registry == "docker.io" and "/" not in path:
+        path = f"library/{path}"
+    return f"{registry}/{path}" + (f"{'@' if ':' in tag else ':'}{tag}" if tag else "")
+
+
 def with_tag(reference: str) -> str:
     """`mysql` -> `mysql:latest`, as Docker shows it."""
     name, tag = split(reference)

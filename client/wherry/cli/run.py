@@ -171,18 +171,10 @@ def _image_missing(exc: EngineProblem, image: str) -> bool:
 def _pull(client: "EngineClient", options: "CreateOptions", mine: ClientOptions) -> None:
     import sys
 
-    from wherry.cli import progress, references
-    from wherry.engine.client import body_of
-    from wherry.engine.progress import read
+    from wherry.cli import references
+    from wherry.cli.pull import fetch
 
     if not mine.quiet and mine.pull == "missing":
         click.echo(f"Unable to find image '{references.with_tag(options.image)}' locally", err=True)
     name, tag = references.split(options.image)
-    params = {"fromImage": name, "tag": tag, "platform": options.platform or None}
-    with client.call("POST", "/images/create", params, stream=True) as answer:
-        lines = read(body_of(answer))
-        if mine.quiet:
-            for _ in lines:
-                pass  # read to the end: an error line raises
-        else:
-            progress.show(lines, sys.stderr)
+    fetch(client, name, tag, platform=options.platform, out=None if mine.quiet else sys.stderr)

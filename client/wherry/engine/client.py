@@ -79,6 +79,7 @@ class EngineClient:
         *,
         body: Any = None,
         upload: Readable | None = None,
+        headers: Mapping[str, str] | None = None,
         stream: bool = False,
     ) -> "requests.Response":
         """One call. path: unversioned, its parts quoted with `segment`.
@@ -86,13 +87,13 @@ class EngineClient:
         body is sent as JSON; upload is sent chunked, as it is read. With stream=True the answer's body
         is left to the caller, who closes it. Raises EngineProblem for every status from 400 on.
         """
-        headers = {}
+        sent = dict(headers or {})
         data: Any = None
         if body is not None:
-            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+            data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
         elif upload is not None:
-            data, headers["Content-Type"] = _chunks(upload), "application/x-tar"
-        return self._send(method, self.path(path, params), data=data, headers=headers, stream=stream)
+            data, sent["Content-Type"] = _chunks(upload), "application/x-tar"
+        return self._send(method, self.path(path, params), data=data, headers=sent, stream=stream)
 
     def chunks(self, path: str, params: Params | None = None) -> Iterator[bytes]:
         """The body of a GET, as it comes. The request is sent with the first `next`."""

@@ -35,7 +35,6 @@ _LATER = (
     ("POST", "/build/prune", "there is no build cache yet"),
     ("POST", "/session", "BuildKit sessions are not available; set DOCKER_BUILDKIT=0"),
     ("POST", "/grpc", "BuildKit is not available; set DOCKER_BUILDKIT=0"),
-    ("GET", "/distribution/{name:.+}/json", "asking a registry about an image is not available yet"),
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -1,4 +1,4 @@
-"""Routes of images. Engine API 1.51, section "Image", except build, push and search."""
+"""Routes of images. Engine API 1.51, section "Image", except build and search."""
 
 from collections.abc import AsyncIterator
 
@@ -6,6 +6,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from wherryd.api import imageversions, params, progress
+from wherryd.api.registry import user
 from wherryd.errors import InvalidParameter, NotSupported
 from wherryd.images import reference as references
 from wherryd.images.filters import LIST_KEYS, PRUNE_KEYS
@@ -21,7 +22,6 @@ def routes(service: ImageService) -> list[web.RouteDef]:
         web.post("/images/load", handlers.load),
         web.post("/images/prune", handlers.prune),
         web.get("/images/get", handlers.save_several),
-        web.get("/images/search", handlers.search),
         web.get("/images/{name:.+}/json", handlers.inspect),
         web.get("/images/{name:.+}/history", handlers.history),
         web.get("/images/{name:.+}/get", handlers.save_one),
@@ -53,10 +53,13 @@ class Handlers:
         """POST /images/create: pull with fromImage, import with fromSrc."""
         query = request.query
         if query.get("fromImage"):
-            raise NotSupported(
-                f'cannot pull "{query["fromImage"]}": this version of Wherry has no registry client yet; '
-                "bring the image with `import` or `load`"
+            pulled = self._service.pull(
+                query["fromImage"],
+                tag=query.get("tag", ""),
+                platform=query.get("platform", ""),
+                credentials=user(request),
             )
+            return await progress.respond(request, pulled)
         source = query.get("fromSrc", "")
         if not source:
             raise InvalidParameter("fromImage or fromSrc is missing; say where the image comes from")
@@ -133,16 +136,24 @@ class Handlers:
         """POST /images/prune"""
         return web.json_response(await self._service.prune(params.filters(request.query, PRUNE_KEYS)))
 
-    async def push(self, request: web.Request) -> web.Response:
+    async def push(self, request: web.Request) -> web.StreamResponse:
         """POST /images/{name}/push"""
-        raise NotSupported(
-            f'cannot push "{request.match_info["name"]}": this version of Wherry has no registry client yet; '
-            "take the image along with `save`"
+        lines = self._service.push(
+            request.match_info["name"],
+            tag=request.query.get("tag", ""),
+            platform=_platform(request.query.get("platform", "")),
+            credentials=user(request),
         )
+        return await progress.respond(request, lines)
 
-    async def search(self, _request: web.Request) -> web.Response:
-        """GET /images/search"""
-        raise NotSupported("cannot search: this version of Wherry has no registry client yet")
+
+def _platform(text: str) -> str:
+    """Since 1.46 a push names its platform as a JSON object. Raises InvalidParameter."""
+    if not text.startswith("{"):
+        return text
+    document = params.parse_object(text.encode(), "application/json")
+    parts = (str(document.get(key) or "") for key in ("os", "architecture", "variant"))
+    return "/".join(part for part in parts if part)
 
 
 async def body(request: web.Request) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""`/_ping`, `/version`, `/info`, `/events`, `/system/df`, `/auth`. Source: Engine API 1.51, System."""
+"""`/_ping`, `/version`, `/info`, `/events`, `/system/df`. Source: Engine API 1.51, System."""
 
 import asyncio
 import json
@@ -18,7 +18,6 @@ from wherryd.containers import clock, hostchecks, stats
 from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status
-from wherryd.errors import NotSupported
 from wherrywire import __version__
 
 
@@ -120,9 +119,6 @@ class _Handlers:
             if request["api_version"] < (1, 42):
                 document["BuilderSize"] = 0
         return web.json_response(document)
-
-    async def auth(self, _request: web.Request) -> web.Response:
-        raise NotSupported("logging in to a registry is not available yet; images come by import and load")
 
 
 async def _until(events: AsyncIterator[EngineEvent], until: int | None) -> AsyncIterator[EngineEvent]:
@@ -279,5 +275,4 @@ def routes(service: ContainerService, facts: EngineFacts) -> list[web.RouteDef]:
         web.get("/info", handlers.info, allow_head=False),
         web.get("/events", handlers.events, allow_head=False),
         web.get("/system/df", handlers.disk_usage, allow_head=False),
-        web.post("/auth", handlers.auth),
     ]

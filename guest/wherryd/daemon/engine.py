@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from wherryd.api import absent, containers, execs, images, networks, streams, system, volumes
+from wherryd.api import registry as registries
 from wherryd.api.app import build_app
 from wherryd.containers import clock
 from wherryd.containers.deps import Deps
@@ -22,6 +23,8 @@ from wherryd.daemon.options import Options
 from wherryd.images.service import ImageService
 from wherryd.metadata.database import Database
 from wherryd.networks.service import NetworkService
+from wherryd.registry.hosts import RegistryOptions
+from wherryd.registry.service import Registry
 from wherryd.runtime.client import RuntimeClient
 from wherryd.sys import capabilities
 
@@ -52,11 +55,14 @@ class Engine:
         stack.push_async_callback(self._runtime.close)
         store = ContainerStore(database)
         store.load()
+        registry = self._registry()
+        stack.push_async_callback(registry.close)
         image_service = ImageService(
             data_root=options.data_root,
             database=database,
             storage_driver=options.storage_driver,
             publish=self.events.publish,
+            registry=registry,
         )
         await image_service.open()
         stack.push_async_callback(image_service.close)
@@ -84,7 +90,18 @@ class Engine:
         service = ContainerService(deps)
         stack.push_async_callback(service.close)
         await service.open()
-        return self._app(service)
+        return self._app(service, registry)
+
+    def _registry(self) -> Registry:
+        options = self._options
+        return Registry(
+            RegistryOptions(
+                insecure=options.insecure_registries,
+                mirrors=options.registry_mirrors,
+                # The first one is on the data disk and survives a new system disk.
+                certificates=(options.data_root / "certs.d", Path("/etc/wherry/certs.d")),
+            )
+        )
 
     def _networks(self, database: Database, store: ContainerStore) -> NetworkService:
         def container_name(container_id: str) -> str:
@@ -101,7 +118,7 @@ class Engine:
             container_name=container_name,
         )
 
-    def _app(self, service: ContainerService) -> web.Application:
+    def _app(self, service: ContainerService, registry: Registry) -> web.Application:
         deps = service.deps
         return build_app(
             [
@@ -109,6 +126,7 @@ class Engine:
                 containers.routes(service),
                 streams.routes(service),
                 execs.routes(service),
+                registries.routes(registry),
                 images.routes(deps.images),
                 networks.routes(deps.networks, service),
                 volumes.routes(deps.volumes, deps.events),

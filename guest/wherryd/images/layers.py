@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
-from wherryd.images.unpack.process import Unpacking
+from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
 from wherryd.snapshots.protocol import Kind, Snapshotter
@@ -124,7 +124,9 @@ class LayerStore:
     async def unpacking(self, parent: str, pins: set[str]) -> AsyncIterator["LayerJob"]:
         """A layer under way; left without `commit`, nothing of it stays."""
         key = f"{_UNPACKING}{secrets.token_hex(8)}"
-        await asyncio.to_thread(self._snapshotter.prepare, key, parent)
+        # Alone if it can be: then the layers below need not be there yet, only at the commit.
+        base = "" if self.independent else parent
+        await asyncio.to_thread(self._snapshotter.prepare, key, base)
         job = None
         try:
             with self._content.writer() as recipe:
@@ -139,8 +141,13 @@ class LayerStore:
                     await job.unpacking.abort()
                 await asyncio.to_thread(self._snapshotter.remove, key)
 
+    @property
+    def independent(self) -> bool:
+        """Whether a layer can be unpacked before the layers below it."""
+        return self._snapshotter.independent_layers
+
     async def commit(self, job: "LayerJob", expected: str) -> Layer:
-        unpacked = await job.unpacking.finish()
+        unpacked = await job.finish()
         if expected and unpacked.diff_id != expected:
             raise InvalidParameter(
                 f"layer has digest {unpacked.diff_id}, but the image's config says {expected}; "
@@ -152,7 +159,7 @@ class LayerStore:
             if known := self.find(chain):
                 return known  # the job's own copy goes
             recipe = await asyncio.to_thread(lambda: job.recipe.commit(hash_again=True))
-            await asyncio.to_thread(self._snapshotter.commit, job.key, chain)
+            await asyncio.to_thread(self._commit_snapshot, job, unpacked, chain)
             job.taken = True
             layer = Layer(
                 chain, job.parent, unpacked.diff_id, unpacked.size_bytes, unpacked.tar_bytes, recipe
@@ -164,6 +171,18 @@ class LayerStore:
                     (chain, layer.parent, layer.diff_id, layer.size_bytes, layer.tar_bytes, recipe),
                 )
             return layer
+
+    def _commit_snapshot(self, job: "LayerJob", unpacked: Unpacked, chain: str) -> None:
+        if not self.independent or not job.parent:
+            self._snapshotter.commit(job.key, chain)
+            return
+        if not unpacked.root_entry:
+            # The merged root shows the uppermost directory's owner and mode.
+            below = self._snapshotter.layer_directory(job.parent).stat()
+            root = self._snapshotter.unpack_target(job.key).directory
+            os.chown(root, below.st_uid, below.st_gid)
+            root.chmod(below.st_mode & 0o7777)
+        self._snapshotter.commit(job.key, chain, job.parent)
 
     # reading
 
@@ -252,9 +271,16 @@ class LayerJob:
     recipe: BlobWriter
     pins: set[str]
     taken: bool = False
+    _unpacked: Unpacked | None = None
 
     async def feed(self, data: bytes) -> None:
         await self.unpacking.feed(data)
+
+    async def finish(self) -> Unpacked:
+        """The end of the archive; waits for the unpacker. May come before commit, when that has to wait."""
+        if self._unpacked is None:
+            self._unpacked = await self.unpacking.finish()
+        return self._unpacked
 
     async def commit(self, expected: str = "") -> Layer:
         """Raises InvalidParameter when the archive is bad or its diff id is not the expected one."""

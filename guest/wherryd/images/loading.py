@@ -5,13 +5,13 @@ that goes with the process. Layers are then unpacked straight from there.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from wherryd.content import digest as digests
 from wherryd.content.store import ContentStore
 from wherryd.errors import InvalidParameter
+from wherryd.images import imageconfig
 from wherryd.images import reference as references
 from wherryd.images.archive import SavedArchive, SavedImage
 from wherryd.images.catalog import ImageCatalog
@@ -23,7 +23,6 @@ from wherryd.images.unpack.extract import Limits
 from wherryd.images.unpack.reader import CHUNK_BYTES, is_compressed, open_stream
 
 _BYTES_BETWEEN_LINES = 8 * 1024 * 1024
-_MAX_LAYERS = 127
 
 
 class Loader:
@@ -50,11 +49,11 @@ class Loader:
                         yield line
 
     async def _load_image(self, archive: SavedArchive, saved: SavedImage) -> AsyncIterator[Progress]:
-        config, diff_ids = _parse_config(saved)
+        config = imageconfig.parse(saved.config, len(saved.layers), "save the image again")
         names = [references.parse(name).with_default_tag() for name in saved.names]
         parent, size = "", 0
         with self._layers.pinned() as pins:
-            for member, diff_id in zip(saved.layers, diff_ids, strict=True):
+            for member, diff_id in zip(saved.layers, config.diff_ids, strict=True):
                 chain = chain_id(parent, diff_id)
                 if not await self._layers.reuse(chain, pins):
                     async with self._layers.unpacking(parent, pins) as job:
@@ -77,8 +76,7 @@ class Loader:
                         f"{before} to empty string\n"
                     }
                 self._catalog.tag(name, image_id)
-        labels = (config.get("config") or {}).get("Labels") or {}
-        self._publish("image", "load", image_id, {**labels, "name": image_id})
+        self._publish("image", "load", image_id, {**config.labels, "name": image_id})
         for name in names:
             yield {"stream": f"Loaded image: {name.familiar}\n"}
         if not names:
@@ -109,26 +107,3 @@ def _decompress(compressed: BinaryIO, plain: BinaryIO) -> None:
                 raise InvalidParameter(f"the archive has more than {limit} bytes, which is the limit")
     except ArchiveError as exc:
         raise InvalidParameter(str(exc)) from exc
-
-
-def _parse_config(saved: SavedImage) -> tuple[dict[str, Any], list[str]]:
-    """(config document, diff ids). Raises InvalidParameter."""
-    try:
-        config = json.loads(saved.config)
-        diff_ids = [digests.check(str(digest)) for digest in config["rootfs"].get("diff_ids") or []]
-        system = config.get("os") or "linux"
-        section = config.get("config") or {}
-        section.get("Labels")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise InvalidParameter(
-            f"the archive's image config is broken: {exc!r}; save the image again"
-        ) from exc
-    if system != "linux":
-        raise InvalidParameter(f"cannot load {system} image on linux")
-    if len(diff_ids) != len(saved.layers):
-        raise InvalidParameter(
-            f"invalid manifest, layers length mismatch: expected {len(diff_ids)}, got {len(saved.layers)}"
-        )
-    if len(diff_ids) > _MAX_LAYERS:
-        raise InvalidParameter(f"the image has {len(diff_ids)} layers, the limit is {_MAX_LAYERS}")
-    return config, diff_ids

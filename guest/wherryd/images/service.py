@@ -13,19 +13,24 @@ from typing import Any
 from wherryd.content.store import ContentStore
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.images import filters as selection
+from wherryd.images import platforms, views
 from wherryd.images import reference as references
-from wherryd.images import views
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.filters import Filters
 from wherryd.images.image import Image, ImageUse, InUse, Progress, Publish
 from wherryd.images.importing import import_tar
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.loading import Loader
+from wherryd.images.origins import Origins
+from wherryd.images.pulling import Puller
+from wherryd.images.pushing import Pusher
 from wherryd.images.reference import Reference
 from wherryd.images.removing import ImageRemover
 from wherryd.images.saving import ToSave, save
 from wherryd.images.threads import iterate
 from wherryd.metadata.database import Database
+from wherryd.registry.credentials import ANONYMOUS, Credentials
+from wherryd.registry.service import Registry
 from wherryd.snapshots.drivers import open_driver
 from wherryd.snapshots.protocol import Kind
 from wherryd.spec.mount import Mount
@@ -43,7 +48,13 @@ class ImageService:
     """Construct, then `await open()`. `in_use` is set later, by who knows the containers."""
 
     def __init__(
-        self, *, data_root: Path, database: Database, storage_driver: str = "", publish: Publish
+        self,
+        *,
+        data_root: Path,
+        database: Database,
+        storage_driver: str = "",
+        publish: Publish,
+        registry: Registry | None = None,
     ) -> None:
         """storage_driver: "overlay", "vfs", or "" for the best that works here. Raises InvalidParameter."""
         self._content = ContentStore(data_root / "content")
@@ -51,6 +62,10 @@ class ImageService:
         self._catalog = ImageCatalog(database, self._content)
         self._layers = LayerStore(database, self._content, self._snapshotter)
         self._loader = Loader(self._catalog, self._layers, self._content, publish)
+        self._origins = Origins(database)
+        parts = (self._catalog, self._layers, self._content, self._origins, registry or Registry(), publish)
+        self._puller = Puller(*parts)
+        self._pusher = Pusher(*parts)
         self._publish = publish
         self.in_use: InUse = _nobody
         self._remover = ImageRemover(
@@ -67,6 +82,7 @@ class ImageService:
         await self._remover.sweep_layers()
         keep = self._catalog.ids() | self._layers.recipes()
         await asyncio.to_thread(self._content.sweep, keep)
+        self._origins.forget_orphans()
 
     async def close(self) -> None:
         """Nothing is held open; imports under way end with the requests they belong to."""
@@ -97,6 +113,48 @@ class ImageService:
     def load(self, stream: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Progress]:
         """Progress lines. Raises InvalidParameter, SystemFault."""
         return self._loader.load(stream, quiet)
+
+    def pull(
+        self, reference: str, *, tag: str = "", platform: str = "", credentials: Credentials = ANONYMOUS
+    ) -> AsyncIterator[Progress]:
+        """Progress lines. tag: or digest; without any, here or in the reference, all tags are pulled.
+
+        Raises InvalidParameter, NotFound, Unauthorized, Unavailable, NotSupported, SystemFault.
+        """
+        name = references.parse(reference)
+        if tag.startswith("sha256:"):
+            name = references.parse(f"{name.name}@{tag}")
+        elif tag:
+            name = name.with_tag(tag)
+        return self._puller.pull(name, platform, credentials)
+
+    def push(
+        self, reference: str, *, tag: str = "", platform: str = "", credentials: Credentials = ANONYMOUS
+    ) -> AsyncIterator[Progress]:
+        """Progress lines. Without a tag, here or in the reference, all tags of the repository are pushed.
+
+        Raises InvalidParameter, NotFound, Unauthorized, Forbidden, Unavailable, SystemFault.
+        """
+        name = references.parse(reference)
+        if name.digest:
+            raise InvalidParameter("cannot push a digest reference; give a name and a tag")
+        if tag:
+            name = name.with_tag(tag)
+        found = [
+            (tagged, self._catalog.get(image_id))
+            for tagged, image_id in self._catalog.repository(name)
+            if tagged.tag and name.tag in ("", tagged.tag)
+        ]
+        if not found:
+            raise NotFound(f"An image does not exist locally with the tag: {name.familiar}")
+        if platform:
+            wanted = platforms.parse(platform)
+            for _, image in found:
+                if image.config.get("architecture") != wanted.architecture:
+                    raise NotFound(
+                        f"{name.familiar} is not for {platform}; this engine keeps one platform each"
+                    )
+        return self._pusher.push(found, credentials)
 
     def save(self, wanted: Sequence[str]) -> AsyncIterator[bytes]:
         """The archive. Every name is looked up at the call: NotFound comes before the first byte."""

@@ -88,4 +88,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # JSON of NetworkSettings; '' for a predefined network.
         "ALTER TABLE networks ADD COLUMN record TEXT NOT NULL DEFAULT ''",
     ),
+    # 7. images: what registries hold of our layers and images, see images/origins.py.
+    (
+        """
+        CREATE TABLE layer_blobs (
+            diff_id     TEXT NOT NULL,      -- digest of the uncompressed tar
+            digest      TEXT NOT NULL,      -- digest of the blob in the registry
+            size_bytes  INTEGER NOT NULL,   -- length of the blob
+            media_type  TEXT NOT NULL,
+            domain      TEXT NOT NULL,      -- registry, as in a normalised reference
+            path        TEXT NOT NULL,      -- repository
+            seen_at     TEXT NOT NULL,
+            PRIMARY KEY (diff_id, digest, domain, path)
+        )
+        """,
+        """
+        CREATE TABLE manifests (
+            image_id    TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+            digest      TEXT NOT NULL,
+            media_type  TEXT NOT NULL,
+            body        BLOB NOT NULL,      -- the bytes the digest is of
+            seen_at     TEXT NOT NULL,
+            PRIMARY KEY (image_id, digest)
+        )
+        """,
+    ),
 )

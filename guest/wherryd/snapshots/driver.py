@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
+from wherryd.errors import InvalidParameter
 from wherryd.snapshots.index import Record, SnapshotIndex
 from wherryd.snapshots.protocol import Kind, SnapshotInfo, UnpackTarget, Usage, Whiteouts
 from wherryd.spec.mount import Mount
@@ -16,6 +17,10 @@ class DirectoryDriver(ABC):
 
     name: str
     whiteouts: Whiteouts
+
+    @property
+    def independent_layers(self) -> bool:
+        return self.whiteouts is Whiteouts.OVERLAY
 
     def __init__(self, root: Path) -> None:
         self._index = SnapshotIndex(root)
@@ -47,15 +52,17 @@ class DirectoryDriver(ABC):
             raise
         return mounts
 
-    def commit(self, key: str, name: str) -> None:
+    def commit(self, key: str, name: str, parent: str | None = None) -> None:
         record = self._index.active(key)
+        if parent is not None and not self.independent_layers:
+            raise InvalidParameter(f"{self.name} cannot put a snapshot on another parent")
         # One syncfs for all files of a layer: after a power cut the layer is either whole or not there.
         descriptor = os.open(self._index.files(record), os.O_RDONLY | os.O_DIRECTORY)
         try:
             syncfs(descriptor, str(self._index.files(record)))
         finally:
             os.close(descriptor)
-        self._index.commit(key, name)
+        self._index.commit(key, name, parent)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         return self._mounts(self._index.get(key))

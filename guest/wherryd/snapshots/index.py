@@ -147,15 +147,17 @@ class SnapshotIndex:
             link.symlink_to(f"{record.kind}|{record.key}|{record.parent}")
             self._records[record.key] = record
 
-    def commit(self, key: str, name: str) -> None:
-        """The record under its new name; the files must be on disk already."""
+    def commit(self, key: str, name: str, parent: str | None = None) -> None:
+        """The record under its new name, on its new parent if one is given; the files must be on disk."""
         with self.lock:
             if not _KEY.fullmatch(name):
                 raise InvalidParameter(f'invalid snapshot name "{name[:60]}"')
             if name in self._records:
                 raise Conflict(f'snapshot "{name}" exists already')
             old = self.active(key)
-            new = Record(old.id, name, old.parent, Kind.COMMITTED)
+            if parent:
+                self.committed(parent)
+            new = Record(old.id, name, old.parent if parent is None else parent, Kind.COMMITTED)
             link = self.root / "m" / f"{old.id}.new"
             link.symlink_to(f"{new.kind}|{new.key}|{new.parent}")
             link.rename(self.root / "m" / old.id)

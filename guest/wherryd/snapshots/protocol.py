@@ -57,14 +57,22 @@ class Snapshotter(Protocol):
 
     name: str
 
+    @property
+    def independent_layers(self) -> bool:
+        """Whether a layer's directory holds only that layer's files: then several are unpacked at once."""
+
     def prepare(self, key: str, parent: str) -> tuple[Mount, ...]:
         """Makes a writable snapshot on the committed `parent` ("" = empty)."""
 
     def view(self, key: str, parent: str) -> tuple[Mount, ...]:
         """Makes a read-only snapshot of the committed `parent`."""
 
-    def commit(self, key: str, name: str) -> None:
-        """Turns the active `key` into the committed `name`, durably. The key is gone afterwards."""
+    def commit(self, key: str, name: str, parent: str | None = None) -> None:
+        """Turns the active `key` into the committed `name`, durably. The key is gone afterwards.
+
+        parent: puts it on this committed snapshot instead of the one it was prepared on; only where
+        `independent_layers` holds.
+        """
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """The mounts of an active snapshot or a view, again."""

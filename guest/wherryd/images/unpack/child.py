@@ -115,6 +115,7 @@ def _extract(order: Order, control: socket.socket, source: Readable, limits: Lim
         "tar_bytes": reader.tell(),
         "size": extractor.size,
         "entries": extractor.entries,
+        "root_entry": extractor.has_root_entry,
         "skipped_xattrs": sorted(extractor.skipped_xattrs)[:20],
     }
 

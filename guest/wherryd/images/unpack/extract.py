@@ -78,6 +78,11 @@ class Extractor:
         self._recipe.finish()
         self._set_directory_times()
 
+    @property
+    def has_root_entry(self) -> bool:
+        """Whether the archive said what owner and mode the root directory has."""
+        return "." in self._times
+
     def _entry(self, member: tarfile.TarInfo) -> None:
         self.entries += 1
         try:

@@ -29,12 +29,14 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """diff_id: digest of the uncompressed archive. tar_bytes: its length. size_bytes: of all its files."""
+    """diff_id: digest of the uncompressed archive. tar_bytes: its length. size_bytes: of all its files.
+    root_entry: it has an entry for the root directory itself."""
 
     diff_id: str
     tar_bytes: int
     size_bytes: int
     entries: int
+    root_entry: bool
     skipped_xattrs: tuple[str, ...]
 
 
@@ -121,6 +123,7 @@ class Unpacking:
             tar_bytes=answer["tar_bytes"],
             size_bytes=answer["size"],
             entries=answer["entries"],
+            root_entry=answer["root_entry"],
             skipped_xattrs=tuple(answer["skipped_xattrs"]),
         )
 

@@ -1,0 +1,53 @@
+"""`wherry push`."""
+
+import sys
+
+import click
+
+from wherry.cli import progress, references
+from wherry.cli.command import engine, flag, verb
+from wherry.errors import UsageProblem
+
+
+@verb("push")
+@flag("-a", "--all-tags", help="Push all tags of an image to the repository.")
+@click.option("--platform", help="Push a platform-specific manifest.")
+@flag("-q", "--quiet", help="Suppress verbose output.")
+@click.argument("name", metavar="NAME[:TAG]")
+@click.pass_context
+def push(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, name: str) -> None:
+    """Upload an image to a registry."""
+    from wherry.engine.client import body_of, segment
+    from wherry.engine.logins import Logins
+    from wherry.engine.progress import read
+
+    if "@" in name:
+        raise UsageProblem("cannot push a digest reference; give a name and a tag")
+    bare, tag = references.split(name)
+    if all_tags:
+        if bare != name:
+            raise UsageProblem("tag can't be used with --all-tags/-a; leave one of them out")
+        tag = ""
+    elif bare == name and not quiet:
+        click.echo(f"Using default tag: {tag}")
+    headers = Logins().header_for(references.domain(bare))
+    params = {"tag": tag, "platform": _platform(platform)}
+    path = f"/images/{segment(bare)}/push"
+    with engine(ctx).call("POST", path, params, headers=headers, stream=True) as answer:
+        progress.follow(read(body_of(answer)), None if quiet else sys.stdout)
+    if quiet:
+        click.echo(references.canonical(bare, tag))
+
+
+def _platform(text: str | None) -> str | None:
+    """As the Engine API wants it in a push: a JSON object. Raises UsageProblem."""
+    if not text:
+        return None
+    import json
+
+    os_, slash, rest = text.partition("/")
+    architecture, _, variant = rest.partition("/")
+    if not slash or not architecture:
+        raise UsageProblem(f'--platform {text}: write it as os/architecture, such as "linux/amd64"')
+    fields = {"os": os_, "architecture": architecture, "variant": variant}
+    return json.dumps({key: value for key, value in fields.items() if value})

@@ -1,0 +1,334 @@
+"""`pull`: an image out of a registry. Source: Engine API, POST /images/create?fromImage=.
+
+A layer goes from the network straight into its unpacker, and its digest is known with its last byte: an
+unpacker is confined as if every archive were hostile, and what it made is thrown away if the digest is
+wrong. Where a driver's layers are independent of each other they are unpacked at the same time and only
+committed in order; elsewhere a layer is put aside until those below it are there.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+
+from wherryd.content.digest import short
+from wherryd.content.store import ContentStore
+from wherryd.errors import EngineError, InvalidParameter, NotFound
+from wherryd.images import imageconfig, platforms
+from wherryd.images.catalog import ImageCatalog
+from wherryd.images.image import Progress, Publish
+from wherryd.images.imageconfig import ImageConfig
+from wherryd.images.layers import LayerStore, chain_ids
+from wherryd.images.origins import Origins
+from wherryd.images.progress import bar
+from wherryd.images.reference import Reference
+from wherryd.images.together import Report, Turns, reported, together
+from wherryd.images.unpack.reader import CHUNK_BYTES
+from wherryd.registry import manifests
+from wherryd.registry.credentials import Credentials
+from wherryd.registry.manifests import Descriptor, Index, Manifest, RawManifest
+from wherryd.registry.refusals import Refusal
+from wherryd.registry.remote import Damaged, Remote
+from wherryd.registry.service import Registry
+
+#: As dockerd's --max-concurrent-downloads, over all pulls.
+PARALLEL_DOWNLOADS = 3
+_SECONDS_BETWEEN_LINES = 0.1
+_ADVICE = "push the image again"
+
+
+@dataclass(slots=True)
+class _Step:
+    """One layer of one pull. below, done: set when the layers up to there are committed."""
+
+    blob: Descriptor
+    diff_id: str
+    chain: str
+    parent: str
+    pins: set[str]
+    report: Report
+    below: asyncio.Event
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def say(self, status: str) -> None:
+        self.report({"status": status, "progressDetail": {}, "id": short(self.blob.digest)})
+
+
+class Puller:
+    def __init__(
+        self,
+        catalog: ImageCatalog,
+        layers: LayerStore,
+        content: ContentStore,
+        origins: Origins,
+        registry: Registry,
+        publish: Publish,
+    ) -> None:
+        self._catalog = catalog
+        self._layers = layers
+        self._content = content
+        self._origins = origins
+        self._registry = registry
+        self._publish = publish
+        self._slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        self._turns = Turns()
+
+    async def pull(
+        self, name: Reference, platform: str, credentials: Credentials
+    ) -> AsyncGenerator[Progress, None]:
+        """Progress lines. name: without tag and digest, all its tags are pulled.
+
+        Raises before the first line what the registry says to the first manifest: NotFound, Unauthorized,
+        InvalidParameter, NotSupported, Unavailable.
+        """
+        wanted = platforms.parse(platform)
+        target = manifests.Platform(wanted.os, wanted.architecture, wanted.variant)
+        remote = self._registry.repository(name.domain, name.path, credentials)
+        everything = [name]
+        if not name.tag and not name.digest:
+            everything = [name.with_tag(tag) for tag in await _tags(remote, name)]
+        news = False
+        for one in everything:
+            pull = _Pull(remote, one, target, bool(platform))
+            async with aclosing(self._one(pull)) as lines:
+                async for line in lines:
+                    yield line
+            news = news or pull.news
+        what = "Downloaded newer image for" if news else "Image is up to date for"
+        yield {"status": f"Status: {what} {name.familiar}"}
+
+    async def _one(self, pull: "_Pull") -> AsyncGenerator[Progress, None]:
+        name = pull.name
+        try:
+            top, raw, manifest = await _find(pull)
+            image_id = manifest.config.digest
+            stored = image_id in self._catalog.ids()
+            data = self._content.read(image_id) if stored else await pull.remote.document(manifest.config)
+            config = imageconfig.parse(data, len(manifest.layers), _ADVICE)
+            pull.check_platform(config)
+            yield {"status": f"Pulling from {name.path}", "id": name.digest or name.tag}
+            if not stored:
+                async with aclosing(self._install(pull, manifest, data, config)) as lines:
+                    async for line in lines:
+                        yield line
+        except Refusal as exc:
+            raise _problem(name, exc) from exc
+        self._origins.saw_manifest(image_id, raw)
+        yield {"status": f"Digest: {top.digest}"}
+        self._name(pull, image_id, top.digest)
+
+    def _name(self, pull: "_Pull", image_id: str, digest: str) -> None:
+        name = pull.name
+        pinned = Reference(name.domain, name.path, "", digest)
+        if self._catalog.lookup(pinned) != image_id:
+            pull.news = True
+            self._catalog.tag(pinned, image_id)
+        if not name.digest and self._catalog.lookup(name) != image_id:
+            pull.news = True
+            self._catalog.tag(name, image_id)
+        labels = self._catalog.get(image_id).labels
+        self._publish("image", "pull", name.familiar, {**labels, "name": name.familiar_name})
+
+    async def _install(
+        self, pull: "_Pull", manifest: Manifest, data: bytes, config: ImageConfig
+    ) -> AsyncGenerator[Progress, None]:
+        pull.news = True
+        with self._layers.pinned() as pins:
+
+            async def work(report: Report) -> None:
+                await self._fetch_layers(pull.remote, manifest, config, pins, report)
+
+            async with aclosing(reported(work)) as lines:
+                async for line in lines:
+                    yield line
+            chains = chain_ids(config.diff_ids)
+            size = sum(self._layers.get(chain).size_bytes for chain in chains)
+            self._catalog.add(data, top_layer=chains[-1] if chains else "", size_bytes=size)
+            for blob, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+                self._origins.saw_layer(diff_id, blob, pull.name.domain, pull.name.path)
+
+    async def _fetch_layers(
+        self, remote: Remote, manifest: Manifest, config: ImageConfig, pins: set[str], report: Report
+    ) -> None:
+        steps: list[_Step] = []
+        below, parent = asyncio.Event(), ""
+        below.set()
+        chains = chain_ids(config.diff_ids)
+        for blob, diff_id, chain in zip(manifest.layers, config.diff_ids, chains, strict=True):
+            step = _Step(blob, diff_id, chain, parent, pins, report, below)
+            below, parent = step.done, chain
+            if not steps and await self._layers.reuse(chain, pins):
+                step.say("Already exists")
+                step.done.set()
+            else:
+                step.say("Pulling fs layer")
+                steps.append(step)
+        for step in steps[PARALLEL_DOWNLOADS:]:
+            step.say("Waiting")
+        await together(self._layer(remote, step) for step in steps)
+
+    async def _layer(self, remote: Remote, step: _Step) -> None:
+        # Two pulls that share a layer fetch it once: the second finds it there.
+        async with self._turns.turn(step.chain):
+            if await self._layers.reuse(step.chain, step.pins):
+                step.say("Already exists")
+            else:
+                try:
+                    await self._fetch(remote, step)
+                except Damaged:
+                    # Once more: a broken proxy's cache is not always asked again.
+                    await self._fetch(remote, step)
+                step.say("Pull complete")
+        step.done.set()
+
+    async def _fetch(self, remote: Remote, step: _Step) -> None:
+        if self._layers.independent:
+            await self._stream(remote, step)
+        else:
+            await self._stage(remote, step)
+
+    async def _stream(self, remote: Remote, step: _Step) -> None:
+        """From the network into the unpacker; the commit waits for the layers below."""
+        async with AsyncExitStack() as stack:
+            # The slot is for the download alone, and so is given back before the job's own end.
+            await self._slots.acquire()
+            slot = stack.enter_context(_Slot(self._slots))
+            job = await stack.enter_async_context(self._layers.unpacking(step.parent, step.pins))
+            problem: InvalidParameter | None = None
+            async with aclosing(_download(remote, step)) as pieces:
+                async for data in pieces:
+                    if problem is None:
+                        try:
+                            await job.feed(data)
+                        except InvalidParameter as exc:
+                            problem = exc  # or only a wrong digest, which the end of the download tells
+            slot.release()
+            if problem is not None:
+                raise problem
+            step.say("Download complete")
+            step.report(bar("Extracting", step.blob.size, step.blob.size, short(step.blob.digest)))
+            await job.finish()
+            await step.below.wait()
+            await job.commit(step.diff_id)
+
+    async def _stage(self, remote: Remote, step: _Step) -> None:
+        """Onto the disk first, and unpacked when the layers below are there."""
+        with self._content.scratch() as file:
+            async with self._slots, aclosing(_download(remote, step)) as pieces:
+                async for data in pieces:
+                    await asyncio.to_thread(file.write, data)
+            step.say("Download complete")
+            await asyncio.to_thread(file.seek, 0)
+            await step.below.wait()
+            async with self._layers.unpacking(step.parent, step.pins) as job:
+                progress = _Throttle("Extracting", step)
+                while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    await job.feed(data)
+                    progress.add(len(data))
+                await job.commit(step.diff_id)
+
+
+@dataclass(slots=True)
+class _Pull:
+    """One name being pulled. explicit: the user asked for this platform. news: something changed here."""
+
+    remote: Remote
+    name: Reference
+    platform: manifests.Platform
+    explicit: bool
+    news: bool = False
+
+    def check_platform(self, config: ImageConfig) -> None:
+        """An image without an index is taken as it is, unless the user asked for another platform."""
+        fields = (str(config.document.get(key) or "") for key in ("os", "architecture", "variant"))
+        actual = manifests.Platform(*fields)
+        if self.explicit and not manifests.fits(actual, self.platform):
+            raise NotFound(
+                f"image with reference {self.name.familiar} was found but does not match the specified "
+                f"platform: wanted {self.platform}, actual: {actual}"
+            )
+
+
+class _Slot:
+    """A place in a semaphore that has been taken; given back once, by release or at the end."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+
+    def release(self) -> None:
+        if self._semaphore is not None:
+            self._semaphore.release()
+            self._semaphore = None
+
+    def __enter__(self) -> "_Slot":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
+
+
+class _Throttle:
+    """Bars of one layer, not more often than anybody can see."""
+
+    def __init__(self, status: str, step: _Step) -> None:
+        self._status = status
+        self._step = step
+        self._current = 0
+        self._last = 0.0
+
+    def add(self, size: int) -> None:
+        self._current += size
+        total = self._step.blob.size
+        if self._current >= total or time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self._step.report(bar(self._status, self._current, total, short(self._step.blob.digest)))
+
+
+async def _download(remote: Remote, step: _Step) -> AsyncGenerator[bytes, None]:
+    """The blob, with its bars. Raises Damaged at the end."""
+    progress = _Throttle("Downloading", step)
+    try:
+        async with aclosing(remote.blob(step.blob)) as pieces:
+            async for data in pieces:
+                yield data
+                progress.add(len(data))
+    except Refusal as exc:
+        raise exc.as_engine_error(f"layer {step.blob.digest}") from exc
+    step.say("Verifying Checksum")
+
+
+async def _find(pull: _Pull) -> tuple[RawManifest, RawManifest, Manifest]:
+    """(what the name stands for, the manifest for the platform, the same parsed)."""
+    top = raw = await pull.remote.manifest(pull.name.digest or pull.name.tag)
+    parsed = manifests.parse(raw)
+    if isinstance(parsed, Index):
+        raw = await pull.remote.manifest(manifests.choose(parsed, pull.platform).digest)
+        parsed = manifests.parse(raw)
+    if isinstance(parsed, Index):
+        raise InvalidParameter(
+            f"{pull.name.familiar} is an index of indexes; pull one of its parts by digest"
+        )
+    return top, raw, parsed
+
+
+async def _tags(remote: Remote, name: Reference) -> list[str]:
+    try:
+        tags = await remote.tags()
+    except Refusal as exc:
+        raise _problem(name, exc) from exc
+    if not tags:
+        raise NotFound(f"{name.familiar_name} has no tags; give a digest to pull by")
+    return tags
+
+
+def _problem(name: Reference, refusal: Refusal) -> EngineError:
+    """In Docker's words."""
+    if refusal.is_denied:
+        return NotFound(
+            f"pull access denied for {name.familiar_name}, repository does not exist or may require "
+            f"'docker login': {refusal}"
+        )
+    if refusal.is_missing:
+        return NotFound(f"manifest for {name.familiar} not found: {refusal}")
+    return refusal.as_engine_error(f"pulling {name.familiar}")

@@ -1,0 +1,63 @@
+"""Several things at once, and what they report on the way."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from wherryd.images.image import Progress
+
+Report = Callable[[Progress], None]
+
+
+async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All of them. The first failure ends the others, waits for their clean-up, and is raised itself."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await _end(tasks)
+
+
+async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncGenerator[Progress, None]:
+    """What work reports, as it comes; then what it raises. Left early, work is cancelled."""
+    lines: asyncio.Queue[Progress | None] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            await work(lines.put_nowait)
+        finally:
+            lines.put_nowait(None)
+
+    task = asyncio.create_task(run())
+    try:
+        while (line := await lines.get()) is not None:
+            yield line
+        await task
+    finally:
+        await _end([task])
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Turns:
+    """One at a time per key; different keys do not wait for each other."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = (lock, users - 1)

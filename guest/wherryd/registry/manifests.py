@@ -1,0 +1,248 @@
+"""Manifests and indexes: read with suspicion, written in one form.
+
+Source: OCI image-spec, "Image Manifest", "Image Index"; distribution, "Image Manifest V 2, Schema 2".
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wherryd.content import digest as digests
+from wherryd.errors import InvalidParameter, NotFound, NotSupported
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+SCHEMA_1 = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
+)
+
+#: What we can read, in the order of preference.
+ACCEPTED = (OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST)
+
+MAX_LAYERS = 128
+#: Docker accepts a blob of any size; this only keeps a number from being a nonsense.
+_MAX_BLOB_BYTES = 1 << 40
+_LAYER_PREFIXES = ("application/vnd.docker.image.rootfs.", "application/vnd.oci.image.layer.")
+# Old pushers put these where the config's type belongs; Docker reads them as images too.
+_CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG, "application/octet-stream", "text/html", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    def document(self) -> dict[str, Any]:
+        return {"mediaType": self.media_type, "size": self.size, "digest": self.digest}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """OCI platform; "" where it says nothing."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class RawManifest:
+    """As the registry has it; digest is of exactly these bytes."""
+
+    body: bytes
+    media_type: str
+    digest: str
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, self.digest, len(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """layers: lowest first."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    entries: tuple[tuple[Descriptor, Platform], ...]
+
+    @property
+    def platforms(self) -> list[Platform]:
+        """Those that something can run on; attestations name themselves unknown/unknown."""
+        return [platform for _, platform in self.entries if platform.os != "unknown"]
+
+
+def parse(raw: RawManifest) -> Manifest | Index:
+    """Raises InvalidParameter, and NotSupported for schema 1."""
+    document = _object(raw.body)
+    if raw.media_type in SCHEMA_1 or document.get("schemaVersion") == 1:
+        raise NotSupported(
+            "the image is in Docker's format of before 2016 (manifest schema 1), which no current engine "
+            "reads; ask its publisher to push it again with a current tool"
+        )
+    said = document.get("mediaType", raw.media_type)
+    if said != raw.media_type and raw.media_type in ACCEPTED:
+        raise _bad(f"it says it is {said!r}, but came as {raw.media_type!r}")
+    if "layers" in document and "manifests" in document:
+        # Read as one or the other, the same digest would mean two images (CVE-2021-41190).
+        raise _bad("it has both layers and manifests")
+    if said in (OCI_INDEX, DOCKER_LIST) or (said not in ACCEPTED and "manifests" in document):
+        return _index(document)
+    if said in (OCI_MANIFEST, DOCKER_MANIFEST) or "layers" in document:
+        return _manifest(document)
+    raise _bad(f"its type {said!r} is not known")
+
+
+def _manifest(document: Mapping[str, Any]) -> Manifest:
+    config = _descriptor(document.get("config"))
+    if config.media_type not in _CONFIGS:
+        raise InvalidParameter(
+            f'"{config.media_type}" is no container image; get it with the tool it was made for'
+        )
+    entries = document.get("layers")
+    if not isinstance(entries, list):
+        raise _bad("it has no list of layers")
+    if len(entries) > MAX_LAYERS:
+        raise InvalidParameter(f"the image has {len(entries)} layers, the limit is {MAX_LAYERS}")
+    layers = tuple(_descriptor(entry) for entry in entries)
+    for layer in layers:
+        if "foreign" in layer.media_type or "nondistributable" in layer.media_type:
+            raise NotSupported(
+                "a layer of the image lies outside of the registry, which is for Windows images only"
+            )
+        if not layer.media_type.startswith(_LAYER_PREFIXES):
+            raise InvalidParameter(f'"{layer.media_type}" is no layer of a container image')
+    return Manifest(config, layers)
+
+
+def _index(document: Mapping[str, Any]) -> Index:
+    entries = document.get("manifests")
+    if not isinstance(entries, list):
+        raise _bad("it has no list of manifests")
+    return Index(tuple((_descriptor(entry), _platform(entry.get("platform"))) for entry in entries))
+
+
+def _descriptor(value: Any) -> Descriptor:
+    if not isinstance(value, dict):
+        raise _bad("a descriptor is no object")
+    digest, size, media_type = value.get("digest"), value.get("size"), value.get("mediaType", "")
+    if not isinstance(digest, str) or not digests.is_digest(digest):
+        raise _bad(f"a descriptor's digest is {str(digest)[:100]!r}; only sha256 is known")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_BLOB_BYTES:
+        raise _bad(f"{digest} has no size")
+    if not isinstance(media_type, str):
+        raise _bad(f"{digest} has no media type")
+    return Descriptor(media_type, digest, size)
+
+
+def _platform(value: Any) -> Platform:
+    if not isinstance(value, dict):
+        return Platform("", "")
+    return Platform(*(str(value.get(key) or "") for key in ("os", "architecture", "variant")))
+
+
+def choose(index: Index, wanted: Platform) -> Descriptor:
+    """The best entry for a platform. Raises NotFound in Docker's words."""
+    ranked = [
+        (rank, number, descriptor)
+        for number, (descriptor, platform) in enumerate(index.entries)
+        if (rank := _rank(platform, wanted)) is not None
+    ]
+    if not ranked:
+        offered = ", ".join(dict.fromkeys(map(str, index.platforms))) or "none"
+        raise NotFound(
+            f"no matching manifest for {wanted} in the manifest list entries (there are: {offered})"
+        )
+    return min(ranked)[2]
+
+
+#: Variants that mean the same as none. Source: containerd/platforms, "Normalization".
+_IMPLIED = {"arm64": "v8", "amd64": "v1", "arm": "v7"}
+
+
+def _rank(offered: Platform, wanted: Platform) -> int | None:
+    """0 for a perfect fit, more for what also runs, None for what does not. An index entry without a
+    platform fits everything, but nothing well."""
+    if not offered.os and not offered.architecture:
+        return 100
+    if (offered.os, offered.architecture) != (wanted.os, wanted.architecture):
+        return None
+    implied = _IMPLIED.get(wanted.architecture, "")
+    mine, theirs = wanted.variant or implied, offered.variant or implied
+    if mine == theirs:
+        return 0
+    if wanted.architecture in _IMPLIED and _level(theirs) < _level(mine):
+        return _level(mine) - _level(theirs)  # an older variant of the same architecture runs too
+    return None
+
+
+def _level(variant: str) -> int:
+    digits = variant.removeprefix("v").partition(".")[0]
+    return int(digits) if digits.isdecimal() and digits.isascii() and len(digits) < 4 else 1_000
+
+
+def fits(offered: Platform, wanted: Platform) -> bool:
+    return _rank(offered, wanted) is not None
+
+
+def build(config: Descriptor, layers: Sequence[Descriptor]) -> RawManifest:
+    """Docker's schema 2, which every tool reads; OCI's when a layer is zstd, for which that has no name."""
+    oci = any(layer.media_type.endswith("+zstd") for layer in layers)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST if oci else DOCKER_MANIFEST,
+        "config": Descriptor(OCI_CONFIG if oci else DOCKER_CONFIG, config.digest, config.size).document(),
+        "layers": [
+            Descriptor(_layer_type(layer.media_type, oci), layer.digest, layer.size).document()
+            for layer in layers
+        ],
+    }
+    # As docker writes it, so that the same blobs have the same manifest digest there and here.
+    body = json.dumps(document, indent=3).encode()
+    return RawManifest(body, str(document["mediaType"]), digests.of(body))
+
+
+def _layer_type(media_type: str, oci: bool) -> str:
+    if media_type.endswith("+zstd"):
+        return "application/vnd.oci.image.layer.v1.tar+zstd"
+    if media_type.endswith(".tar"):
+        return (
+            "application/vnd.oci.image.layer.v1.tar"
+            if oci
+            else "application/vnd.docker.image.rootfs.diff.tar"
+        )
+    return OCI_LAYER if oci else DOCKER_LAYER
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise _bad(f"it is not JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise _bad("it is no JSON object")
+    return document
+
+
+def _bad(reason: str) -> InvalidParameter:
+    return InvalidParameter(f"the image's manifest is broken: {reason}; push the image again")
