@@ -168,7 +168,6 @@ async def test_a_failed_create_leaves_nothing(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}, "linux.seccomp"),
         ({"process": {"apparmorProfile": "docker-default"}}, "process.apparmorProfile"),
         ({"hooks": {"prestart": [{"path": "/bin/true"}]}}, "hooks"),
     ],

@@ -54,7 +54,6 @@ def test_ids_out_of_range_are_refused(uid: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("linux.seccomp", {"defaultAction": "SCMP_ACT_ERRNO"}),
         ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
         ("process.apparmorProfile", "docker-default"),
         ("process.selinuxLabel", "x"),

@@ -232,7 +232,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
-        "SecurityOptions": ["name=cgroupns"],
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
         "CDISpecDirs": [],
         "Warnings": None,
     }

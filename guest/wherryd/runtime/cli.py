@@ -16,7 +16,7 @@ from typing import Any, Final
 from wherryd.errors import EngineError, InvalidParameter, RuntimeFault
 from wherryd.runtime import mountoptions, standalone, timestamps
 from wherryd.runtime.state import State, StateDir
-from wherryd.spec import parse
+from wherryd.spec import parse, seccomp
 from wherryd.spec.oci import CapabilitySets, NamespaceKind, Process, User
 from wherryd.sys import capabilities, signals
 from wherrywire.version import __version__
@@ -258,7 +258,14 @@ def _features(_options: argparse.Namespace) -> None:
                 "namespaces": [str(kind) for kind in NamespaceKind],
                 "capabilities": list(capabilities.names(capabilities.bounding_set())),
                 "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
-                "seccomp": {"enabled": False},
+                "seccomp": {
+                    "enabled": True,
+                    "actions": list(seccomp.ACTIONS),
+                    "operators": list(seccomp.OPERATORS),
+                    "archs": list(seccomp.ARCHITECTURES),
+                    "knownFlags": list(seccomp.FLAGS),
+                    "supportedFlags": list(seccomp.FLAGS),
+                },
                 "apparmor": {"enabled": False},
                 "selinux": {"enabled": False},
                 "intelRdt": {"enabled": False},

@@ -12,7 +12,7 @@ from typing import Final
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import execin, init, launch, namespaces, timestamps
+from wherryd.runtime import execin, init, launch, namespaces, seccomp, timestamps
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -92,6 +92,7 @@ class Container:
                     cgroup=self.cgroup,
                     streams=streams,
                     gate=gate,
+                    system_calls=self.seccomp_program(),
                     keep_fds=keep_fds,
                     tied=tied,
                 ),
@@ -130,8 +131,24 @@ class Container:
                 cgroup=self.cgroup,
                 streams=streams,
                 gate=init.wait_for_start,
+                system_calls=self.seccomp_program(),
                 tied=tied,
             )
+        )
+
+    def seccomp_program(self) -> seccomp.Program | None:
+        """The compiled filter, which exec gets too. Raises RuntimeFault."""
+        if self.spec.linux.seccomp is None:
+            return None
+        return seccomp.load(
+            self.spec.linux.seccomp,
+            seccomp.Subject(
+                container_id=self.directory.container_id,
+                bundle=str(self.bundle),
+                version=self.spec.version,
+                annotations=self.spec.annotations,
+            ),
+            cache=self.directory.seccomp_cache,
         )
 
     @property

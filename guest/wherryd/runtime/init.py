@@ -9,10 +9,11 @@
  5. the root: mounts, device nodes, terminal, masks, working directory, read-only
  6. pivot: from here on no path outside exists, and nothing is imported
  7. streams, limits, user, capabilities, no_new_privs
- 8. find the program, say READY, wait at the start gate, exec
+ 8. find the program, say READY, wait at the start gate
+ 9. seccomp filter, exec: nothing of our own is called under the filter but capset and execve
 
-Seam for what comes with a later issue: seccomp after 7, AppArmor and SELinux labels between 4 and 5
-(written before any mount of the image is there), hooks around 4, 5 and 8, id-mapped mounts in 5.
+Seam for what comes with a later issue: AppArmor and SELinux labels between 4 and 5 (written before any
+mount of the image is there), hooks around 4, 5 and 8, id-mapped mounts in 5.
 """
 
 import os
@@ -22,7 +23,7 @@ from typing import NoReturn
 
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import child, devices, identity, namespaces, rootfs
+from wherryd.runtime import child, devices, identity, namespaces, rootfs, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import NamespaceKind, Process, Spec
@@ -45,6 +46,7 @@ class InitPlan:
     cgroup: CgroupManager
     streams: child.ChildStreams
     gate: Callable[[Peer], None]
+    system_calls: seccomp.Program | None = None
     keep_fds: tuple[int, ...] = ()
     tied: bool = True
 
@@ -103,6 +105,8 @@ def _init(plan: InitPlan, peer: Peer) -> None:
             peer.send(ChildMessage(step=Step.FORKED, pid=pid))
             os._exit(0)
         os.setsid()
+    guard = seccomp.Guard(plan.system_calls, status="creating")
+    guard.note_pid()
     namespaces.enter_own(linux)
     _name_host(plan.spec)
     _set_sysctls(plan.spec)
@@ -113,7 +117,7 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     rootfs.enter(root)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
-    settle(plan.process, who, tied=plan.tied, peer=peer, gate=plan.gate)
+    settle(plan.process, who, guard, tied=plan.tied, peer=peer, gate=plan.gate)
 
 
 def _enter_user_namespace(plan: InitPlan, peer: Peer) -> None:
@@ -186,11 +190,21 @@ def _open_streams(plan: InitPlan, slave: int, uid: int) -> None:
 
 
 def settle(
-    wanted: Process, who: identity.Identity, *, tied: bool, peer: Peer, gate: Callable[[Peer], None]
+    wanted: Process,
+    who: identity.Identity,
+    guard: seccomp.Guard,
+    *,
+    tied: bool,
+    peer: Peer,
+    gate: Callable[[Peer], None],
 ) -> None:
-    """Steps 7 and 8, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
-    identity.become(
-        who, wanted.capabilities, no_new_privileges=wanted.no_new_privileges, umask=wanted.user.umask
+    """Steps 7 to 9, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
+    final = identity.become(
+        who,
+        wanted.capabilities,
+        no_new_privileges=wanted.no_new_privileges,
+        umask=wanted.user.umask,
+        keep=guard.needed_capabilities(no_new_privileges=wanted.no_new_privileges),
     )
     # Changed ids have switched it back on.
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
@@ -202,4 +216,5 @@ def settle(
     if tied:
         # Not earlier: with a stage between, that one's end would count as the parent's.
         proc.prctl(proc.PR_SET_PDEATHSIG, 9)
+    guard.install(final)
     identity.execute(program)

@@ -66,6 +66,8 @@ class Plan:
     devices: Sequence[Device] = ()
     console_size: tuple[int, int] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    #: linux.seccomp; None = every system call may be made.
+    seccomp: Mapping[str, Any] | None = None
 
 
 def build(plan: Plan) -> dict[str, Any]:
@@ -244,6 +246,8 @@ def _linux(plan: Plan) -> dict[str, Any]:
         "maskedPaths": _paths(host["MaskedPaths"], defaults.MASKED_PATHS, privileged),
         "readonlyPaths": _paths(host["ReadonlyPaths"], defaults.READONLY_PATHS, privileged),
     }
+    if plan.seccomp is not None:
+        linux["seccomp"] = plan.seccomp
     if plan.devices:
         linux["devices"] = [
             {
@@ -300,7 +304,7 @@ def resources(host: Mapping[str, Any], devices: Sequence[Device] = ()) -> dict[s
         "cpus": host["CpusetCpus"] or None,
         "mems": host["CpusetMems"] or None,
     }
-    pids = {"limit": host["PidsLimit"]}
+    pids = {"limit": host["PidsLimit"] or defaults.PIDS_LIMIT}
     for name, section in (("memory", memory), ("cpu", cpu), ("pids", pids)):
         given = {key: value for key, value in section.items() if value is not None}
         if given:

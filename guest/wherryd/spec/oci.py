@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from wherryd.spec.seccomp import Seccomp
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
@@ -183,6 +185,7 @@ class Linux:
     readonly_paths: tuple[str, ...] = ()
     sysctl: Mapping[str, str] = field(default_factory=dict)
     time_offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # clock -> (seconds, ns)
+    seccomp: Seccomp | None = None
 
     def is_new(self, kind: NamespaceKind) -> bool:
         return self.namespaces.get(kind, "") is None

@@ -1,6 +1,6 @@
 """config.json -> `oci.Spec`: the one door. Tells all problems at once, and refuses what it cannot carry out.
 
-What is refused today (seccomp, AppArmor, SELinux, hooks, id-mapped mounts, ...) is listed in _REFUSED
+What is refused today (AppArmor, SELinux, hooks, id-mapped mounts, ...) is listed in _REFUSED
 tables below: each line goes when the runtime learns it.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wherryd.errors import InvalidParameter, NotSupported
-from wherryd.spec import oci
+from wherryd.spec import oci, seccomp
 from wherryd.spec.fields import Fields
 
 #: A config beyond this is not a config; checked before it is read.
@@ -26,7 +26,7 @@ _REFUSED_PROCESS: Final = (
     "execCPUAffinity",
     "commandLine",
 )
-_REFUSED_LINUX: Final = ("seccomp", "intelRdt", "personality", "mountLabel", "netDevices", "memoryPolicy")
+_REFUSED_LINUX: Final = ("intelRdt", "personality", "mountLabel", "netDevices", "memoryPolicy")
 _REFUSED_RESOURCES: Final = ("hugepageLimits", "network", "rdma", "unified")
 _REFUSED_MEMORY: Final = ("kernel", "kernelTCP", "checkBeforeUpdate")
 _REFUSED_CPU: Final = ("realtimeRuntime", "realtimePeriod")
@@ -212,6 +212,7 @@ def _linux(fields: Fields, refused: _Refusals) -> oci.Linux:
             if clock in fields.child("timeOffsets")
             for entry in [fields.child("timeOffsets").child(clock)]
         },
+        seccomp=seccomp.parse(fields.child("seccomp")) if "seccomp" in fields else None,
     )
 
 
