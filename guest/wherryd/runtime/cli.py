@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wherryd.errors import EngineError, InvalidParameter, RuntimeFault
-from wherryd.runtime import mountoptions, standalone, timestamps
+from wherryd.runtime import mountoptions, selfexe, standalone, timestamps
 from wherryd.runtime.state import State, StateDir
 from wherryd.spec import parse, seccomp
 from wherryd.spec.oci import CapabilitySets, NamespaceKind, Process, User
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     signals.default_inherited()
     try:
+        if options.verb in ("create", "run", "exec"):
+            selfexe.start_again_protected()
         sys.exit(options.action(options) or 0)
     except (EngineError, OSError) as error:
         _report(options, error)
