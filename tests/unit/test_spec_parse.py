@@ -58,7 +58,6 @@ def test_ids_out_of_range_are_refused(uid: object) -> None:
         ("process.apparmorProfile", "docker-default"),
         ("process.selinuxLabel", "x"),
         ("hooks", {"prestart": [{"path": "/x"}]}),
-        ("mounts[0].uidMappings", [{"containerID": 0, "hostID": 1, "size": 1}]),
     ],
 )
 def test_what_the_runtime_cannot_do_is_refused_by_name(path: str, value: Any) -> None:

@@ -271,7 +271,7 @@ def _features(_options: argparse.Namespace) -> None:
                 "apparmor": {"enabled": False},
                 "selinux": {"enabled": False},
                 "intelRdt": {"enabled": False},
-                "mountExtensions": {"idmap": {"enabled": False}},
+                "mountExtensions": {"idmap": {"enabled": True}},
             },
         }
     )

@@ -4,6 +4,8 @@ Used by the monitor, and by wherry-runc without one. What was made is unmade whe
 error of the unmaking is attached to the first one.
 """
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Final
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import execin, init, launch, namespaces, seccomp, timestamps
+from wherryd.runtime import execin, idmap, init, launch, namespaces, seccomp, timestamps
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -81,6 +83,7 @@ class Container:
             self.cgroup.apply(self.spec.linux.resources)
             self.cgroup.add(pid)
 
+        self._give_streams(streams)
         try:
             return launch.launch_init(
                 init.InitPlan(
@@ -122,6 +125,7 @@ class Container:
         tied: bool = True,
     ) -> Launched:
         """A further process, up to its gate."""
+        self._give_streams(streams)
         return launch.launch_exec(
             execin.ExecPlan(
                 process=process,
@@ -150,6 +154,16 @@ class Container:
             ),
             cache=self.directory.seccomp_cache,
         )
+
+    def _give_streams(self, streams: ChildStreams) -> None:
+        """Pipes belong to root inside, which could not open /dev/stdout again otherwise."""
+        linux = self.spec.linux
+        if NamespaceKind.USER not in linux.namespaces:
+            return
+        uid, gid = idmap.host_id(linux.uid_mappings, 0), idmap.host_id(linux.gid_mappings, 0)
+        for fd in streams.fds():
+            if uid is not None and gid is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, uid, gid)
 
     @property
     def children_are_born_inside(self) -> bool:

@@ -52,6 +52,8 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     os.umask(0)
     guard = seccomp.Guard(plan.system_calls, status="running")
     to_join = [kind for kind in plan.namespaces if not (plan.born_inside and kind is NamespaceKind.PID)]
+    if NamespaceKind.USER in plan.namespaces:
+        identity.raise_rlimits(plan.process.rlimits)
     ns.setns(plan.init_pidfd, namespaces.mask(to_join), "the container's namespaces")
     os.close(plan.init_pidfd)
     if plan.forks_again:

@@ -107,6 +107,17 @@ def set_rlimits(limits: tuple[Rlimit, ...]) -> None:
             ) from error
 
 
+def raise_rlimits(limits: tuple[Rlimit, ...]) -> None:
+    """Those that go above the engine's own hard limit: a user namespace may not. Raises RuntimeFault."""
+    higher = []
+    for limit in limits:
+        number = _RLIMITS.get(limit.kind)
+        hard = resource.RLIM_INFINITY if number is None else resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY and not 0 <= _rlim(limit.hard) <= hard:
+            higher.append(limit)
+    set_rlimits(tuple(higher))
+
+
 def _rlim(value: int) -> int:
     return resource.RLIM_INFINITY if value >= min(_RLIM_INFINITY, 2**63 - 1) else value
 

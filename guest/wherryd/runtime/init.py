@@ -3,8 +3,8 @@
  1. let go of the parent's descriptors, signals and session
  2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
     as late as its namespace and its mount allow: the parent makes it, and moves us, while we mount
- 3. user namespace, with maps written by the parent; then PID and time; then fork (only with a user
-    namespace: otherwise the parent did PID and time, see namespaces.py)
+ 3. only with a user namespace: what only works outside of it (outside.py), joins of what was there before,
+    then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
  4. the other namespaces; host name; sysctls, through our own /proc
  5. the root: mounts, device nodes, terminal, masks, working directory, read-only
  6. pivot: from here on no path outside exists, and nothing is imported
@@ -23,8 +23,9 @@ from typing import NoReturn
 
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import child, devices, identity, namespaces, rootfs, seccomp
+from wherryd.runtime import child, devices, identity, namespaces, outside, rootfs, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
+from wherryd.spec import parse
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import NamespaceKind, Process, Spec
 from wherryd.sys import namespaces as ns
@@ -96,9 +97,10 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     identity.set_oom_score(plan.process.oom_score_adj)
     os.chdir(plan.bundle)
     os.umask(0)
+    prepared = None
     if namespaces.needs_stage(linux):
         join.group()
-        _enter_user_namespace(plan, peer)
+        prepared = _enter_user_namespace(plan)
         namespaces.enter_for_children(linux)
         pid = os.fork()
         if pid:
@@ -109,8 +111,8 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     guard.note_pid()
     namespaces.enter_own(linux)
     _name_host(plan.spec)
-    _set_sysctls(plan.spec)
-    root, slave = _build_root(plan, peer, join)
+    _set_sysctls(plan.spec, early=False)
+    root, slave = _build_root(plan, prepared, peer, join)
     who = identity.resolve_user(root, plan.process)
     _open_streams(plan, slave, who.uid)
     identity.set_rlimits(plan.process.rlimits)
@@ -120,21 +122,20 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     settle(plan.process, who, guard, tied=plan.tied, peer=peer, gate=plan.gate)
 
 
-def _enter_user_namespace(plan: InitPlan, peer: Peer) -> None:
-    path = plan.spec.linux.namespaces[NamespaceKind.USER]
-    if path:
-        namespaces.join_user(path)
-    else:
-        ns.unshare(ns.CLONE_NEWUSER)
-        peer.send(ChildMessage(step=Step.USER_NAMESPACE, pid=os.getpid()))
-        answer = peer.receive()
-        if answer is None or answer[0].step is not Step.MAPPED:
-            os._exit(child.CHILD_FAILED)
+def _enter_user_namespace(plan: InitPlan) -> outside.Prepared:
+    linux = plan.spec.linux
+    with namespaces.user_namespace(linux) as user_namespace:
+        prepared = outside.prepare(plan.rootfs, plan.layers, plan.spec, user_namespace)
+        namespaces.join_early(linux)
+        _set_sysctls(plan.spec, early=True)
+        identity.raise_rlimits(plan.process.rlimits)
+        ns.setns(user_namespace, ns.CLONE_NEWUSER, "the user namespace")
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     # A change of ids has switched it back on.
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
+    return prepared
 
 
 def _name_host(spec: Spec) -> None:
@@ -144,9 +145,16 @@ def _name_host(spec: Spec) -> None:
         ns.setdomainname(spec.domainname)
 
 
-def _set_sysctls(spec: Spec) -> None:
-    """Through our own /proc, before the image could put a file in its place (CVE-2025-52881)."""
+def _set_sysctls(spec: Spec, *, early: bool) -> None:
+    """Through our own /proc, before the image could put a file in its place (CVE-2025-52881).
+
+    early: those of namespaces that a new user namespace has no power over, before it is entered.
+    """
     for name, value in spec.linux.sysctl.items():
+        kind = parse.sysctl_namespace(name)
+        joined = kind is not None and bool(spec.linux.namespaces.get(kind))
+        if early is not (joined and namespaces.joins_early(spec.linux)):
+            continue
         path = "/proc/sys/" + name.replace(".", "/")
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -160,11 +168,20 @@ def _set_sysctls(spec: Spec) -> None:
             ) from error
 
 
-def _build_root(plan: InitPlan, peer: Peer, join: CgroupJoin) -> tuple[int, int]:
+def _build_root(
+    plan: InitPlan, prepared: outside.Prepared | None, peer: Peer, join: CgroupJoin
+) -> tuple[int, int]:
     """(root, terminal's slave or -1). The terminal's master goes to the parent."""
     spec = plan.spec
     root = rootfs.build(
-        rootfs.RootfsPlan(path=plan.rootfs, layers=plan.layers, spec=spec, cgroup=plan.cgroup, join=join.all)
+        rootfs.RootfsPlan(
+            path=plan.rootfs,
+            layers=plan.layers,
+            spec=spec,
+            cgroup=plan.cgroup,
+            join=join.all,
+            prepared=prepared,
+        )
     )
     join.all()
     devices.make_nodes(root, spec.linux.devices, by_bind=NamespaceKind.USER in spec.linux.namespaces)

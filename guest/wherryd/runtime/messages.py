@@ -13,8 +13,6 @@ Parent and child: one message per packet on a SOCK_SEQPACKET pair; the child's e
     parent (monitor)                        child (stage, then init)
       --- fork ----------------------------> namespaces, mounts
       --- CGROUP --------------------------> joins the cgroup that was made meanwhile (init only)
-      <-- USER_NAMESPACE                     only with a new user namespace: wants its id maps
-      --- MAPPED --------------------------> goes on
       <-- FORKED pid                         only when a second fork was needed
       <-- TERMINAL + pty master              only with a terminal; the master travels as SCM_RIGHTS
       <-- READY                              everything is set up; waits at the start gate
@@ -38,9 +36,7 @@ MAX_PACKET_BYTES: Final = 64 * 1024
 
 
 class Step(StrEnum):
-    USER_NAMESPACE = "user_namespace"
     CGROUP = "cgroup"
-    MAPPED = "mapped"
     FORKED = "forked"
     TERMINAL = "terminal"
     READY = "ready"

@@ -65,13 +65,22 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdMapping:
+    container_id: int
+    host_id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecMount:
-    """config.md, "Mounts"."""
+    """config.md, "Mounts". The mappings are of an id-mapped mount."""
 
     destination: str
     kind: str  # file system type; "bind", or "" with a bind option
     source: str
     options: tuple[str, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
 
 
 class NamespaceKind(StrEnum):
@@ -85,13 +94,6 @@ class NamespaceKind(StrEnum):
     USER = "user"
     CGROUP = "cgroup"
     TIME = "time"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdMapping:
-    container_id: int
-    host_id: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """config.json -> `oci.Spec`: the one door. Tells all problems at once, and refuses what it cannot carry out.
 
-What is refused today (AppArmor, SELinux, hooks, id-mapped mounts, ...) is listed in _REFUSED
+What is refused today (AppArmor, SELinux, hooks, ...) is listed in _REFUSED
 tables below: each line goes when the runtime learns it.
 """
 
@@ -82,7 +82,7 @@ def parse(document: Any) -> oci.Spec:
         process=_process(top.child("process"), refused) if top.raw("process") is not None else None,
         hostname=top.text("hostname"),
         domainname=top.text("domainname"),
-        mounts=tuple(_mount(mount, refused) for mount in top.children("mounts")),
+        mounts=tuple(_mount(mount) for mount in top.children("mounts")),
         linux=_linux(top.child("linux"), refused),
         annotations=top.pairs("annotations"),
     )
@@ -175,8 +175,13 @@ def _rlimit(fields: Fields) -> oci.Rlimit:
     return oci.Rlimit(kind=fields.text("type"), soft=soft, hard=hard)
 
 
-def _mount(fields: Fields, refused: _Refusals) -> oci.SpecMount:
-    refused.look(fields, ("uidMappings", "gidMappings"))
+def _mount(fields: Fields) -> oci.SpecMount:
+    uids, gids = (
+        tuple(_id_mapping(entry) for entry in fields.children(name))
+        for name in ("uidMappings", "gidMappings")
+    )
+    if bool(uids) != bool(gids):
+        fields.problem("uidMappings", "and gidMappings can only be given together")
     destination = fields.text("destination")
     if not destination:
         fields.problem("destination", "is missing")
@@ -187,6 +192,8 @@ def _mount(fields: Fields, refused: _Refusals) -> oci.SpecMount:
         kind=fields.text("type"),
         source=fields.text("source"),
         options=options,
+        uid_mappings=uids,
+        gid_mappings=gids,
     )
 
 
@@ -331,10 +338,12 @@ def _cross_check(spec: oci.Spec, top: Fields) -> None:
             top.problem(name, "needs a private UTS namespace (linux.namespaces: uts)")
     if linux.is_new(kinds.USER) and not (linux.uid_mappings and linux.gid_mappings):
         top.problem("linux.uidMappings", "a new user namespace needs uidMappings and gidMappings")
+    for number, mount in enumerate(spec.mounts):
+        _check_id_mapping(mount, linux, top, f"mounts[{number}]")
     if linux.time_offsets and not linux.is_new(kinds.TIME):
         top.problem("linux.timeOffsets", "needs a new time namespace (linux.namespaces: time)")
     for name in linux.sysctl:
-        needed = _sysctl_namespace(name)
+        needed = sysctl_namespace(name)
         if needed is None or needed not in linux.namespaces:
             where = (
                 f"a private {needed} namespace" if needed else "the host, and is not the container's to set"
@@ -342,7 +351,17 @@ def _cross_check(spec: oci.Spec, top: Fields) -> None:
             top.problem(f"linux.sysctl.{name}", f"belongs to {where}")
 
 
-def _sysctl_namespace(name: str) -> oci.NamespaceKind | None:
+def _check_id_mapping(mount: oci.SpecMount, linux: oci.Linux, top: Fields, place: str) -> None:
+    asked = {"idmap", "ridmap"} & set(mount.options)
+    if not (asked or mount.uid_mappings):
+        return
+    if mount.kind not in ("", "bind", "none") or not {"bind", "rbind"} & set(mount.options):
+        top.problem(place, "only bind mounts can be id-mapped")
+    if not (mount.uid_mappings or linux.uid_mappings):
+        top.problem(place, "an id-mapped mount needs uidMappings and gidMappings, its own or linux's")
+
+
+def sysctl_namespace(name: str) -> oci.NamespaceKind | None:
     """The namespace a sysctl belongs to. Source: namespaces(7), ipc_namespaces(7), uts_namespaces(7)."""
     dotted = name.replace("/", ".")
     if ".." in dotted:
