@@ -46,7 +46,8 @@ def test_the_default_refuses_with_eperm_and_knows_the_compatible_architectures()
 def test_the_default_keeps_back_what_no_capability_gives() -> None:
     dangerous = {
         "add_key", "io_uring_setup", "io_uring_enter", "io_uring_register", "kexec_load", "keyctl",
-        "pivot_root", "request_key", "swapon", "swapoff", "userfaultfd", "uselib", "ustat", "sysfs", "vm86", "nfsservctl",
+        "pivot_root", "request_key", "swapon", "swapoff", "userfaultfd", "uselib", "ustat", "sysfs",
+        "vm86", "nfsservctl",
         "socket", "socketcall", "personality",
     }  # fmt: skip
     everything = default(capabilities=("CAP_SYS_ADMIN", *defaults.CAPABILITIES))

@@ -232,7 +232,11 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": [
+            "name=seccomp,profile=builtin",
+            *(("name=userns",) if service.deps.remap_ids else ()),
+            "name=cgroupns",
+        ],
         "CDISpecDirs": [],
         "Warnings": None,
     }

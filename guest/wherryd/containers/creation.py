@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wherryd.containers import clock, launch, mountpoints, names, plan, ports, request, rootfiles
+from wherryd.containers import clock, idranges, launch, mountpoints, names, plan, ports, request, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
@@ -82,6 +82,7 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         host_config=host,
         endpoints=wish.endpoints,
         mounts=points,
+        id_base=idranges.allocate(host, (each.record for each in deps.store)) if deps.remap_ids else 0,
         log_path=str(deps.files(container_id).log) if host["LogConfig"]["Type"] == "json-file" else "",
     )
 

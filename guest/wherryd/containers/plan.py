@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import confinement, rootfiles
+from wherryd.containers import confinement, idranges, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.errors import Conflict, InvalidParameter
@@ -50,6 +50,7 @@ def config(deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequen
             available_capabilities=deps.capabilities,
             mounts=mounts,
             devices=devices(record),
+            id_mappings=idranges.mappings(record.id_base),
             seccomp=confinement.seccomp_filter(
                 record.host_config, granted(record.host_config, deps.capabilities)
             ),
@@ -99,6 +100,8 @@ def _namespaces(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> dict[s
             found[kind] = None
     if host["CgroupnsMode"] == "private":
         found["cgroup"] = None
+    if record.id_base:
+        found["user"] = None
     return found
 
 
