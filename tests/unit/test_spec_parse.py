@@ -57,7 +57,6 @@ def test_ids_out_of_range_are_refused(uid: object) -> None:
         ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
         ("process.apparmorProfile", "docker-default"),
         ("process.selinuxLabel", "x"),
-        ("hooks", {"prestart": [{"path": "/x"}]}),
     ],
 )
 def test_what_the_runtime_cannot_do_is_refused_by_name(path: str, value: Any) -> None:

@@ -255,6 +255,14 @@ def _features(_options: argparse.Namespace) -> None:
         {
             "ociVersionMin": "1.0.0",
             "ociVersionMax": OCI_VERSION,
+            "hooks": [
+                "prestart",
+                "createRuntime",
+                "createContainer",
+                "startContainer",
+                "poststart",
+                "poststop",
+            ],
             "mountOptions": list(mountoptions.KNOWN),
             "linux": {
                 "namespaces": [str(kind) for kind in NamespaceKind],

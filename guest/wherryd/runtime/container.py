@@ -14,7 +14,7 @@ from typing import Final
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import execin, idmap, init, launch, namespaces, seccomp, timestamps
+from wherryd.runtime import execin, hooks, idmap, init, launch, namespaces, seccomp, timestamps
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -74,7 +74,7 @@ class Container:
 
         meanwhile: done while init sets itself up.
         """
-        made = False
+        made = hooked = False
 
         def make_cgroup(pid: int) -> None:
             nonlocal made
@@ -82,6 +82,11 @@ class Container:
             made = True
             self.cgroup.apply(self.spec.linux.resources)
             self.cgroup.add(pid)
+
+        def environment(pid: int) -> None:
+            nonlocal hooked
+            hooked = True
+            self._hooks_of_create(pid)
 
         self._give_streams(streams)
         try:
@@ -96,17 +101,42 @@ class Container:
                     streams=streams,
                     gate=gate,
                     system_calls=self.seccomp_program(),
+                    container_id=self.directory.container_id,
                     keep_fds=keep_fds,
                     tied=tied,
                 ),
                 make_cgroup,
                 meanwhile,
+                environment,
             )
         except BaseException as error:
             # A group that was there before, with processes of somebody else, is not ours to kill.
             if made:
                 self._remove_cgroup(error)
+            if hooked:
+                # runtime.md, "Lifecycle": a failed create goes on with the end.
+                self.stopped(error.add_note)
             raise
+
+    def _hooks_of_create(self, pid: int) -> None:
+        state = self.oci_state("creating", pid)
+        hooks.run_outside("prestart", self.spec.hooks.prestart, state)
+        hooks.run_outside("createRuntime", self.spec.hooks.create_runtime, state)
+
+    def started(self, pid: int) -> None:
+        """The hooks of a program that runs. Raises RuntimeFault: the caller then ends the container."""
+        if self.spec.hooks.poststart:
+            hooks.run_outside("poststart", self.spec.hooks.poststart, self.oci_state("running", pid))
+
+    def stopped(self, complain: Callable[[str], None]) -> None:
+        """The hooks of a container that is being deleted."""
+        if self.spec.hooks.poststop:
+            hooks.run_to_the_end("poststop", self.spec.hooks.poststop, self.oci_state("stopped", 0), complain)
+
+    def oci_state(self, status: str, pid: int) -> bytes:
+        return hooks.state_document(
+            self.spec, self.directory.container_id, str(self.bundle), status=status, pid=pid
+        )
 
     def _remove_cgroup(self, error: BaseException) -> None:
         try:

@@ -7,23 +7,25 @@
     then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
  4. the other namespaces; host name; sysctls, through our own /proc
  5. the root: mounts, device nodes, terminal, masks, working directory, read-only
+    hooks of create: the engine's, then the container's
  6. pivot: from here on no path outside exists, and nothing is imported
  7. streams, limits, user, capabilities, no_new_privs
  8. find the program, say READY, wait at the start gate
  9. seccomp filter, exec: nothing of our own is called under the filter but capset and execve
 
 Seam for what comes with a later issue: AppArmor and SELinux labels between 4 and 5 (written before any
-mount of the image is there), hooks around 4, 5 and 8, id-mapped mounts in 5.
+mount of the image is there).
 """
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import child, devices, identity, namespaces, outside, rootfs, seccomp
+from wherryd.runtime import child, devices, hooks, identity, namespaces, outside, rootfs, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
 from wherryd.spec import parse
 from wherryd.spec.mount import Mount
@@ -48,6 +50,7 @@ class InitPlan:
     streams: child.ChildStreams
     gate: Callable[[Peer], None]
     system_calls: seccomp.Program | None = None
+    container_id: str = ""
     keep_fds: tuple[int, ...] = ()
     tied: bool = True
 
@@ -116,10 +119,36 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     who = identity.resolve_user(root, plan.process)
     _open_streams(plan, slave, who.uid)
     identity.set_rlimits(plan.process.rlimits)
+    state = _run_hooks(plan, peer)
     rootfs.enter(root)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
-    settle(plan.process, who, guard, tied=plan.tied, peer=peer, gate=plan.gate)
+    settle(
+        plan.process,
+        who,
+        guard,
+        tied=plan.tied,
+        peer=peer,
+        gate=plan.gate,
+        last=lambda: hooks.run("startContainer", plan.spec.hooks.start_container, state),
+    )
+
+
+def _run_hooks(plan: InitPlan, peer: Peer) -> bytes:
+    """Those of create; the state document for those of start."""
+    wanted = plan.spec.hooks
+    if wanted.prestart or wanted.create_runtime:
+        peer.send(ChildMessage(step=Step.ENVIRONMENT))
+        answer = peer.receive()
+        if answer is None or answer[0].step is not Step.HOOKED:
+            os._exit(child.CHILD_FAILED)
+    if not (wanted.create_container or wanted.start_container):
+        return b""
+    # Our number as the engine sees it: its /proc is still there.
+    pid = int(os.readlink("/proc/self"))  # noqa: PTH115
+    document = partial(hooks.state_document, plan.spec, plan.container_id, plan.bundle, pid=pid)
+    hooks.run("createContainer", wanted.create_container, document(status="creating"))
+    return document(status="created")
 
 
 def _enter_user_namespace(plan: InitPlan) -> outside.Prepared:
@@ -214,6 +243,7 @@ def settle(
     tied: bool,
     peer: Peer,
     gate: Callable[[Peer], None],
+    last: Callable[[], None] = lambda: None,
 ) -> None:
     """Steps 7 to 9, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
     final = identity.become(
@@ -233,5 +263,6 @@ def settle(
     if tied:
         # Not earlier: with a stage between, that one's end would count as the parent's.
         proc.prctl(proc.PR_SET_PDEATHSIG, 9)
+    last()
     guard.install(final)
     identity.execute(program)

@@ -32,12 +32,16 @@ def rootfs_path(spec: Spec, bundle: Path) -> str:
 
 
 def launch_init(
-    plan: init.InitPlan, make_cgroup: Callable[[int], None], meanwhile: Callable[[], None]
+    plan: init.InitPlan,
+    make_cgroup: Callable[[int], None],
+    meanwhile: Callable[[], None],
+    environment: Callable[[int], None] = lambda _: None,
 ) -> Launched:
     """Forks init and brings it to its gate; later children are born in the container's PID namespace too.
 
     make_cgroup: makes it and puts the given pid into it, while init mounts. meanwhile: what else can be
-    done in that time. Raises RuntimeFault or what the child raised.
+    done in that time. environment: the hooks that init waits for, with its pid. Raises RuntimeFault or what
+    the child raised.
     """
     if not namespaces.needs_stage(plan.spec.linux):
         namespaces.enter_for_children(plan.spec.linux)
@@ -58,7 +62,7 @@ def launch_init(
         _raise_childs_own(launched)
         abandon(launched)
         raise
-    return bring_up(launched, forks_again=namespaces.needs_stage(plan.spec.linux))
+    return bring_up(launched, forks_again=namespaces.needs_stage(plan.spec.linux), environment=environment)
 
 
 def _raise_childs_own(launched: Launched) -> None:
@@ -75,12 +79,14 @@ def _raise_childs_own(launched: Launched) -> None:
         raise
 
 
-def bring_up(launched: Launched, *, forks_again: bool) -> Launched:
+def bring_up(
+    launched: Launched, *, forks_again: bool, environment: Callable[[int], None] = lambda _: None
+) -> Launched:
     """Talks with the child until it is READY; kills and reaps it otherwise. forks_again: the process
     that matters is a child of the child; both of its messages, FORKED and READY, may come first."""
     launched.peer.socket.settimeout(SETUP_TIMEOUT_S)
     try:
-        _talk(launched, {Step.READY, Step.FORKED} if forks_again else {Step.READY})
+        _talk(launched, {Step.READY, Step.FORKED} if forks_again else {Step.READY}, environment)
     except BaseException:
         abandon(launched)
         raise
@@ -88,8 +94,13 @@ def bring_up(launched: Launched, *, forks_again: bool) -> Launched:
     return launched
 
 
-def _talk(launched: Launched, awaited: set[Step]) -> None:
+def _talk(launched: Launched, awaited: set[Step], environment: Callable[[int], None]) -> None:
+    asked = False
     while awaited:
+        if asked and Step.FORKED not in awaited:
+            environment(launched.pid)
+            launched.peer.send(ChildMessage(step=Step.HOOKED))
+            asked = False
         try:
             received = launched.peer.receive()
         except TimeoutError as error:
@@ -106,6 +117,9 @@ def _talk(launched: Launched, awaited: set[Step]) -> None:
             launched.pid = message.pid
         elif message.step is Step.TERMINAL:
             (launched.master,) = fds
+        elif message.step is Step.ENVIRONMENT:
+            # Whose pid it is may be told only now, by the process between.
+            asked = True
         awaited.discard(message.step)
 
 

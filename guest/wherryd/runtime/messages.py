@@ -15,6 +15,8 @@ Parent and child: one message per packet on a SOCK_SEQPACKET pair; the child's e
       --- CGROUP --------------------------> joins the cgroup that was made meanwhile (init only)
       <-- FORKED pid                         only when a second fork was needed
       <-- TERMINAL + pty master              only with a terminal; the master travels as SCM_RIGHTS
+      <-- ENVIRONMENT                        only with hooks: namespaces and mounts are there; wants them run
+      --- HOOKED --------------------------> goes on, into the root
       <-- READY                              everything is set up; waits at the start gate
       --- START ---------------------------> exec
       <-- (end of file)                      exec succeeded: close-on-exec closed the child's end
@@ -39,6 +41,8 @@ class Step(StrEnum):
     CGROUP = "cgroup"
     FORKED = "forked"
     TERMINAL = "terminal"
+    ENVIRONMENT = "environment"
+    HOOKED = "hooked"
     READY = "ready"
     START = "start"
     FAILED = "failed"

@@ -20,9 +20,8 @@ from wherryd.errors import EngineError
 from wherryd.runtime import monitor, seccomp
 from wherryd.runtime.messages import error_document
 from wherryd.runtime.request import CreateRequest
-from wherryd.sys import capabilities
+from wherryd.sys import capabilities, signals
 from wherryd.sys import process as proc
-from wherryd.sys import signals
 
 #: A request is an id, some paths and a mount per layer.
 MAX_REQUEST_BYTES: Final = 128 * 1024

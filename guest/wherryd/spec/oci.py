@@ -194,6 +194,28 @@ class Linux:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """args: with argv[0]; empty = the path. env: NAME=value, and nothing else. timeout_s: None = no limit."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """config.md, "POSIX-platform Hooks"; when each runs: runtime/hooks.py."""
+
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     version: str
     root: Root
@@ -203,3 +225,4 @@ class Spec:
     mounts: tuple[SpecMount, ...]
     linux: Linux
     annotations: Mapping[str, str]
+    hooks: Hooks = field(default_factory=Hooks)

@@ -1,6 +1,6 @@
 """config.json -> `oci.Spec`: the one door. Tells all problems at once, and refuses what it cannot carry out.
 
-What is refused today (AppArmor, SELinux, hooks, ...) is listed in _REFUSED
+What is refused today (AppArmor, SELinux, ...) is listed in _REFUSED
 tables below: each line goes when the runtime learns it.
 """
 
@@ -17,7 +17,7 @@ from wherryd.spec.fields import Fields
 #: A config beyond this is not a config; checked before it is read.
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 
-_REFUSED_TOP: Final = ("hooks", "solaris", "windows", "vm", "zos")
+_REFUSED_TOP: Final = ("solaris", "windows", "vm", "zos")
 _REFUSED_PROCESS: Final = (
     "apparmorProfile",
     "selinuxLabel",
@@ -85,6 +85,7 @@ def parse(document: Any) -> oci.Spec:
         mounts=tuple(_mount(mount) for mount in top.children("mounts")),
         linux=_linux(top.child("linux"), refused),
         annotations=top.pairs("annotations"),
+        hooks=_hooks(top.child("hooks")),
     )
     _cross_check(spec, top)
     _raise(problems, refused)
@@ -173,6 +174,34 @@ def _rlimit(fields: Fields) -> oci.Rlimit:
     if soft > hard:
         fields.problem("soft", f"must not be above hard ({hard}), is {soft}")
     return oci.Rlimit(kind=fields.text("type"), soft=soft, hard=hard)
+
+
+def _hooks(fields: Fields) -> oci.Hooks:
+    def of(name: str) -> tuple[oci.Hook, ...]:
+        return tuple(_hook(entry) for entry in fields.children(name))
+
+    return oci.Hooks(
+        prestart=of("prestart"),
+        create_runtime=of("createRuntime"),
+        create_container=of("createContainer"),
+        start_container=of("startContainer"),
+        poststart=of("poststart"),
+        poststop=of("poststop"),
+    )
+
+
+def _hook(fields: Fields) -> oci.Hook:
+    if not fields.text("path").startswith("/"):
+        fields.problem("path", f"must be an absolute path, is {fields.text('path')!r}")
+    env = fields.texts("env")
+    if not all("=" in entry[1:] for entry in env):
+        fields.problem("env", "every entry must be NAME=value")
+    return oci.Hook(
+        path=fields.text("path"),
+        args=fields.texts("args"),
+        env=env,
+        timeout_s=fields.number("timeout", low=1, high=2**31 // 1000),
+    )
 
 
 def _mount(fields: Fields) -> oci.SpecMount:
