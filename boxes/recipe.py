@@ -22,6 +22,7 @@ PACKAGES: Sequence[str] = (
     "e2fsprogs",
     "iproute2",
     "kmod",
+    "libseccomp2",
     "nftables",
     "openssh-server",
     "procps",

@@ -175,7 +175,7 @@ def test_kill_all_reaches_a_shared_pid_namespace(runc: Runc) -> None:
 
 def test_features_and_version(runc: Runc) -> None:
     features = json.loads(runc("features").stdout)
-    assert features["linux"]["seccomp"]["enabled"] is False
+    assert features["linux"]["seccomp"]["enabled"] is True
     assert "rbind" in features["mountOptions"]
     done = subprocess.run(
         [sys.executable, "-m", "wherryd.runtime.cli", "--version"],

@@ -168,9 +168,7 @@ async def test_a_failed_create_leaves_nothing(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}, "linux.seccomp"),
         ({"process": {"apparmorProfile": "docker-default"}}, "process.apparmorProfile"),
-        ({"hooks": {"prestart": [{"path": "/bin/true"}]}}, "hooks"),
     ],
 )
 async def test_what_cannot_be_carried_out_is_refused(rig: Rig, change: dict[str, Any], word: str) -> None:

@@ -9,7 +9,7 @@ from wherryd.errors import Conflict, InvalidParameter, KernelFault, NotFound, No
 from wherryd.runtime import mountoptions
 from wherryd.runtime.cli import signal_number
 from wherryd.runtime.messages import ChildMessage, Peer, Step, error_document, error_from, failure
-from wherryd.runtime.mounting import _split_lower
+from wherryd.runtime.mounting import split_lower
 from wherryd.runtime.process import exit_code
 from wherryd.runtime.request import CreateRequest
 from wherryd.runtime.state import State, StateDir
@@ -35,14 +35,14 @@ def test_the_last_of_two_contrary_options_wins() -> None:
     assert options.attributes.set_ == mounts.MOUNT_ATTR_STRICTATIME
 
 
-@pytest.mark.parametrize("word", ["idmap", "tmpcopyup"])
+@pytest.mark.parametrize("word", ["remount", "tmpcopyup"])
 def test_options_that_cannot_be_carried_out_are_refused(word: str) -> None:
     with pytest.raises(NotSupported, match=word):
         mountoptions.parse([word])
 
 
 def test_lower_layers_are_split_at_colons_that_are_not_escaped() -> None:
-    assert _split_lower(r"/a:/b\:c:/d\\e") == ["/a", "/b:c", r"/d\e"]
+    assert split_lower(r"/a:/b\:c:/d\\e") == ["/a", "/b:c", r"/d\e"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_a_plain_container_has_dockers_defaults() -> None:
     assert document["linux"]["maskedPaths"] == list(defaults.MASKED_PATHS)
     assert document["linux"]["cgroupsPath"] == "/wherry/" + "c" * 64
     assert {"type": "network", "path": "/run/n"} in document["linux"]["namespaces"]
-    assert document["linux"]["resources"] == {"devices": list(defaults.DEVICE_RULES)}
+    assert document["linux"]["resources"] == {
+        "devices": list(defaults.DEVICE_RULES),
+        "pids": {"limit": defaults.PIDS_LIMIT},
+    }
 
 
 def test_limits_are_in_the_kernels_units() -> None:

@@ -54,12 +54,9 @@ def test_ids_out_of_range_are_refused(uid: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("linux.seccomp", {"defaultAction": "SCMP_ACT_ERRNO"}),
         ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
         ("process.apparmorProfile", "docker-default"),
         ("process.selinuxLabel", "x"),
-        ("hooks", {"prestart": [{"path": "/x"}]}),
-        ("mounts[0].uidMappings", [{"containerID": 0, "hostID": 1, "size": 1}]),
     ],
 )
 def test_what_the_runtime_cannot_do_is_refused_by_name(path: str, value: Any) -> None:

@@ -228,7 +228,11 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
-        "SecurityOptions": ["name=cgroupns"],
+        "SecurityOptions": [
+            "name=seccomp,profile=builtin",
+            *(("name=userns",) if service.deps.remap_ids else ()),
+            "name=cgroupns",
+        ],
         "CDISpecDirs": [],
         "Warnings": None,
     }

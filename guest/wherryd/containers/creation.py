@@ -8,7 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import clock, launch, mountpoints, names, networking, plan, populate, ports, request
+from wherryd.containers import (
+    clock,
+    idranges,
+    launch,
+    mountpoints,
+    names,
+    networking,
+    plan,
+    populate,
+    ports,
+    request,
+)
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
@@ -78,6 +89,7 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         host_config=host,
         endpoints=networking.complete(deps, wish.endpoints, host["NetworkMode"]),
         mounts=points,
+        id_base=idranges.allocate(host, (each.record for each in deps.store)) if deps.remap_ids else 0,
         log_path=str(deps.files(container_id).log) if host["LogConfig"]["Type"] == "json-file" else "",
     )
 

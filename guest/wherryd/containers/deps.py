@@ -27,6 +27,8 @@ class Deps:
     volumes: VolumeStore
     events: EventBus
     logs: LogWatcher
+    #: Whether containers have ids of their own: --userns-remap=auto.
+    remap_ids: bool = False
     #: What this engine can hand out at most: names of its own bounding set.
     capabilities: Sequence[str] = field(default_factory=tuple)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from wherryd.containers import signals
+from wherryd.containers import confinement, signals
 from wherryd.errors import InvalidParameter
 from wherryd.spec import capabilities
 
@@ -36,8 +36,8 @@ def normalise(config: dict[str, Any], host: dict[str, Any]) -> None:
     host["LogConfig"] = {"Type": log.get("Type") or "json-file", "Config": dict(log.get("Config") or {})}
     if host["Memory"] > 0 and host["MemorySwap"] == 0:
         host["MemorySwap"] = host["Memory"] * 2
-    if host["PidsLimit"] is not None and host["PidsLimit"] <= 0:
-        host["PidsLimit"] = None
+    # docker sends 0 when nothing was said, and -1 for no limit.
+    host["PidsLimit"] = max(host["PidsLimit"] or 0, -1) or None
     if not host["Privileged"] and host["SecurityOpt"] and "systempaths=unconfined" in host["SecurityOpt"]:
         host["MaskedPaths"] = []
         host["ReadonlyPaths"] = []
@@ -73,6 +73,7 @@ def problems(host: Mapping[str, Any]) -> list[str]:
         *capabilities.problems(host["CapAdd"] or (), host["CapDrop"] or ()),
         *_ulimit_problems(host["Ulimits"]),
         *_mode_problems(host),
+        *confinement.problems(host),
     ]
 
 
@@ -244,7 +245,8 @@ def refusals(host: Mapping[str, Any]) -> list[str]:
         key, _, value = option.replace(":", "=", 1).partition("=")
         accepted = (
             (key == "no-new-privileges" and value in ("", "true", "false"))
-            or (key in ("seccomp", "apparmor", "systempaths") and value == "unconfined")
+            or (key in ("apparmor", "systempaths") and value == "unconfined")
+            or key == "seccomp"
             or (key == "label" and value == "disable")
         )
         if not accepted:

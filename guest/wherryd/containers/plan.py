@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import rootfiles
+from wherryd.containers import confinement, idranges, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.errors import Conflict, InvalidParameter
 from wherryd.networks.sandbox import Sandbox
 from wherryd.spec import users
-from wherryd.spec.build import Device, Plan, UserMount, build
+from wherryd.spec.build import Device, Plan, UserMount, build, granted
 from wherryd.spec.mount import Mount
 
 SHORT_ID = 12
@@ -50,6 +50,10 @@ def config(deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequen
             available_capabilities=deps.capabilities,
             mounts=mounts,
             devices=devices(record),
+            id_mappings=idranges.mappings(record.id_base),
+            seccomp=confinement.seccomp_filter(
+                record.host_config, granted(record.host_config, deps.capabilities)
+            ),
         )
     )
 
@@ -96,6 +100,8 @@ def _namespaces(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> dict[s
             found[kind] = None
     if host["CgroupnsMode"] == "private":
         found["cgroup"] = None
+    if record.id_base:
+        found["user"] = None
     return found
 
 

@@ -55,6 +55,8 @@ class ContainerRecord:
     endpoints: Mapping[str, Any] = field(default_factory=dict)
     mounts: tuple[MountPoint, ...] = ()
     log_path: str = ""
+    #: First of the host's ids that its own are, see idranges.py; 0 = they are the host's.
+    id_base: int = 0
 
     status: Status = Status.CREATED
     pid: int = 0

@@ -86,6 +86,7 @@ class Engine:
             events=self.events,
             logs=logs,
             capabilities=capabilities.names(capabilities.bounding_set()),
+            remap_ids=options.userns_remap == "auto",
         )
         service = ContainerService(deps)
         stack.push_async_callback(service.close)

@@ -32,6 +32,7 @@ class Options:
     dns: tuple[str, ...]
     group: str
     cgroup_parent: str
+    userns_remap: str
     debug: bool
 
 
@@ -52,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--dns", action="append", metavar="IP")
     add("-G", "--group", metavar="NAME", help="group of the unix socket (wherry)")
     add("--cgroup-parent", metavar="PATH", help="cgroup above all containers' (/wherry)")
+    add(
+        "--userns-remap",
+        metavar="auto",
+        help="auto: containers have ids of their own, root inside is nobody outside (off)",
+    )
     add("--config-file", metavar="FILE")
     add("-D", "--debug", action="store_true", default=None)
     add("-v", "--version", action="version", version=f"wherryd {__version__}")
@@ -74,6 +80,7 @@ _DEFAULTS: dict[str, object] = {
     "dns": (),
     "group": "wherry",
     "cgroup-parent": "/wherry",
+    "userns-remap": "",
     "debug": False,
 }
 
@@ -138,6 +145,11 @@ def _options(values: dict[str, object]) -> Options:
         raise InvalidParameter("--default-runtime, --add-runtime: only wherry-runc can be used yet")
     if not text("cgroup-parent").startswith("/"):
         raise InvalidParameter("--cgroup-parent: wants an absolute path such as /wherry")
+    if text("userns-remap") not in ("", "auto"):
+        raise InvalidParameter(
+            f'--userns-remap: "{text("userns-remap")}" is not known: every container gets a range '
+            "of its own, no user is needed for it (hint: auto)"
+        )
     return Options(
         hosts=texts("host"),
         data_root=Path(text("data-root")).absolute(),
@@ -153,5 +165,6 @@ def _options(values: dict[str, object]) -> Options:
         dns=texts("dns"),
         group=text("group"),
         cgroup_parent=text("cgroup-parent"),
+        userns_remap=text("userns-remap"),
         debug=bool(values["debug"]),
     )

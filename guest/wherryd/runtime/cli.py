@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from wherryd.errors import EngineError, InvalidParameter, RuntimeFault
-from wherryd.runtime import mountoptions, standalone, timestamps
+from wherryd.runtime import mountoptions, selfexe, standalone, timestamps
 from wherryd.runtime.state import State, StateDir
-from wherryd.spec import parse
+from wherryd.spec import parse, seccomp
 from wherryd.spec.oci import CapabilitySets, NamespaceKind, Process, User
 from wherryd.sys import capabilities, signals
 from wherrywire.version import __version__
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     signals.default_inherited()
     try:
+        if options.verb in ("create", "run", "exec"):
+            selfexe.start_again_protected()
         sys.exit(options.action(options) or 0)
     except (EngineError, OSError) as error:
         _report(options, error)
@@ -253,16 +255,31 @@ def _features(_options: argparse.Namespace) -> None:
         {
             "ociVersionMin": "1.0.0",
             "ociVersionMax": OCI_VERSION,
+            "hooks": [
+                "prestart",
+                "createRuntime",
+                "createContainer",
+                "startContainer",
+                "poststart",
+                "poststop",
+            ],
             "mountOptions": list(mountoptions.KNOWN),
             "linux": {
                 "namespaces": [str(kind) for kind in NamespaceKind],
                 "capabilities": list(capabilities.names(capabilities.bounding_set())),
                 "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
-                "seccomp": {"enabled": False},
+                "seccomp": {
+                    "enabled": True,
+                    "actions": list(seccomp.ACTIONS),
+                    "operators": list(seccomp.OPERATORS),
+                    "archs": list(seccomp.ARCHITECTURES),
+                    "knownFlags": list(seccomp.FLAGS),
+                    "supportedFlags": list(seccomp.FLAGS),
+                },
                 "apparmor": {"enabled": False},
                 "selinux": {"enabled": False},
                 "intelRdt": {"enabled": False},
-                "mountExtensions": {"idmap": {"enabled": False}},
+                "mountExtensions": {"idmap": {"enabled": True}},
             },
         }
     )

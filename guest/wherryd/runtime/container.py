@@ -4,6 +4,8 @@ Used by the monitor, and by wherry-runc without one. What was made is unmade whe
 error of the unmaking is attached to the first one.
 """
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Final
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import execin, init, launch, namespaces, timestamps
+from wherryd.runtime import execin, hooks, idmap, init, launch, namespaces, seccomp, timestamps
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -72,7 +74,7 @@ class Container:
 
         meanwhile: done while init sets itself up.
         """
-        made = False
+        made = hooked = False
 
         def make_cgroup(pid: int) -> None:
             nonlocal made
@@ -81,6 +83,12 @@ class Container:
             self.cgroup.apply(self.spec.linux.resources)
             self.cgroup.add(pid)
 
+        def environment(pid: int) -> None:
+            nonlocal hooked
+            hooked = True
+            self._hooks_of_create(pid)
+
+        self._give_streams(streams)
         try:
             return launch.launch_init(
                 init.InitPlan(
@@ -92,17 +100,43 @@ class Container:
                     cgroup=self.cgroup,
                     streams=streams,
                     gate=gate,
+                    system_calls=self.seccomp_program(),
+                    container_id=self.directory.container_id,
                     keep_fds=keep_fds,
                     tied=tied,
                 ),
                 make_cgroup,
                 meanwhile,
+                environment,
             )
         except BaseException as error:
             # A group that was there before, with processes of somebody else, is not ours to kill.
             if made:
                 self._remove_cgroup(error)
+            if hooked:
+                # runtime.md, "Lifecycle": a failed create goes on with the end.
+                self.stopped(error.add_note)
             raise
+
+    def _hooks_of_create(self, pid: int) -> None:
+        state = self.oci_state("creating", pid)
+        hooks.run_outside("prestart", self.spec.hooks.prestart, state)
+        hooks.run_outside("createRuntime", self.spec.hooks.create_runtime, state)
+
+    def started(self, pid: int) -> None:
+        """The hooks of a program that runs. Raises RuntimeFault: the caller then ends the container."""
+        if self.spec.hooks.poststart:
+            hooks.run_outside("poststart", self.spec.hooks.poststart, self.oci_state("running", pid))
+
+    def stopped(self, complain: Callable[[str], None]) -> None:
+        """The hooks of a container that is being deleted."""
+        if self.spec.hooks.poststop:
+            hooks.run_to_the_end("poststop", self.spec.hooks.poststop, self.oci_state("stopped", 0), complain)
+
+    def oci_state(self, status: str, pid: int) -> bytes:
+        return hooks.state_document(
+            self.spec, self.directory.container_id, str(self.bundle), status=status, pid=pid
+        )
 
     def _remove_cgroup(self, error: BaseException) -> None:
         try:
@@ -121,6 +155,7 @@ class Container:
         tied: bool = True,
     ) -> Launched:
         """A further process, up to its gate."""
+        self._give_streams(streams)
         return launch.launch_exec(
             execin.ExecPlan(
                 process=process,
@@ -130,9 +165,35 @@ class Container:
                 cgroup=self.cgroup,
                 streams=streams,
                 gate=init.wait_for_start,
+                system_calls=self.seccomp_program(),
                 tied=tied,
             )
         )
+
+    def seccomp_program(self) -> seccomp.Program | None:
+        """The compiled filter, which exec gets too. Raises RuntimeFault."""
+        if self.spec.linux.seccomp is None:
+            return None
+        return seccomp.load(
+            self.spec.linux.seccomp,
+            seccomp.Subject(
+                container_id=self.directory.container_id,
+                bundle=str(self.bundle),
+                version=self.spec.version,
+                annotations=self.spec.annotations,
+            ),
+            cache=self.directory.seccomp_cache,
+        )
+
+    def _give_streams(self, streams: ChildStreams) -> None:
+        """Pipes belong to root inside, which could not open /dev/stdout again otherwise."""
+        linux = self.spec.linux
+        if NamespaceKind.USER not in linux.namespaces:
+            return
+        uid, gid = idmap.host_id(linux.uid_mappings, 0), idmap.host_id(linux.gid_mappings, 0)
+        for fd in streams.fds():
+            if uid is not None and gid is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, uid, gid)
 
     @property
     def children_are_born_inside(self) -> bool:

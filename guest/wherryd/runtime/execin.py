@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from wherryd.cgroups.manager import CgroupManager
-from wherryd.runtime import child, devices, identity, init, namespaces
+from wherryd.runtime import child, devices, identity, init, namespaces, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
 from wherryd.spec.oci import NamespaceKind, Process
 from wherryd.sys import namespaces as ns
@@ -32,6 +32,7 @@ class ExecPlan:
     cgroup: CgroupManager
     streams: child.ChildStreams
     gate: Callable[[Peer], None]
+    system_calls: seccomp.Program | None = None
     tied: bool = True
 
     @property
@@ -49,7 +50,10 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     plan.cgroup.enter()
     identity.set_oom_score(plan.process.oom_score_adj)
     os.umask(0)
+    guard = seccomp.Guard(plan.system_calls, status="running")
     to_join = [kind for kind in plan.namespaces if not (plan.born_inside and kind is NamespaceKind.PID)]
+    if NamespaceKind.USER in plan.namespaces:
+        identity.raise_rlimits(plan.process.rlimits)
     ns.setns(plan.init_pidfd, namespaces.mask(to_join), "the container's namespaces")
     os.close(plan.init_pidfd)
     if plan.forks_again:
@@ -58,6 +62,7 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
             peer.send(ChildMessage(step=Step.FORKED, pid=pid))
             os._exit(0)
         os.setsid()
+    guard.note_pid()
     if NamespaceKind.USER in plan.namespaces:
         os.setgroups([])
         os.setresgid(0, 0, 0)
@@ -75,4 +80,4 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     identity.set_rlimits(plan.process.rlimits)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
-    init.settle(plan.process, who, tied=plan.tied, peer=peer, gate=plan.gate)
+    init.settle(plan.process, who, guard, tied=plan.tied, peer=peer, gate=plan.gate)

@@ -107,6 +107,17 @@ def set_rlimits(limits: tuple[Rlimit, ...]) -> None:
             ) from error
 
 
+def raise_rlimits(limits: tuple[Rlimit, ...]) -> None:
+    """Those that go above the engine's own hard limit: a user namespace may not. Raises RuntimeFault."""
+    higher = []
+    for limit in limits:
+        number = _RLIMITS.get(limit.kind)
+        hard = resource.RLIM_INFINITY if number is None else resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY and not 0 <= _rlim(limit.hard) <= hard:
+            higher.append(limit)
+    set_rlimits(tuple(higher))
+
+
 def _rlim(value: int) -> int:
     return resource.RLIM_INFINITY if value >= min(_RLIM_INFINITY, 2**63 - 1) else value
 
@@ -143,11 +154,28 @@ def check_cwd() -> None:
         raise RuntimeFault("the working directory is not inside the root: check `cwd`")
 
 
-def become(identity: Identity, sets: CapabilitySets, *, no_new_privileges: bool, umask: int | None) -> None:
-    """Gives up what the process must not have. The order is forced by what each step needs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalCapabilities:
+    """What `become` has left to be set: the sets without what was kept for a step in between."""
+
+    effective: int
+    permitted: int
+    inheritable: int
+
+    def take(self) -> None:
+        capabilities.capset(effective=self.effective, permitted=self.permitted, inheritable=self.inheritable)
+
+
+def become(
+    identity: Identity, sets: CapabilitySets, *, no_new_privileges: bool, umask: int | None, keep: int = 0
+) -> FinalCapabilities:
+    """Gives up what the process must not have. The order is forced by what each step needs.
+
+    keep: bits that stay in force until the caller takes the final sets.
+    """
     bounding, permitted = capabilities.mask(sets.bounding), capabilities.mask(sets.permitted)
     effective, inheritable = capabilities.mask(sets.effective), capabilities.mask(sets.inheritable)
-    _check_held(bounding | permitted | effective | inheritable)
+    _check_held(bounding | permitted | effective | inheritable | keep)
     # 1. The bounding set, while CAP_SETPCAP is still there.
     capabilities.drop_bounding_set(bounding)
     # 2. Ids; permitted capabilities are kept across setuid for step 3.
@@ -157,11 +185,12 @@ def become(identity: Identity, sets: CapabilitySets, *, no_new_privileges: bool,
     os.setresuid(identity.uid, identity.uid, identity.uid)
     process.prctl(process.PR_SET_KEEPCAPS, 0)
     # 3. The other sets. Ambient last: each of its members must be permitted and inheritable.
-    capabilities.capset(effective=effective, permitted=permitted, inheritable=inheritable)
+    capabilities.capset(effective=effective | keep, permitted=permitted | keep, inheritable=inheritable)
     capabilities.set_ambient(capabilities.mask(sets.ambient))
     if no_new_privileges:
         process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o022 if umask is None else umask)
+    return FinalCapabilities(effective=effective, permitted=permitted, inheritable=inheritable)
 
 
 def _check_held(wanted: int) -> None:

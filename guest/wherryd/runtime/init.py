@@ -3,27 +3,31 @@
  1. let go of the parent's descriptors, signals and session
  2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
     as late as its namespace and its mount allow: the parent makes it, and moves us, while we mount
- 3. user namespace, with maps written by the parent; then PID and time; then fork (only with a user
-    namespace: otherwise the parent did PID and time, see namespaces.py)
+ 3. only with a user namespace: what only works outside of it (outside.py), joins of what was there before,
+    then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
  4. the other namespaces; host name; sysctls, through our own /proc
  5. the root: mounts, device nodes, terminal, masks, working directory, read-only
+    hooks of create: the engine's, then the container's
  6. pivot: from here on no path outside exists, and nothing is imported
  7. streams, limits, user, capabilities, no_new_privs
- 8. find the program, say READY, wait at the start gate, exec
+ 8. find the program, say READY, wait at the start gate
+ 9. seccomp filter, exec: nothing of our own is called under the filter but capset and execve
 
-Seam for what comes with a later issue: seccomp after 7, AppArmor and SELinux labels between 4 and 5
-(written before any mount of the image is there), hooks around 4, 5 and 8, id-mapped mounts in 5.
+Seam for what comes with a later issue: AppArmor and SELinux labels between 4 and 5 (written before any
+mount of the image is there).
 """
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import child, devices, identity, namespaces, rootfs
+from wherryd.runtime import child, devices, hooks, identity, namespaces, outside, rootfs, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
+from wherryd.spec import parse
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import NamespaceKind, Process, Spec
 from wherryd.sys import namespaces as ns
@@ -45,6 +49,8 @@ class InitPlan:
     cgroup: CgroupManager
     streams: child.ChildStreams
     gate: Callable[[Peer], None]
+    system_calls: seccomp.Program | None = None
+    container_id: str = ""
     keep_fds: tuple[int, ...] = ()
     tied: bool = True
 
@@ -94,43 +100,71 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     identity.set_oom_score(plan.process.oom_score_adj)
     os.chdir(plan.bundle)
     os.umask(0)
+    prepared = None
     if namespaces.needs_stage(linux):
         join.group()
-        _enter_user_namespace(plan, peer)
+        prepared = _enter_user_namespace(plan)
         namespaces.enter_for_children(linux)
         pid = os.fork()
         if pid:
             peer.send(ChildMessage(step=Step.FORKED, pid=pid))
             os._exit(0)
         os.setsid()
+    guard = seccomp.Guard(plan.system_calls, status="creating")
+    guard.note_pid()
     namespaces.enter_own(linux)
     _name_host(plan.spec)
-    _set_sysctls(plan.spec)
-    root, slave = _build_root(plan, peer, join)
+    _set_sysctls(plan.spec, early=False)
+    root, slave = _build_root(plan, prepared, peer, join)
     who = identity.resolve_user(root, plan.process)
     _open_streams(plan, slave, who.uid)
     identity.set_rlimits(plan.process.rlimits)
+    state = _run_hooks(plan, peer)
     rootfs.enter(root)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
-    settle(plan.process, who, tied=plan.tied, peer=peer, gate=plan.gate)
+    settle(
+        plan.process,
+        who,
+        guard,
+        tied=plan.tied,
+        peer=peer,
+        gate=plan.gate,
+        last=lambda: hooks.run("startContainer", plan.spec.hooks.start_container, state),
+    )
 
 
-def _enter_user_namespace(plan: InitPlan, peer: Peer) -> None:
-    path = plan.spec.linux.namespaces[NamespaceKind.USER]
-    if path:
-        namespaces.join_user(path)
-    else:
-        ns.unshare(ns.CLONE_NEWUSER)
-        peer.send(ChildMessage(step=Step.USER_NAMESPACE, pid=os.getpid()))
+def _run_hooks(plan: InitPlan, peer: Peer) -> bytes:
+    """Those of create; the state document for those of start."""
+    wanted = plan.spec.hooks
+    if wanted.prestart or wanted.create_runtime:
+        peer.send(ChildMessage(step=Step.ENVIRONMENT))
         answer = peer.receive()
-        if answer is None or answer[0].step is not Step.MAPPED:
+        if answer is None or answer[0].step is not Step.HOOKED:
             os._exit(child.CHILD_FAILED)
+    if not (wanted.create_container or wanted.start_container):
+        return b""
+    # Our number as the engine sees it: its /proc is still there.
+    pid = int(os.readlink("/proc/self"))  # noqa: PTH115
+    document = partial(hooks.state_document, plan.spec, plan.container_id, plan.bundle, pid=pid)
+    hooks.run("createContainer", wanted.create_container, document(status="creating"))
+    return document(status="created")
+
+
+def _enter_user_namespace(plan: InitPlan) -> outside.Prepared:
+    linux = plan.spec.linux
+    with namespaces.user_namespace(linux) as user_namespace:
+        prepared = outside.prepare(plan.rootfs, plan.layers, plan.spec, user_namespace)
+        namespaces.join_early(linux)
+        _set_sysctls(plan.spec, early=True)
+        identity.raise_rlimits(plan.process.rlimits)
+        ns.setns(user_namespace, ns.CLONE_NEWUSER, "the user namespace")
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     # A change of ids has switched it back on.
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
+    return prepared
 
 
 def _name_host(spec: Spec) -> None:
@@ -140,9 +174,16 @@ def _name_host(spec: Spec) -> None:
         ns.setdomainname(spec.domainname)
 
 
-def _set_sysctls(spec: Spec) -> None:
-    """Through our own /proc, before the image could put a file in its place (CVE-2025-52881)."""
+def _set_sysctls(spec: Spec, *, early: bool) -> None:
+    """Through our own /proc, before the image could put a file in its place (CVE-2025-52881).
+
+    early: those of namespaces that a new user namespace has no power over, before it is entered.
+    """
     for name, value in spec.linux.sysctl.items():
+        kind = parse.sysctl_namespace(name)
+        joined = kind is not None and bool(spec.linux.namespaces.get(kind))
+        if early is not (joined and namespaces.joins_early(spec.linux)):
+            continue
         path = "/proc/sys/" + name.replace(".", "/")
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -156,11 +197,20 @@ def _set_sysctls(spec: Spec) -> None:
             ) from error
 
 
-def _build_root(plan: InitPlan, peer: Peer, join: CgroupJoin) -> tuple[int, int]:
+def _build_root(
+    plan: InitPlan, prepared: outside.Prepared | None, peer: Peer, join: CgroupJoin
+) -> tuple[int, int]:
     """(root, terminal's slave or -1). The terminal's master goes to the parent."""
     spec = plan.spec
     root = rootfs.build(
-        rootfs.RootfsPlan(path=plan.rootfs, layers=plan.layers, spec=spec, cgroup=plan.cgroup, join=join.all)
+        rootfs.RootfsPlan(
+            path=plan.rootfs,
+            layers=plan.layers,
+            spec=spec,
+            cgroup=plan.cgroup,
+            join=join.all,
+            prepared=prepared,
+        )
     )
     join.all()
     devices.make_nodes(root, spec.linux.devices, by_bind=NamespaceKind.USER in spec.linux.namespaces)
@@ -186,11 +236,22 @@ def _open_streams(plan: InitPlan, slave: int, uid: int) -> None:
 
 
 def settle(
-    wanted: Process, who: identity.Identity, *, tied: bool, peer: Peer, gate: Callable[[Peer], None]
+    wanted: Process,
+    who: identity.Identity,
+    guard: seccomp.Guard,
+    *,
+    tied: bool,
+    peer: Peer,
+    gate: Callable[[Peer], None],
+    last: Callable[[], None] = lambda: None,
 ) -> None:
-    """Steps 7 and 8, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
-    identity.become(
-        who, wanted.capabilities, no_new_privileges=wanted.no_new_privileges, umask=wanted.user.umask
+    """Steps 7 to 9, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
+    final = identity.become(
+        who,
+        wanted.capabilities,
+        no_new_privileges=wanted.no_new_privileges,
+        umask=wanted.user.umask,
+        keep=guard.needed_capabilities(no_new_privileges=wanted.no_new_privileges),
     )
     # Changed ids have switched it back on.
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
@@ -202,4 +263,6 @@ def settle(
     if tied:
         # Not earlier: with a stage between, that one's end would count as the parent's.
         proc.prctl(proc.PR_SET_PDEATHSIG, 9)
+    last()
+    guard.install(final)
     identity.execute(program)

@@ -11,7 +11,7 @@ from typing import Final
 from wherryd.errors import RuntimeFault
 from wherryd.runtime import child, execin, init, namespaces
 from wherryd.runtime.messages import ChildMessage, Peer, Step
-from wherryd.spec.oci import Linux, Spec
+from wherryd.spec.oci import Spec
 
 #: A child needs a few milliseconds; one that hangs (a dead network mount) is killed after this, in seconds.
 SETUP_TIMEOUT_S: Final = 60.0
@@ -32,12 +32,16 @@ def rootfs_path(spec: Spec, bundle: Path) -> str:
 
 
 def launch_init(
-    plan: init.InitPlan, make_cgroup: Callable[[int], None], meanwhile: Callable[[], None]
+    plan: init.InitPlan,
+    make_cgroup: Callable[[int], None],
+    meanwhile: Callable[[], None],
+    environment: Callable[[int], None] = lambda _: None,
 ) -> Launched:
     """Forks init and brings it to its gate; later children are born in the container's PID namespace too.
 
     make_cgroup: makes it and puts the given pid into it, while init mounts. meanwhile: what else can be
-    done in that time. Raises RuntimeFault or what the child raised.
+    done in that time. environment: the hooks that init waits for, with its pid. Raises RuntimeFault or what
+    the child raised.
     """
     if not namespaces.needs_stage(plan.spec.linux):
         namespaces.enter_for_children(plan.spec.linux)
@@ -47,7 +51,6 @@ def launch_init(
     if pid == 0:
         init.run(plan, theirs)
     theirs.close()
-    linux = plan.spec.linux
     launched = Launched(pid, ours)
     try:
         make_cgroup(pid)
@@ -59,7 +62,7 @@ def launch_init(
         _raise_childs_own(launched)
         abandon(launched)
         raise
-    return bring_up(launched, linux, forks_again=namespaces.needs_stage(linux))
+    return bring_up(launched, forks_again=namespaces.needs_stage(plan.spec.linux), environment=environment)
 
 
 def _raise_childs_own(launched: Launched) -> None:
@@ -76,12 +79,14 @@ def _raise_childs_own(launched: Launched) -> None:
         raise
 
 
-def bring_up(launched: Launched, linux: Linux | None, *, forks_again: bool) -> Launched:
+def bring_up(
+    launched: Launched, *, forks_again: bool, environment: Callable[[int], None] = lambda _: None
+) -> Launched:
     """Talks with the child until it is READY; kills and reaps it otherwise. forks_again: the process
     that matters is a child of the child; both of its messages, FORKED and READY, may come first."""
     launched.peer.socket.settimeout(SETUP_TIMEOUT_S)
     try:
-        _talk(launched, linux, {Step.READY, Step.FORKED} if forks_again else {Step.READY})
+        _talk(launched, {Step.READY, Step.FORKED} if forks_again else {Step.READY}, environment)
     except BaseException:
         abandon(launched)
         raise
@@ -89,8 +94,13 @@ def bring_up(launched: Launched, linux: Linux | None, *, forks_again: bool) -> L
     return launched
 
 
-def _talk(launched: Launched, linux: Linux | None, awaited: set[Step]) -> None:
+def _talk(launched: Launched, awaited: set[Step], environment: Callable[[int], None]) -> None:
+    asked = False
     while awaited:
+        if asked and Step.FORKED not in awaited:
+            environment(launched.pid)
+            launched.peer.send(ChildMessage(step=Step.HOOKED))
+            asked = False
         try:
             received = launched.peer.receive()
         except TimeoutError as error:
@@ -102,14 +112,14 @@ def _talk(launched: Launched, linux: Linux | None, awaited: set[Step]) -> None:
             raise RuntimeFault(f"the container's process ended during its set-up{_how(launched.pid)}")
         message, fds = received
         message.raise_if_failed()
-        if message.step is Step.USER_NAMESPACE and linux is not None:
-            namespaces.write_id_maps(launched.pid, linux)
-            launched.peer.send(ChildMessage(step=Step.MAPPED))
-        elif message.step is Step.FORKED:
+        if message.step is Step.FORKED:
             os.waitpid(launched.pid, 0)
             launched.pid = message.pid
         elif message.step is Step.TERMINAL:
             (launched.master,) = fds
+        elif message.step is Step.ENVIRONMENT:
+            # Whose pid it is may be told only now, by the process between.
+            asked = True
         awaited.discard(message.step)
 
 
@@ -157,4 +167,4 @@ def launch_exec(plan: execin.ExecPlan) -> Launched:
     if pid == 0:
         execin.run(plan, theirs)
     theirs.close()
-    return bring_up(Launched(pid, ours), None, forks_again=plan.forks_again)
+    return bring_up(Launched(pid, ours), forks_again=plan.forks_again)

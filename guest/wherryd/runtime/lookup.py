@@ -5,8 +5,10 @@ import os
 import stat
 from collections.abc import Sequence
 
-from wherryd.errors import RuntimeFault
+from wherryd.errors import KernelFault, RuntimeFault
 from wherryd.spec.defaults import PATH
+from wherryd.sys import paths
+from wherryd.sys.libc import AT_FDCWD
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -35,11 +37,18 @@ def _search_path(env: Sequence[str]) -> str:
 
 
 def _problem(path: str) -> int | None:
-    """errno of why it cannot be executed, None when it can."""
+    """errno of why it cannot be executed, None when it can.
+
+    A magic link of /proc is no program's name: /proc/self/exe would be our own (CVE-2019-5736).
+    """
     try:
-        status = os.stat(path)  # noqa: PTH116 - inside the root, nothing lazy
-    except OSError as error:
+        fd = paths.openat2(AT_FDCWD, path, paths.O_PATH, resolve=paths.RESOLVE_NO_MAGICLINKS)
+    except KernelFault as error:
         return error.errno
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
     if stat.S_ISDIR(status.st_mode):
         return errno.EISDIR
     if not stat.S_ISREG(status.st_mode) or not os.access(path, os.X_OK, effective_ids=True):

@@ -13,10 +13,10 @@ Parent and child: one message per packet on a SOCK_SEQPACKET pair; the child's e
     parent (monitor)                        child (stage, then init)
       --- fork ----------------------------> namespaces, mounts
       --- CGROUP --------------------------> joins the cgroup that was made meanwhile (init only)
-      <-- USER_NAMESPACE                     only with a new user namespace: wants its id maps
-      --- MAPPED --------------------------> goes on
       <-- FORKED pid                         only when a second fork was needed
       <-- TERMINAL + pty master              only with a terminal; the master travels as SCM_RIGHTS
+      <-- ENVIRONMENT                        only with hooks: namespaces and mounts are there; wants them run
+      --- HOOKED --------------------------> goes on, into the root
       <-- READY                              everything is set up; waits at the start gate
       --- START ---------------------------> exec
       <-- (end of file)                      exec succeeded: close-on-exec closed the child's end
@@ -38,11 +38,11 @@ MAX_PACKET_BYTES: Final = 64 * 1024
 
 
 class Step(StrEnum):
-    USER_NAMESPACE = "user_namespace"
     CGROUP = "cgroup"
-    MAPPED = "mapped"
     FORKED = "forked"
     TERMINAL = "terminal"
+    ENVIRONMENT = "environment"
+    HOOKED = "hooked"
     READY = "ready"
     START = "start"
     FAILED = "failed"

@@ -208,6 +208,7 @@ class Monitor:
         started_at = timestamps.now()
         try:
             launch.pass_gate(self._launched)
+            self._run_hooks_of_start()
         except RuntimeFault as error:
             self._start_error = error
             raise
@@ -215,6 +216,15 @@ class Monitor:
         self._state = self._state.started(started_at)
         self._directory.write_state(self._state)
         return {"started_at": started_at}
+
+    def _run_hooks_of_start(self) -> None:
+        try:
+            self._container.started(self._process.pid)
+        except RuntimeFault:
+            # The program runs already. It is ended, and its end is seen as any other.
+            with contextlib.suppress(Conflict):
+                self._process.signal(signal.SIGKILL)
+            raise
 
     def _op_wait(self, connection: Connection, number: int, request: dict[str, Any]) -> object:
         process = self._which(request)
@@ -318,6 +328,7 @@ class Monitor:
 
     def _delete(self, connection: Connection, number: int) -> None:
         self._container.cgroup.destroy()
+        self._container.stopped(self._note)
         self._door.close()
         self._directory.remove()
         connection.answer(number)
@@ -334,9 +345,12 @@ class Monitor:
     def _stop(self) -> None:
         self._loop.running = False
 
+    def _complain(self, error: OSError) -> None:
+        self._note(f"log: {error}")
+
     @staticmethod
-    def _complain(error: OSError) -> None:
-        print(f"{timestamps.now()} log: {error}", file=sys.stderr, flush=True)  # noqa: T201 - monitor.log
+    def _note(text: str) -> None:
+        print(f"{timestamps.now()} {text}", file=sys.stderr, flush=True)  # noqa: T201 - monitor.log
 
 
 def main(request: CreateRequest, connection: socket.socket) -> NoReturn:

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from wherryd.errors import KernelFault, RuntimeFault
+from wherryd.runtime import idmap
 from wherryd.runtime.mountoptions import Attributes, MountOptions, parse
 from wherryd.spec.mount import Mount
+from wherryd.spec.oci import Linux, SpecMount
 from wherryd.sys import mounts, paths
 
 _OVERLAY_LIST: Final = "lowerdir"
@@ -81,10 +83,29 @@ def set_propagation(fd: int, options: MountOptions, subject: str) -> None:
         mounts.mount_setattr(fd, propagation=kind, recursive=recursive, subject=subject)
 
 
-def bind(source: str, options: MountOptions) -> int:
-    """A detached copy of source (on our side) with its attributes set."""
+@contextmanager
+def id_namespace(mount: SpecMount, linux: Linux, user_namespace: int = -1) -> Iterator[int]:
+    """The user namespace whose mapping a bind mount of the config wants; -1 for none.
+
+    user_namespace: the container's own, when it is there, to be used where the mappings are the same.
+    """
+    if not (mount.uid_mappings or {"idmap", "ridmap"} & set(mount.options)):
+        yield -1
+        return
+    uids, gids = mount.uid_mappings or linux.uid_mappings, mount.gid_mappings or linux.gid_mappings
+    if user_namespace >= 0 and (uids, gids) == (linux.uid_mappings, linux.gid_mappings):
+        yield user_namespace
+        return
+    with idmap.namespace(uids, gids) as made:
+        yield made
+
+
+def bind(source: str, options: MountOptions, id_namespace: int = -1) -> int:
+    """A detached copy of source (on our side) with its attributes set, and its ids mapped if it is to be."""
     fd = mounts.clone_mount(source, recursive=options.recursive_bind)
     try:
+        if id_namespace >= 0:
+            idmap.apply(fd, id_namespace, source, recursive=options.recursive_idmap)
         set_attributes(fd, options, source)
     except BaseException:
         os.close(fd)
@@ -92,26 +113,27 @@ def bind(source: str, options: MountOptions) -> int:
     return fd
 
 
-def mount_root(directory: str, layers: tuple[Mount, ...]) -> None:
+def mount_root(directory: str, layers: tuple[Mount, ...], id_namespace: int = -1) -> None:
     """Puts the root file system on a directory of ours; without layers the directory itself becomes a mount.
 
+    id_namespace: a user namespace by which the ids of layers that are bound are mapped; -1 = not.
     Runs inside the container's own mount namespace, so nothing of it is seen outside.
     """
     if not layers:
-        with detached(mounts.clone_mount(directory, recursive=True)) as copy, _opened(directory) as target:
+        with detached(mounts.clone_mount(directory, recursive=True)) as copy, opened(directory) as target:
             mounts.move_mount(copy, target, directory)
         return
     for layer in layers:
         with (
-            _opened(directory) as root,
-            detached(_layer(layer)) as mount,
+            opened(directory) as root,
+            detached(_layer(layer, id_namespace)) as mount,
             detached(paths.mkdir_in_root(root, layer.target)) as target,
         ):
             mounts.move_mount(mount, target, f"{directory}/{layer.target}")
 
 
 @contextmanager
-def _opened(directory: str) -> Iterator[int]:
+def opened(directory: str) -> Iterator[int]:
     fd = paths.open_root(directory)
     try:
         yield fd
@@ -119,10 +141,10 @@ def _opened(directory: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _layer(layer: Mount) -> int:
+def _layer(layer: Mount, id_namespace: int) -> int:
     options = parse(layer.options)
     if layer.type in ("bind", "rbind") or options.bind:
-        return bind(layer.source, options)
+        return bind(layer.source, options, id_namespace)
     if layer.type != "overlay":
         return new_filesystem(layer.type, layer.source, options)
     return _overlay(layer.source, options)
@@ -135,7 +157,7 @@ def _overlay(source: str, options: MountOptions) -> int:
         _configure(context, "source", source or "overlay", "overlay")
         for name, value in options.data:
             if name == _OVERLAY_LIST and value is not None:
-                for lower in _split_lower(value):
+                for lower in split_lower(value):
                     _configure_path(context, "lowerdir+", lower)
             elif name in ("upperdir", "workdir") and value is not None:
                 _configure_path(context, name, value)
@@ -164,11 +186,11 @@ def _configure_path(context: int, name: str, path: str) -> None:
     if len(os.fsencode(path)) < 256:
         _configure(context, name, path, "overlay")
         return
-    with _opened(path) as fd:
+    with opened(path) as fd:
         _configure(context, name, paths.self_fd(fd), "overlay")
 
 
-def _split_lower(value: str) -> list[str]:
+def split_lower(value: str) -> list[str]:
     r"""lowerdir=/a:/b\:c -> ["/a", "/b:c"]. Source: filesystems/overlayfs.rst."""
     parts, current, escaped = [], "", False
     for letter in value:

@@ -41,12 +41,12 @@ _PROPAGATION: Final = {
 #: Of the whole file system, not of one mount of it.
 _SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "silent")
 _IGNORED: Final = ("defaults", "loud", "iversion", "noiversion", "acl", "noacl", "nouser", "_netdev")
-_REFUSED: Final = ("tmpcopyup", "idmap", "ridmap", "remount")
+_REFUSED: Final = ("tmpcopyup", "remount")
 
 #: All words this runtime knows itself, for `features`.
 KNOWN: Final = tuple(
     sorted(
-        {"bind", "rbind", "defaults", *_ATTRIBUTES, *(f"r{word}" for word in _ATTRIBUTES)}
+        {"bind", "rbind", "idmap", "ridmap", "defaults", *_ATTRIBUTES, *(f"r{word}" for word in _ATTRIBUTES)}
         | {*_PROPAGATION, *(f"r{word}" for word in _PROPAGATION), *_SUPERBLOCK_FLAGS}
     )
 )
@@ -71,6 +71,7 @@ class Attributes:
 class MountOptions:
     """attributes: of the mount itself; recursive_attributes: of it and all below (rro, ...).
 
+    recursive_idmap: an id-mapping, if the mount has one, is for the mounts below too.
     propagation: (MS_* type, recursive) in the order given. data: (name, value or None) for the file system.
     """
 
@@ -79,6 +80,7 @@ class MountOptions:
     propagation: tuple[tuple[int, bool], ...]
     bind: bool
     recursive_bind: bool
+    recursive_idmap: bool
     data: tuple[tuple[str, str | None], ...]
 
     def value(self, name: str) -> str | None:
@@ -90,11 +92,13 @@ def parse(options: Iterable[str]) -> MountOptions:
     own, recursive = Attributes(), Attributes()
     propagation: list[tuple[int, bool]] = []
     data: list[tuple[str, str | None]] = []
-    bind = recursive_bind = False
+    bind = recursive_bind = recursive_idmap = False
     for word in options:
         tail = word[1:] if word.startswith("r") else ""
         if word in ("bind", "rbind"):
             bind, recursive_bind = True, recursive_bind or word == "rbind"
+        elif word in ("idmap", "ridmap"):
+            recursive_idmap = recursive_idmap or word == "ridmap"
         elif word in _ATTRIBUTES:
             own = own.with_(_ATTRIBUTES[word])
         elif word in _PROPAGATION:
@@ -113,6 +117,7 @@ def parse(options: Iterable[str]) -> MountOptions:
         propagation=tuple(propagation),
         bind=bind,
         recursive_bind=recursive_bind,
+        recursive_idmap=recursive_idmap,
         data=tuple(data),
     )
 

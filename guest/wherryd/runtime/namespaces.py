@@ -10,12 +10,14 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from wherryd.errors import RuntimeFault
-from wherryd.spec.oci import IdMapping, Linux, NamespaceKind
+from wherryd.runtime import idmap
+from wherryd.spec.oci import Linux, NamespaceKind
 from wherryd.sys import namespaces as ns
 
 FLAGS: Final = {
@@ -46,10 +48,26 @@ def mask(kinds: Iterable[NamespaceKind | str]) -> int:
     return bits
 
 
+def joins_early(linux: Linux) -> bool:
+    """Whether namespaces given by path are joined before the user namespace: one that is new has no power
+    over namespaces that were there before it. One that is joined is their owner, so it comes first."""
+    return linux.is_new(NamespaceKind.USER)
+
+
+def join_early(linux: Linux) -> None:
+    """With a new user namespace: all that have a path, PID for children only."""
+    if not joins_early(linux):
+        return
+    pid_path = linux.namespaces.get(NamespaceKind.PID)
+    if pid_path:
+        _join(NamespaceKind.PID, pid_path)
+    _join_paths(linux)
+
+
 def enter_for_children(linux: Linux) -> None:
     """The stager's part: the next fork is born in the container's PID and time namespaces."""
     pid_path = linux.namespaces.get(NamespaceKind.PID, "")
-    if pid_path:
+    if pid_path and not joins_early(linux):
         _join(NamespaceKind.PID, pid_path)
     fresh = [kind for kind in _OF_CHILDREN if linux.is_new(kind)]
     if fresh:
@@ -65,6 +83,16 @@ def enter_own(linux: Linux) -> None:
 
     Joins come first: a path may only be reachable from the host's mounts.
     """
+    if not joins_early(linux):
+        _join_paths(linux)
+    later = (*_OF_CHILDREN, NamespaceKind.USER, NamespaceKind.CGROUP)
+    own = [kind for kind in FLAGS if kind not in later and linux.is_new(kind)]
+    ns.unshare(mask(own))
+    if linux.is_new(NamespaceKind.NETWORK):
+        loopback_up()
+
+
+def _join_paths(linux: Linux) -> None:
     handles = [
         (kind, _open(kind, path))
         for kind, path in linux.namespaces.items()
@@ -74,15 +102,21 @@ def enter_own(linux: Linux) -> None:
     for kind, fd in sorted(handles, key=lambda handle: handle[0] is NamespaceKind.MOUNT):
         ns.setns(fd, FLAGS[kind], str(linux.namespaces[kind]))
         os.close(fd)
-    later = (*_OF_CHILDREN, NamespaceKind.USER, NamespaceKind.CGROUP)
-    own = [kind for kind in FLAGS if kind not in later and linux.is_new(kind)]
-    ns.unshare(mask(own))
-    if linux.is_new(NamespaceKind.NETWORK):
-        loopback_up()
 
 
-def join_user(path: str) -> None:
-    _join(NamespaceKind.USER, path)
+@contextmanager
+def user_namespace(linux: Linux) -> Iterator[int]:
+    """A descriptor of the container's: joined by path, or a new one with its maps."""
+    path = linux.namespaces[NamespaceKind.USER]
+    if not path:
+        with idmap.namespace(linux.uid_mappings, linux.gid_mappings) as fd:
+            yield fd
+        return
+    fd = _open(NamespaceKind.USER, path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _join(kind: NamespaceKind, path: str) -> None:
@@ -108,18 +142,3 @@ def loopback_up() -> None:
         request = struct.pack("16sH22x", b"lo", 0)
         flags = struct.unpack("16sH22x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
-
-
-def write_id_maps(pid: int, linux: Linux) -> None:
-    """The parent's part: it has the power to map any id, the child does not. Source: user_namespaces(7)."""
-    for name, mappings in (("uid_map", linux.uid_mappings), ("gid_map", linux.gid_mappings)):
-        try:
-            Path(f"/proc/{pid}/{name}").write_text(_map_text(mappings))
-        except OSError as error:
-            raise RuntimeFault(
-                f"write {name} of the user namespace: {error.strerror}: check the mappings"
-            ) from error
-
-
-def _map_text(mappings: Iterable[IdMapping]) -> str:
-    return "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)

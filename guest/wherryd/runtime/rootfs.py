@@ -15,9 +15,11 @@ from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import EngineError, KernelFault, RuntimeFault
 from wherryd.runtime import mounting
 from wherryd.runtime.mountoptions import MountOptions, parse
+from wherryd.runtime.outside import Prepared
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import NamespaceKind, Spec, SpecMount
 from wherryd.sys import mounts, paths
+from wherryd.sys.libc import AT_FDCWD
 
 #: Below /proc only these may be covered by a mount: files that lxcfs and the like replace.
 _PROC_TARGETS: Final = (
@@ -47,13 +49,15 @@ _TREE_PROPAGATION: Final = {
 class RootfsPlan:
     """path: where the root is put, on our side. layers: mounts that make it, from the snapshotter.
 
-    join: brings this process into its cgroup and cgroup namespace, if it is not there yet."""
+    join: brings this process into its cgroup and cgroup namespace, if it is not there yet. prepared: what was
+    done outside of its user namespace, if it has one."""
 
     path: str
     layers: tuple[Mount, ...]
     spec: Spec
     cgroup: CgroupManager
     join: Callable[[], None]
+    prepared: Prepared | None = None
 
 
 def build(plan: RootfsPlan) -> int:
@@ -65,11 +69,14 @@ def build(plan: RootfsPlan) -> int:
             "use slave or private"
         )
     mounts.mount(None, "/", None, mounts.MS_REC | change)
-    mounting.mount_root(plan.path, plan.layers)
-    root = paths.open_root(plan.path)
-    for each in plan.spec.mounts:
+    if plan.prepared is None:
+        mounting.mount_root(plan.path, plan.layers)
+        root = paths.open_root(plan.path)
+    else:
+        root = _own_root()
+    for number, each in enumerate(plan.spec.mounts):
         try:
-            _mount(root, each, plan)
+            _mount(root, number, each, plan)
         except (EngineError, OSError) as error:
             raise RuntimeFault(
                 f"error mounting {each.source or each.kind!r} to rootfs at {each.destination!r}: {error}"
@@ -77,19 +84,35 @@ def build(plan: RootfsPlan) -> int:
     return root
 
 
-def _mount(root: int, each: SpecMount, plan: RootfsPlan) -> None:
+def _own_root() -> int:
+    """The working directory, on a mount of our own: the one that is there came with the mount namespace, and
+    the kernel locks what comes from a namespace with more power."""
+    with paths.opened(AT_FDCWD, ".", paths.O_PATH | os.O_DIRECTORY) as here:
+        copy = mounts.clone_mount("", recursive=True, dirfd=here)
+        mounts.move_mount(copy, here, "/")
+    return copy
+
+
+def _mount(root: int, number: int, each: SpecMount, plan: RootfsPlan) -> None:
     options = parse(each.options)
     if options.bind or each.kind == "bind":
-        _bind(root, each, options)
+        _bind(root, each, options, _source(number, each, options, plan))
     elif each.kind == "cgroup":
         _cgroup(root, each, options, plan)
     else:
         _filesystem(root, each, options)
 
 
-def _bind(root: int, each: SpecMount, options: MountOptions) -> None:
+def _source(number: int, each: SpecMount, options: MountOptions, plan: RootfsPlan) -> int:
+    """A detached copy of what is bound."""
+    if plan.prepared is not None:
+        return plan.prepared.sources[number]
     # A relative source is taken from the bundle, where we stand.
-    source = mounting.bind(each.source, options)
+    with mounting.id_namespace(each, plan.spec.linux) as mapping:
+        return mounting.bind(each.source, options, mapping)
+
+
+def _bind(root: int, each: SpecMount, options: MountOptions, source: int) -> None:
     with mounting.detached(source):
         status = os.fstat(source)
         if stat.S_ISDIR(status.st_mode):
@@ -137,6 +160,7 @@ def _with_mode(options: MountOptions, mode: int) -> MountOptions:
         propagation=options.propagation,
         bind=options.bind,
         recursive_bind=options.recursive_bind,
+        recursive_idmap=options.recursive_idmap,
         data=(*options.data, ("mode", f"{mode:o}")),
     )
 
@@ -157,7 +181,13 @@ def _cgroup(root: int, each: SpecMount, options: MountOptions, plan: RootfsPlan)
         return
     if plan.cgroup.version == 2:
         (view,) = plan.cgroup.views()
-        _bind(root, SpecMount(destination=each.destination, kind="bind", source=str(view.source)), options)
+        copy = mounting.bind(str(view.source), options)
+        _bind(
+            root,
+            SpecMount(destination=each.destination, kind="bind", source=str(view.source)),
+            options,
+            copy,
+        )
         return
     _cgroup_v1(root, each, options, plan)
 

@@ -17,7 +17,7 @@ from typing import Any
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.files import read
 from wherryd.cgroups.manager import CgroupManager, layout
-from wherryd.errors import Conflict, InvalidParameter, NotFound
+from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound
 from wherryd.runtime import launch, relay, timestamps
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
@@ -71,10 +71,12 @@ def run(container_id: str, bundle: Path, options: Options, *, detach: bool, keep
         _write_pid_file(options.pid_file, launched.pid)
         launch.pass_gate(launched)
         container.directory.write_state(state.started(timestamps.now()))
+        container.started(launched.pid)
         code = _wait(launched)
     finally:
         container.cgroup.kill()
         if not keep:
+            container.stopped(_complain)
             container.cgroup.destroy()
             container.directory.remove()
     return code
@@ -160,6 +162,13 @@ def start(container_id: str, root: Path) -> None:
         os.write(fd, b"s")
     finally:
         os.close(fd)
+    try:
+        container = _configured(state, directory)
+        if container is not None:
+            container.started(state.pid)
+    except BaseException:
+        cgroup_of(state).kill()
+        raise
 
 
 def cgroup_of(state: State) -> CgroupManager:
@@ -233,8 +242,24 @@ def delete(container_id: str, root: Path, *, force: bool) -> None:
             f"cannot delete container {container_id} that is not stopped: {status}; kill it, or use --force"
         )
     cgroup_of(state).kill()
+    container = _configured(state, directory)
+    if container is not None:
+        container.stopped(_complain)
     cgroup_of(state).destroy()
     directory.remove()
+
+
+def _configured(state: State, directory: StateDir) -> Container | None:
+    """The container by its config; None when that is gone: what it wanted can no longer be known."""
+    try:
+        return Container.load(directory, Path(state.bundle), ())
+    except EngineError:
+        return None
+
+
+def _complain(text: str) -> None:
+    """Of what changes nothing any more."""
+    os.write(2, f"wherry-runc: {text}\n".encode(errors="replace"))
 
 
 def states(root: Path) -> Sequence[State]:

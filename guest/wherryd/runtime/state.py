@@ -5,6 +5,7 @@
         exit.json       how it ended: see ExitStatus; written before anybody is told
         monitor.sock    the monitor's door, see messages.py
         monitor.log     what the monitor had to complain about; normally empty
+    <exec root>/seccomp/             0700; compiled filters of all containers, see seccomp.py
 
 No fsync: the exec root is on a tmpfs, and a file survives the death of any process without one.
 """
@@ -63,6 +64,7 @@ class StateDir:
             )
         self.container_id = container_id
         self.path = exec_root / "containers" / container_id
+        self.seccomp_cache = exec_root / "seccomp"
 
     @property
     def state_file(self) -> Path:

@@ -16,11 +16,12 @@ import traceback
 from typing import Final
 
 from wherryd.cgroups.manager import layout
-from wherryd.runtime import monitor
+from wherryd.errors import EngineError
+from wherryd.runtime import monitor, seccomp
 from wherryd.runtime.messages import error_document
 from wherryd.runtime.request import CreateRequest
+from wherryd.sys import capabilities, signals
 from wherryd.sys import process as proc
-from wherryd.sys import signals
 
 #: A request is an id, some paths and a mount per layer.
 MAX_REQUEST_BYTES: Final = 128 * 1024
@@ -32,21 +33,31 @@ READY: Final = b"ready"
 def serve(control: socket.socket) -> None:
     """Until the daemon's end is closed."""
     layout()
-    # Their pages stay shared with every fork: the collector would write into each object's header.
-    gc.collect()
-    gc.freeze()
-    # No collection between fork and exec; a monitor switches it on again for its own life.
-    gc.disable()
+    _keep_shared()
     try:
         control.send(READY)
     except BrokenPipeError:
         return  # the daemon was gone before we were warm
+    # The daemon has things to do before it asks for a container.
+    try:
+        seccomp.warm(capabilities.names(capabilities.bounding_set()))
+    except EngineError:
+        traceback.print_exc()  # a container that wants the filter will be told
+    _keep_shared()
     while True:
         payload, fds, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 1)
         if not payload:
             return
         if len(fds) == 1:
             spawn(payload, socket.socket(fileno=fds[0]), control)
+
+
+def _keep_shared() -> None:
+    # Their pages stay shared with every fork: the collector would write into each object's header.
+    gc.collect()
+    gc.freeze()
+    # No collection between fork and exec; a monitor switches it on again for its own life.
+    gc.disable()
 
 
 def spawn(payload: bytes, connection: socket.socket, control: socket.socket) -> None:

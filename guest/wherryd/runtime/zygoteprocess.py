@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 from wherryd.errors import RuntimeFault
+from wherryd.runtime import selfexe
 from wherryd.runtime.zygote import MAX_REQUEST_BYTES, READY
 
 _START_TIMEOUT_S: Final = 60.0
@@ -33,9 +34,15 @@ class ZygoteProcess:
             # -P: no module from the working directory may take the place of ours.
             command = [sys.executable, "-P", "-m", "wherryd.runtime.zygote", "--control-fd", str(fd)]
             try:
-                self._process = subprocess.Popen(
-                    command, pass_fds=(fd,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/"
-                )
+                with selfexe.protected_interpreter() as interpreter:
+                    self._process = subprocess.Popen(
+                        command,
+                        executable=interpreter,
+                        pass_fds=(fd,),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        cwd="/",
+                    )
             except OSError as error:
                 ours.close()
                 raise RuntimeFault(f"cannot start the zygote ({sys.executable}): {error.strerror}") from error

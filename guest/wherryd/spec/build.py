@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from wherryd.spec import capabilities, defaults
+from wherryd.spec.oci import IdMapping
 from wherryd.spec.users import User
 
 OCI_VERSION = "1.2.0"
@@ -66,6 +67,10 @@ class Plan:
     devices: Sequence[Device] = ()
     console_size: tuple[int, int] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    #: Of uids and gids alike; with namespaces["user"].
+    id_mappings: Sequence[IdMapping] = ()
+    #: linux.seccomp; None = every system call may be made.
+    seccomp: Mapping[str, Any] | None = None
 
 
 def build(plan: Plan) -> dict[str, Any]:
@@ -189,7 +194,7 @@ def _mounts(plan: Plan) -> list[dict[str, Any]]:
     if host["IpcMode"] == "none":
         mounts = [mount for mount in mounts if mount["destination"] != "/dev/shm"]  # noqa: S108
     ordered = sorted(plan.mounts, key=lambda mount: len(PurePosixPath(mount.destination).parts))
-    return mounts + [_user_mount(mount) for mount in ordered]
+    return mounts + [_user_mount(mount, plan) for mount in ordered]
 
 
 def _adapted(mount: dict[str, Any], plan: Plan) -> dict[str, Any]:
@@ -204,8 +209,12 @@ def _adapted(mount: dict[str, Any], plan: Plan) -> dict[str, Any]:
             "source": destination,
             "options": ["rbind", "nosuid", "noexec", "nodev"],
         }
-    if "network" not in plan.namespaces and destination == "/sys" and not plan.host_config["Privileged"]:
-        # sysfs shows the network namespace that mounts it; sharing the host's, a bind is all that is allowed.
+    foreign = "network" not in plan.namespaces or (
+        "user" in plan.namespaces and plan.namespaces["network"] is not None
+    )
+    if foreign and destination == "/sys" and not plan.host_config["Privileged"]:
+        # sysfs shows the network namespace that mounts it, and only its owner may: a bind is all that is
+        # allowed where it is the host's, or was made by the engine for a container with ids of its own.
         return {
             "destination": "/sys",
             "type": "bind",
@@ -215,7 +224,7 @@ def _adapted(mount: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return {**mount, "options": options}
 
 
-def _user_mount(mount: UserMount) -> dict[str, Any]:
+def _user_mount(mount: UserMount, plan: Plan) -> dict[str, Any]:
     access = "ro" if mount.read_only else "rw"
     if mount.type == "tmpfs":
         options = [option for option in mount.options if option not in ("ro", "rw")]
@@ -229,7 +238,14 @@ def _user_mount(mount: UserMount) -> dict[str, Any]:
         "destination": mount.destination,
         "type": "bind",
         "source": mount.source,
-        "options": ["rbind", access, mount.propagation, *mount.options],
+        "options": [
+            "rbind",
+            access,
+            mount.propagation,
+            *mount.options,
+            # Files on the host keep the ids that they have inside.
+            *(("idmap",) if plan.id_mappings else ()),
+        ],
     }
 
 
@@ -244,6 +260,13 @@ def _linux(plan: Plan) -> dict[str, Any]:
         "maskedPaths": _paths(host["MaskedPaths"], defaults.MASKED_PATHS, privileged),
         "readonlyPaths": _paths(host["ReadonlyPaths"], defaults.READONLY_PATHS, privileged),
     }
+    for name in ("uidMappings", "gidMappings") if plan.id_mappings else ():
+        linux[name] = [
+            {"containerID": each.container_id, "hostID": each.host_id, "size": each.size}
+            for each in plan.id_mappings
+        ]
+    if plan.seccomp is not None:
+        linux["seccomp"] = plan.seccomp
     if plan.devices:
         linux["devices"] = [
             {
@@ -300,7 +323,7 @@ def resources(host: Mapping[str, Any], devices: Sequence[Device] = ()) -> dict[s
         "cpus": host["CpusetCpus"] or None,
         "mems": host["CpusetMems"] or None,
     }
-    pids = {"limit": host["PidsLimit"]}
+    pids = {"limit": host["PidsLimit"] or defaults.PIDS_LIMIT}
     for name, section in (("memory", memory), ("cpu", cpu), ("pids", pids)):
         given = {key: value for key, value in section.items() if value is not None}
         if given:

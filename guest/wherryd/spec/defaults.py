@@ -47,6 +47,9 @@ READONLY_PATHS: Final = (
     "/proc/sysrq-trigger",
 )
 
+#: Processes and threads of a container that names no limit: a fork bomb stays inside. Docker has none.
+PIDS_LIMIT: Final = 4096
+
 SHM_SIZE_BYTES: Final = 64 * 1024 * 1024
 
 

@@ -18,6 +18,11 @@ class Fields:
         else:
             self.problem("", f"must be an object, is {type(value).__name__}")
 
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The object as it is, unchecked."""
+        return self._value
+
     def __contains__(self, name: str) -> bool:
         """Whether the field is there and says something: null and empty values do not."""
         return self._value.get(name) not in (None, "", {}, [], False)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from wherryd.spec.seccomp import Seccomp
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
@@ -63,13 +65,22 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdMapping:
+    container_id: int
+    host_id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecMount:
-    """config.md, "Mounts"."""
+    """config.md, "Mounts". The mappings are of an id-mapped mount."""
 
     destination: str
     kind: str  # file system type; "bind", or "" with a bind option
     source: str
     options: tuple[str, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
 
 
 class NamespaceKind(StrEnum):
@@ -83,13 +94,6 @@ class NamespaceKind(StrEnum):
     USER = "user"
     CGROUP = "cgroup"
     TIME = "time"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdMapping:
-    container_id: int
-    host_id: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +187,32 @@ class Linux:
     readonly_paths: tuple[str, ...] = ()
     sysctl: Mapping[str, str] = field(default_factory=dict)
     time_offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # clock -> (seconds, ns)
+    seccomp: Seccomp | None = None
 
     def is_new(self, kind: NamespaceKind) -> bool:
         return self.namespaces.get(kind, "") is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """args: with argv[0]; empty = the path. env: NAME=value, and nothing else. timeout_s: None = no limit."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """config.md, "POSIX-platform Hooks"; when each runs: runtime/hooks.py."""
+
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,3 +225,4 @@ class Spec:
     mounts: tuple[SpecMount, ...]
     linux: Linux
     annotations: Mapping[str, str]
+    hooks: Hooks = field(default_factory=Hooks)

@@ -1,6 +1,6 @@
 """config.json -> `oci.Spec`: the one door. Tells all problems at once, and refuses what it cannot carry out.
 
-What is refused today (seccomp, AppArmor, SELinux, hooks, id-mapped mounts, ...) is listed in _REFUSED
+What is refused today (AppArmor, SELinux, ...) is listed in _REFUSED
 tables below: each line goes when the runtime learns it.
 """
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from wherryd.errors import InvalidParameter, NotSupported
-from wherryd.spec import oci
+from wherryd.spec import oci, seccomp
 from wherryd.spec.fields import Fields
 
 #: A config beyond this is not a config; checked before it is read.
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 
-_REFUSED_TOP: Final = ("hooks", "solaris", "windows", "vm", "zos")
+_REFUSED_TOP: Final = ("solaris", "windows", "vm", "zos")
 _REFUSED_PROCESS: Final = (
     "apparmorProfile",
     "selinuxLabel",
@@ -26,7 +26,7 @@ _REFUSED_PROCESS: Final = (
     "execCPUAffinity",
     "commandLine",
 )
-_REFUSED_LINUX: Final = ("seccomp", "intelRdt", "personality", "mountLabel", "netDevices", "memoryPolicy")
+_REFUSED_LINUX: Final = ("intelRdt", "personality", "mountLabel", "netDevices", "memoryPolicy")
 _REFUSED_RESOURCES: Final = ("hugepageLimits", "network", "rdma", "unified")
 _REFUSED_MEMORY: Final = ("kernel", "kernelTCP", "checkBeforeUpdate")
 _REFUSED_CPU: Final = ("realtimeRuntime", "realtimePeriod")
@@ -82,9 +82,10 @@ def parse(document: Any) -> oci.Spec:
         process=_process(top.child("process"), refused) if top.raw("process") is not None else None,
         hostname=top.text("hostname"),
         domainname=top.text("domainname"),
-        mounts=tuple(_mount(mount, refused) for mount in top.children("mounts")),
+        mounts=tuple(_mount(mount) for mount in top.children("mounts")),
         linux=_linux(top.child("linux"), refused),
         annotations=top.pairs("annotations"),
+        hooks=_hooks(top.child("hooks")),
     )
     _cross_check(spec, top)
     _raise(problems, refused)
@@ -175,8 +176,41 @@ def _rlimit(fields: Fields) -> oci.Rlimit:
     return oci.Rlimit(kind=fields.text("type"), soft=soft, hard=hard)
 
 
-def _mount(fields: Fields, refused: _Refusals) -> oci.SpecMount:
-    refused.look(fields, ("uidMappings", "gidMappings"))
+def _hooks(fields: Fields) -> oci.Hooks:
+    def of(name: str) -> tuple[oci.Hook, ...]:
+        return tuple(_hook(entry) for entry in fields.children(name))
+
+    return oci.Hooks(
+        prestart=of("prestart"),
+        create_runtime=of("createRuntime"),
+        create_container=of("createContainer"),
+        start_container=of("startContainer"),
+        poststart=of("poststart"),
+        poststop=of("poststop"),
+    )
+
+
+def _hook(fields: Fields) -> oci.Hook:
+    if not fields.text("path").startswith("/"):
+        fields.problem("path", f"must be an absolute path, is {fields.text('path')!r}")
+    env = fields.texts("env")
+    if not all("=" in entry[1:] for entry in env):
+        fields.problem("env", "every entry must be NAME=value")
+    return oci.Hook(
+        path=fields.text("path"),
+        args=fields.texts("args"),
+        env=env,
+        timeout_s=fields.number("timeout", low=1, high=2**31 // 1000),
+    )
+
+
+def _mount(fields: Fields) -> oci.SpecMount:
+    uids, gids = (
+        tuple(_id_mapping(entry) for entry in fields.children(name))
+        for name in ("uidMappings", "gidMappings")
+    )
+    if bool(uids) != bool(gids):
+        fields.problem("uidMappings", "and gidMappings can only be given together")
     destination = fields.text("destination")
     if not destination:
         fields.problem("destination", "is missing")
@@ -187,6 +221,8 @@ def _mount(fields: Fields, refused: _Refusals) -> oci.SpecMount:
         kind=fields.text("type"),
         source=fields.text("source"),
         options=options,
+        uid_mappings=uids,
+        gid_mappings=gids,
     )
 
 
@@ -212,6 +248,7 @@ def _linux(fields: Fields, refused: _Refusals) -> oci.Linux:
             if clock in fields.child("timeOffsets")
             for entry in [fields.child("timeOffsets").child(clock)]
         },
+        seccomp=seccomp.parse(fields.child("seccomp")) if "seccomp" in fields else None,
     )
 
 
@@ -330,10 +367,12 @@ def _cross_check(spec: oci.Spec, top: Fields) -> None:
             top.problem(name, "needs a private UTS namespace (linux.namespaces: uts)")
     if linux.is_new(kinds.USER) and not (linux.uid_mappings and linux.gid_mappings):
         top.problem("linux.uidMappings", "a new user namespace needs uidMappings and gidMappings")
+    for number, mount in enumerate(spec.mounts):
+        _check_id_mapping(mount, linux, top, f"mounts[{number}]")
     if linux.time_offsets and not linux.is_new(kinds.TIME):
         top.problem("linux.timeOffsets", "needs a new time namespace (linux.namespaces: time)")
     for name in linux.sysctl:
-        needed = _sysctl_namespace(name)
+        needed = sysctl_namespace(name)
         if needed is None or needed not in linux.namespaces:
             where = (
                 f"a private {needed} namespace" if needed else "the host, and is not the container's to set"
@@ -341,7 +380,17 @@ def _cross_check(spec: oci.Spec, top: Fields) -> None:
             top.problem(f"linux.sysctl.{name}", f"belongs to {where}")
 
 
-def _sysctl_namespace(name: str) -> oci.NamespaceKind | None:
+def _check_id_mapping(mount: oci.SpecMount, linux: oci.Linux, top: Fields, place: str) -> None:
+    asked = {"idmap", "ridmap"} & set(mount.options)
+    if not (asked or mount.uid_mappings):
+        return
+    if mount.kind not in ("", "bind", "none") or not {"bind", "rbind"} & set(mount.options):
+        top.problem(place, "only bind mounts can be id-mapped")
+    if not (mount.uid_mappings or linux.uid_mappings):
+        top.problem(place, "an id-mapped mount needs uidMappings and gidMappings, its own or linux's")
+
+
+def sysctl_namespace(name: str) -> oci.NamespaceKind | None:
     """The namespace a sysctl belongs to. Source: namespaces(7), ipc_namespaces(7), uts_namespaces(7)."""
     dotted = name.replace("/", ".")
     if ".." in dotted:

@@ -19,6 +19,7 @@ AT_RECURSIVE: Final = 0x8000
 
 # Calls before 424 have a number per architecture. Source: asm/unistd_64.h, asm-generic/unistd.h.
 NR_BPF: Final = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 280)
+NR_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}.get(platform.machine(), 277)
 
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long

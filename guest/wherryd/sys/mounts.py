@@ -56,6 +56,7 @@ MOUNT_ATTR_RELATIME: Final = 0x0
 MOUNT_ATTR_NOATIME: Final = 0x10
 MOUNT_ATTR_STRICTATIME: Final = 0x20
 MOUNT_ATTR_NODIRATIME: Final = 0x80
+MOUNT_ATTR_IDMAP: Final = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW: Final = 0x200000
 
 #: mount(2) copies one page of data, its last byte is a zero.
@@ -110,14 +111,18 @@ def mount_setattr(
     set_: int = 0,
     clear: int = 0,
     propagation: int = 0,
+    user_namespace: int = 0,
     recursive: bool = False,
     subject: str = "",
 ) -> None:
     """mount_setattr(2) on an open mount. Linux 5.12.
 
     set_, clear: MOUNT_ATTR_*. propagation: MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or 0 = keep.
+    user_namespace: a descriptor, for MOUNT_ATTR_IDMAP.
     """
-    attributes = ctypes.create_string_buffer(struct.pack("=QQQQ", set_, clear, propagation, 0), 32)
+    attributes = ctypes.create_string_buffer(
+        struct.pack("=QQQQ", set_, clear, propagation, user_namespace), 32
+    )
     flags = register(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0))
     size = register(32)
     syscall(_NR_MOUNT_SETATTR, "mount_setattr", subject, register(fd), _text(b""), flags, attributes, size)
