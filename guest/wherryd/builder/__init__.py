@@ -1,0 +1,1 @@
+"""Images from Dockerfiles. `dockerfile/` reads the language and touches nothing; the rest builds."""
