@@ -66,6 +66,10 @@ class Matcher:
                 left_out = not inverted
         return left_out
 
+    def skips(self, path: str, *, folder: bool) -> bool:
+        """Whether a walk passes path by: it is excluded, and no exception can be below it."""
+        return self.excludes(path) and not (folder and self.may_hold_exceptions(path))
+
     def may_hold_exceptions(self, folder: str) -> bool:
         """Whether an excluded folder must be looked into all the same, for "!" patterns below it."""
         return any(

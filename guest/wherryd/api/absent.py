@@ -31,8 +31,7 @@ _LATER = (
         "/commit",
         "making an image of a container (docker commit) is not available yet; use `docker import`",
     ),
-    ("POST", "/build", "building images is not available yet; use `docker import` or `docker load`"),
-    ("POST", "/build/prune", "there is no build cache yet"),
+    ("POST", "/build/cancel", "builds of BuildKit are not available; close the connection to end a build"),
     ("POST", "/session", "BuildKit sessions are not available; set DOCKER_BUILDKIT=0"),
     ("POST", "/grpc", "BuildKit is not available; set DOCKER_BUILDKIT=0"),
 )

@@ -34,7 +34,7 @@ MAX_CONTAINERS = 4096
 
 
 async def create(
-    deps: Deps, name: str, body: Mapping[str, Any], platform: str
+    deps: Deps, name: str, body: Mapping[str, Any], platform: str, *, bare: bool = False
 ) -> tuple[Container, tuple[str, ...]]:
     """The container and the warnings. Raises NotFound (image), InvalidParameter, Conflict, NotSupported."""
     wish = request.parse(body)
@@ -42,7 +42,7 @@ async def create(
         raise InvalidParameter("Image: must be given (hint: the name of an image, see `docker images`)")
     image = deps.images.resolve(wish.config["Image"])
     _check_platform(image, platform)
-    wish = request.merge_image(wish, image.runtime_config)
+    wish = request.merge_image(wish, {} if bare else image.runtime_config)
     record = _record(deps, name, wish, image)
     check(deps, record)
     container = deps.store.add(record)

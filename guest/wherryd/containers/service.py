@@ -68,9 +68,10 @@ class ContainerService:
         return self.deps.store.get(reference)
 
     async def create(
-        self, name: str, body: Mapping[str, Any], platform: str = ""
+        self, name: str, body: Mapping[str, Any], platform: str = "", *, bare: bool = False
     ) -> tuple[Container, tuple[str, ...]]:
-        return await creation.create(self.deps, name, body, platform)
+        """bare: nothing is taken over from the image's config, only its files."""
+        return await creation.create(self.deps, name, body, platform, bare=bare)
 
     async def start(self, reference: str) -> None:
         await self.lifecycle.start(self.get(reference))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from wherryd.api import absent, containers, execs, images, networks, streams, system, volumes
+from wherryd.api import absent, build, containers, execs, images, networks, streams, system, volumes
 from wherryd.api import registry as registries
 from wherryd.api.app import build_app
+from wherryd.builder.service import BuilderService
 from wherryd.containers import clock
 from wherryd.containers.deps import Deps
 from wherryd.containers.events import EventBus
@@ -91,7 +92,9 @@ class Engine:
         service = ContainerService(deps)
         stack.push_async_callback(service.close)
         await service.open()
-        return self._app(service, registry)
+        builder = BuilderService(data_root=options.data_root, database=database, containers=service)
+        await builder.open()
+        return self._app(service, registry, builder)
 
     def _registry(self) -> Registry:
         options = self._options
@@ -119,7 +122,7 @@ class Engine:
             container_name=container_name,
         )
 
-    def _app(self, service: ContainerService, registry: Registry) -> web.Application:
+    def _app(self, service: ContainerService, registry: Registry, builder: BuilderService) -> web.Application:
         deps = service.deps
         return build_app(
             [
@@ -129,6 +132,7 @@ class Engine:
                 execs.routes(service),
                 registries.routes(registry),
                 images.routes(deps.images),
+                build.routes(builder),
                 networks.routes(deps.networks, service),
                 volumes.routes(deps.volumes, deps.events),
                 absent.routes(),

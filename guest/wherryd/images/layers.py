@@ -12,12 +12,14 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
+from wherryd.images.diff import Diff, diff
+from wherryd.images.stubs import remove_stubs
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
@@ -153,26 +155,69 @@ class LayerStore:
                 f"layer has digest {unpacked.diff_id}, but the image's config says {expected}; "
                 "the archive is damaged, get it again"
             )
-        chain = chain_id(job.parent, unpacked.diff_id)
-        job.pins.add(chain)
+        layer, job.taken = await self._keep(
+            job.parent,
+            unpacked,
+            job.recipe,
+            job.pins,
+            lambda chain: self._commit_unpacked(job, unpacked, chain),
+        )
+        return layer
+
+    async def commit_snapshot(
+        self,
+        key: str,
+        pins: set[str],
+        *,
+        newest_seconds: int | None = None,
+        mount_points: Collection[str] = (),
+    ) -> Layer:
+        """A container's writable snapshot, whose processes have ended, becomes a layer.
+
+        The key may be left (the same layer was there already): the caller removes it, as it would have
+        had to anyway. newest_seconds: no file gets a younger time. mount_points: see `remove_stubs`.
+        Raises NotFound, InvalidParameter.
+        """
+        parent = self._snapshotter.stat(key).parent
+        target = self._snapshotter.unpack_target(key)
+        below = [self._snapshotter.layer_directory(each.chain_id) for each in reversed(self.stack(parent))]
+        if mount_points:
+            await asyncio.to_thread(remove_stubs, target.directory, below, mount_points)
+        with self._content.writer() as recipe:
+            found = await asyncio.to_thread(
+                diff, target.directory, target.whiteouts, below, recipe.fileno(), newest_seconds
+            )
+            layer, _ = await self._keep(
+                parent, found, recipe, pins, lambda chain: self._snapshotter.commit(key, chain)
+            )
+        return layer
+
+    async def _keep(
+        self,
+        parent: str,
+        found: Unpacked | Diff,
+        recipe_writer: BlobWriter,
+        pins: set[str],
+        commit: Callable[[str], None],
+    ) -> tuple[Layer, bool]:
+        """The layer, and whether its snapshot was committed by `commit`; otherwise it was there already."""
+        chain = chain_id(parent, found.diff_id)
+        pins.add(chain)
         async with self._committing:
             if known := self.find(chain):
-                return known  # the job's own copy goes
-            recipe = await asyncio.to_thread(lambda: job.recipe.commit(hash_again=True))
-            await asyncio.to_thread(self._commit_snapshot, job, unpacked, chain)
-            job.taken = True
-            layer = Layer(
-                chain, job.parent, unpacked.diff_id, unpacked.size_bytes, unpacked.tar_bytes, recipe
-            )
+                return known, False
+            recipe = await asyncio.to_thread(lambda: recipe_writer.commit(hash_again=True))
+            await asyncio.to_thread(commit, chain)
+            layer = Layer(chain, parent, found.diff_id, found.size_bytes, found.tar_bytes, recipe)
             with self._database.transaction() as cursor:
                 cursor.execute(
                     "INSERT INTO layers (chain_id, parent, diff_id, blob, size_bytes, tar_bytes, recipe)"
                     " VALUES (?, ?, ?, '', ?, ?, ?)",
                     (chain, layer.parent, layer.diff_id, layer.size_bytes, layer.tar_bytes, recipe),
                 )
-            return layer
+            return layer, True
 
-    def _commit_snapshot(self, job: "LayerJob", unpacked: Unpacked, chain: str) -> None:
+    def _commit_unpacked(self, job: "LayerJob", unpacked: Unpacked, chain: str) -> None:
         if not self.independent or not job.parent:
             self._snapshotter.commit(job.key, chain)
             return

@@ -5,7 +5,9 @@
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,11 @@ class ImageService:
         removal = await self._remover.prune(candidates, only_dangling=only_dangling)
         return {"ImagesDeleted": removal.records or None, "SpaceReclaimed": removal.bytes_freed}
 
+    async def remove_dangling(self, image: Image) -> int | None:
+        """Bytes freed; None when it has a name, a container or an image on it, and stays."""
+        removal = await self._remover.prune([image], only_dangling=True)
+        return removal.bytes_freed if removal.records else None
+
     def disk_usage(self) -> tuple[Documents, int]:
         """(image summaries with SharedSize and Containers, bytes of all layers)."""
         return self.list(shared_size=True, containers=True), self._layers.total_bytes()
@@ -260,10 +267,18 @@ class ImageService:
 
     # root file systems of containers
 
-    async def prepare_rootfs(self, container_id: str, image: Image) -> tuple[Mount, ...]:
-        """A writable file system on the image's layers. Raises Conflict when the container has one."""
+    async def prepare_rootfs(self, container_id: str, image: Image | None) -> tuple[Mount, ...]:
+        """A writable file system on the image's layers, None: an empty one. Raises Conflict when the
+        container has one."""
         async with self._layers.sweeping:
-            return await asyncio.to_thread(self._snapshotter.prepare, container_id, image.chain_id)
+            return await asyncio.to_thread(
+                self._snapshotter.prepare, container_id, image.chain_id if image else ""
+            )
+
+    async def view_rootfs(self, key: str, image: Image) -> tuple[Mount, ...]:
+        """The image's files to read from, until `remove_rootfs(key)`."""
+        async with self._layers.sweeping:
+            return await asyncio.to_thread(self._snapshotter.view, key, image.chain_id)
 
     async def rootfs_mounts(self, container_id: str) -> tuple[Mount, ...]:
         """Raises NotFound."""
@@ -278,6 +293,38 @@ class ImageService:
         await asyncio.to_thread(self._snapshotter.remove, container_id)
         if parent and parent not in self._layers.live(self._catalog.tops()):
             await self._remover.sweep_layers()
+
+    def pinned(self) -> AbstractContextManager[set[str]]:
+        """For `commit_rootfs`: its layers stay until the end, also before an image has them."""
+        return self._layers.pinned()
+
+    async def commit_rootfs(
+        self,
+        container_id: str,
+        pins: set[str],
+        *,
+        newest_seconds: int | None = None,
+        mount_points: Collection[str] = (),
+    ) -> Layer:
+        """What was written becomes a layer; nothing runs in it any more. `remove_rootfs` is still due.
+
+        mount_points: paths that were mounted on; what was made for that alone goes.
+        """
+        return await self._layers.commit_snapshot(
+            container_id, pins, newest_seconds=newest_seconds, mount_points=mount_points
+        )
+
+    def add(self, config: Document, *, layer: Layer | None, parent: Image | None) -> Image:
+        """Stores an image on its uppermost layer; on the parent's where it has no layer of its own."""
+        top = layer.chain_id if layer else parent.chain_id if parent else ""
+        data = json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
+        image_id = self._catalog.add(
+            data,
+            top_layer=top,
+            size_bytes=(parent.size_bytes if parent else 0) + (layer.size_bytes if layer else 0),
+            parent=parent.id if parent else "",
+        )
+        return self._catalog.get(image_id)
 
     async def keep_rootfs(self, container_ids: Collection[str]) -> None:
         """At start only: removes the file systems of containers that are not among these."""

@@ -113,4 +113,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # 8. builder: which image a step made, by the digest of all it depends on; see builder/cache.py.
+    (
+        """
+        CREATE TABLE build_cache (
+            key         TEXT PRIMARY KEY,   -- sha256:<hex>
+            image_id    TEXT NOT NULL,
+            used_at     TEXT NOT NULL
+        )
+        """,
+    ),
 )

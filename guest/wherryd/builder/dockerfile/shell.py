@@ -19,12 +19,14 @@ _SPECIAL = "@*#?-$!0"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lexer:
     """escape: the file's escape character. keep_quotes, keep_escapes: leave them in the words.
-    keep_unset: leave a variable that is not set as it is written."""
+    keep_unset: leave a variable that is not set as it is written. ignore_quotes: they are ordinary
+    characters, as in a heredoc."""
 
     escape: str = "\\"
     keep_quotes: bool = False
     keep_escapes: bool = False
     keep_unset: bool = False
+    ignore_quotes: bool = False
 
     def expand(self, word: str, variables: Mapping[str, str], used: set[str] | None = None) -> str:
         """One word, blanks stay. used: names that were looked up are added. Raises DockerfileError."""
@@ -106,7 +108,9 @@ class _Reader:
         while character := self._next():
             if character == stop:
                 break
-            if character == "'":
+            if self._options.ignore_quotes and character in "'\"":
+                out.quoted(character)
+            elif character == "'":
                 out.quoted(self._single_quoted())
             elif character == '"':
                 out.quoted(self._double_quoted(keep_escapes))

@@ -1,0 +1,216 @@
+"""One build: stages in the order of the file, each step from the cache or made anew.
+
+Prints what the classic builder prints: clients, and people, read it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from wherryd.builder import document, metadata, plan
+from wherryd.builder.dockerfile import instructions as ins
+from wherryd.builder.dockerfile.errors import DockerfileError
+from wherryd.builder.dockerfile.shell import Lexer
+from wherryd.builder.dockerfile.stages import Program, Stage, read_trigger
+from wherryd.builder.run import run
+from wherryd.builder.stage import StageState, Tools
+from wherryd.builder.transfer import transfer, workdir
+from wherryd.builder.variables import Arguments, Scope, platform_arguments
+from wherryd.content import digest as digests
+from wherryd.errors import InvalidParameter, NotFound
+from wherryd.images import platforms
+from wherryd.images.image import Image
+
+
+class Build:
+    """`run` once."""
+
+    def __init__(self, program: Program, tools: Tools) -> None:
+        self._program = program
+        self._tools = tools
+        self._lexer = Lexer(escape=program.escape)
+        host = platforms.host()
+        wanted = platforms.parse(tools.options.platform)
+        self._arguments = Arguments(tools.options.build_args, platform_arguments(wanted, host))
+        self._scopes: dict[int, Scope] = {}
+        self._step = 0
+        self._steps = 0
+
+    async def run(self) -> Image:
+        """Raises RunFailed, DockerfileError with its line, EngineError."""
+        program, say = self._program, self._tools.output.say
+        for warning in program.warnings:
+            await self._tools.output.error(f"{warning}\n")
+        last = plan.target(program, self._tools.options.target)
+        for argument in program.arguments:
+            self._declare_globals(argument)
+        stages = plan.needed(program, last, self._base)
+        self._steps = len(program.arguments) + sum(1 + len(stage.steps) for stage in stages)
+        self._steps += bool(self._tools.options.labels)
+        for argument in program.arguments:
+            await self._announce(argument.text)
+        for stage in stages:
+            await self._stage(stage, labels=stage is last)
+        for name in self._arguments.unused():
+            await say(f"[Warning] One or more build-args [{name}] were not consumed\n")
+        return self._tools.finished[last.number]
+
+    def _declare_globals(self, argument: ins.Arg) -> None:
+        for pair in argument.pairs:
+            default = None if pair.value is None else self._expand_global(pair.value, argument)
+            self._arguments.declare_global(pair.name, default)
+
+    def _expand_global(self, word: str, place: ins.Instruction) -> str:
+        try:
+            return self._lexer.expand(word, self._arguments.globals())
+        except DockerfileError as exc:
+            raise exc.at(place.line, [place.text]) from exc.__cause__
+
+    def _base(self, stage: Stage) -> str:
+        name = self._expand_global(stage.start.base, stage.start)
+        if not name:
+            raise DockerfileError(
+                f"base name ({stage.start.base}) should not be blank", "give the ARG in it a default"
+            ).at(stage.start.line, [stage.start.text])
+        return name
+
+    async def _announce(self, text: str) -> None:
+        self._step += 1
+        self._steps = max(self._steps, self._step)
+        await self._tools.output.say(f"Step {self._step}/{self._steps} : {text}\n")
+
+    # stages
+
+    async def _stage(self, stage: Stage, *, labels: bool = False) -> None:
+        await self._announce(stage.start.text)
+        state = await self._begin(stage)
+        await self._show(state)
+        steps: Sequence[ins.Instruction] = stage.steps
+        if labels and self._tools.options.labels:
+            steps = [*steps, _label(self._tools.options.labels, stage)]
+        for step in steps:
+            await self._announce(step.text)
+            await self._carry_out(stage, state, step)
+            await self._show(state)
+        if state.image is None:
+            raise InvalidParameter("No image was generated. Is your Dockerfile empty?")
+        await self._tools.output.line({"aux": {"ID": state.image.id}})
+        self._tools.finished[stage.number] = state.image
+        self._scopes[stage.number] = state.scope
+
+    async def _show(self, state: StageState) -> None:
+        await self._tools.output.say(f" ---> {digests.short(state.image.id) if state.image else ''}\n")
+
+    async def _begin(self, stage: Stage) -> StageState:
+        name = self._base(stage)
+        platform = self._expand_global(stage.start.platform, stage.start) or self._tools.options.platform
+        below = plan.earlier(self._program, stage, name, by_number=False)
+        scope = Scope(self._arguments)
+        if below is not None:
+            image: Image | None = await self._finished(below)
+            scope.inherit(self._scopes[below.number])
+        elif name == "scratch":
+            image = None
+        else:
+            image = self._image(name, platform)
+        if image is not None:
+            self._tools.held.add(image.id)
+        state = StageState(
+            tools=self._tools,
+            lexer=self._lexer,
+            image=image,
+            made_for=document.platform_of(image, platform),
+            config=metadata.start(image.runtime_config if image else {}),
+            scope=scope,
+        )
+        triggers = list(image.runtime_config.get("OnBuild") or ()) if image else []
+        if triggers:
+            await self._triggers(stage, state, triggers, name)
+        return state
+
+    def _image(self, name: str, platform: str) -> Image:
+        image = self._tools.images.resolve(name)
+        if platform:
+            wanted, has = platforms.parse(platform), document.platform_of(image, "")
+            if (wanted.os, wanted.architecture) != (has.os, has.architecture):
+                raise NotFound(
+                    f"image {name} was found but is for {has.os}/{has.architecture}, not {platform} "
+                    "(hint: load it for that platform)"
+                )
+        return image
+
+    async def _finished(self, stage: Stage) -> Image:
+        """A stage's image. One that only a trigger names is made now."""
+        if stage.number not in self._tools.finished:
+            await self._stage(stage)
+        return self._tools.finished[stage.number]
+
+    async def _triggers(self, stage: Stage, state: StageState, triggers: Sequence[str], image: str) -> None:
+        plural = "s" if len(triggers) > 1 else ""
+        await self._tools.output.say(f"# Executing {len(triggers)} build trigger{plural}\n")
+        for trigger in triggers:
+            step = read_trigger(trigger, image)
+            try:
+                await self._carry_out(stage, state, step)
+            except DockerfileError as exc:
+                raise InvalidParameter(f"in the trigger {trigger!r} of image {image}: {exc.problem}") from exc
+            await self._show(state)
+
+    # steps
+
+    async def _carry_out(self, stage: Stage, state: StageState, step: ins.Instruction) -> None:
+        async def origin(name: str) -> Image:
+            other = plan.earlier(self._program, stage, name, by_number=True)
+            return await self._finished(other) if other else self._tools.images.resolve(name)
+
+        try:
+            if isinstance(step, ins.Run):
+                await run(state, step)
+            elif isinstance(step, ins.Copy | ins.Add):
+                await transfer(state, step, origin)
+            elif isinstance(step, ins.Workdir):
+                await workdir(state, step)
+            else:
+                await self._metadata(state, step)
+        except DockerfileError as exc:
+            raise exc.at(step.line, step.text.splitlines()) from exc.__cause__
+
+    async def _metadata(self, state: StageState, step: ins.Instruction) -> None:
+        if isinstance(step, ins.Arg):
+            comment = _argument(state, step)
+        elif isinstance(step, ins.Cmd):
+            comment = metadata.cmd(step, state.config)
+            state.cmd_is_ours = state.cmd_is_ours or bool(step.command.words)
+        elif isinstance(step, ins.Entrypoint):
+            comment = metadata.entrypoint(step, state.config, cmd_is_ours=state.cmd_is_ours)
+        elif isinstance(step, ins.Maintainer):
+            state.author = step.maintainer
+            comment = f"MAINTAINER {step.maintainer}"
+        else:
+            found = metadata.apply(step, state.config, state.expand, state.split)
+            if found is None:
+                raise DockerfileError(f"{step.keyword} cannot stand here")
+            comment = found
+        key = state.key({"op": step.keyword, "comment": comment})
+        if not await state.cached(key):
+            state.commit(key, metadata.no_operation(state.config, comment), None)
+
+
+def _argument(state: StageState, step: ins.Arg) -> str:
+    words = []
+    for pair in step.pairs:
+        default = None if pair.value is None else state.expand(pair.value)
+        name = state.expand(pair.name)
+        state.scope.declare(name, default)
+        words.append(name if default is None else f"{name}={default}")
+    return " ".join(["ARG", *words])
+
+
+def _label(labels: Mapping[str, str], stage: Stage) -> ins.Label:
+    """--label: one LABEL more at the end, whose values are taken as they are."""
+    quoted = tuple(ins.Pair(_literal(name), _literal(value)) for name, value in sorted(labels.items()))
+    shown = " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    return ins.Label(keyword="LABEL", text=f"LABEL {shown}", line=stage.start.line, end=0, pairs=quoted)
+
+
+def _literal(text: str) -> str:
+    """In single quotes nothing is special; a single quote itself stands between double ones."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"

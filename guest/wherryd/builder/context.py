@@ -1,0 +1,80 @@
+"""The build context: unpacked by the confined child while it arrives, then read below its root only."""
+
+import errno
+import os
+import posixpath
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from wherryd.errors import InvalidParameter, KernelFault
+from wherryd.images.unpack.process import Unpacking
+from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
+from wherryd.sys import paths
+from wherrywire import dockerignore
+
+_MAX_DOCKERFILE_BYTES = 4 * 1024 * 1024
+_IGNORE = ".dockerignore"
+
+
+async def receive(stream: AsyncIterator[bytes], folder: Path) -> None:
+    """The archive's files into folder. Raises InvalidParameter for what is no archive, SystemFault."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        unpacking = await Unpacking.start(UnpackTarget(folder, Whiteouts.APPLY), nowhere)
+    finally:
+        os.close(nowhere)
+    try:
+        async for data in stream:
+            await unpacking.feed(data)
+        await unpacking.finish()
+    finally:
+        await unpacking.abort()
+
+
+def take_dockerfile(folder: Path, name: str) -> bytes:
+    """The Dockerfile's bytes. What `.dockerignore` excludes of it and of itself then leaves the context:
+    clients send both in any case. Raises InvalidParameter."""
+    path = posixpath.normpath(name.lstrip("/") or "Dockerfile")
+    if path == ".." or path.startswith("../"):
+        raise InvalidParameter(f"Forbidden path outside the build context: {name} ()")
+    root = paths.open_root(str(folder))
+    try:
+        data = paths.read_small_file(root, path, limit_bytes=_MAX_DOCKERFILE_BYTES)
+        if data is None and path == "Dockerfile":
+            path = "dockerfile"
+            data = paths.read_small_file(root, path, limit_bytes=_MAX_DOCKERFILE_BYTES)
+        if data is None:
+            raise InvalidParameter(f"Cannot locate specified Dockerfile: {name} (hint: name it with -f)")
+        if not data:
+            raise InvalidParameter(f"The Dockerfile ({name}) cannot be empty")
+        _apply_ignore_file(root, path)
+        return data
+    finally:
+        os.close(root)
+
+
+def _apply_ignore_file(root: int, dockerfile: str) -> None:
+    for ignore in (f"{dockerfile}{_IGNORE}", _IGNORE):
+        data = paths.read_small_file(root, ignore, limit_bytes=_MAX_DOCKERFILE_BYTES)
+        if data is None:
+            continue
+        try:
+            matcher = dockerignore.Matcher(dockerignore.read(data))
+        except dockerignore.BadPattern as exc:
+            raise InvalidParameter(f"error reading {ignore}: {exc}") from exc
+        for each in (dockerfile, ignore):
+            if matcher.excludes(each):
+                _unlink(root, each)
+        return
+
+
+def _unlink(root: int, path: str) -> None:
+    folder, name = posixpath.split(path)
+    try:
+        with paths.opened(root, folder) as fd:
+            os.unlink(name, dir_fd=fd)  # noqa: PTH108 - relative to a descriptor
+    except FileNotFoundError:
+        return
+    except KernelFault as exc:
+        if exc.errno != errno.ENOENT:
+            raise

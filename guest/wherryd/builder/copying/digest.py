@@ -1,0 +1,107 @@
+"""What the sources of a COPY are, as one digest: names, kinds, modes and contents, but not times or owners.
+
+Times differ in every checkout, and the owner of a context's files is never taken over.
+"""
+# Everything here is relative to a descriptor, for which pathlib has no form.
+# ruff: noqa: PTH115, PTH116, PTH208
+
+import errno
+import hashlib
+import json
+import os
+import stat
+
+from wherryd.builder.copying import sources
+from wherryd.builder.copying.errors import CopyError
+from wherryd.errors import KernelFault
+from wherryd.sys import paths
+from wherrywire.dockerignore import Matcher
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_DEPTH = 500
+
+
+def of_sources(root: int, patterns: tuple[str, ...], excludes: tuple[str, ...]) -> tuple[str, int]:
+    """("sha256:...", number of sources). Raises CopyError."""
+    hasher = _Hasher(Matcher(excludes) if excludes else None)
+    found = [path for pattern in patterns for path in sources.find(root, pattern, context=True)]
+    for path in found:
+        hasher.source(root, path)
+    return hasher.digest(), len(found)
+
+
+class _Hasher:
+    def __init__(self, excluded: Matcher | None) -> None:
+        self._hash = hashlib.sha256()
+        self._excluded = excluded
+
+    def digest(self) -> str:
+        return "sha256:" + self._hash.hexdigest()
+
+    def _add(self, *fields: object) -> None:
+        self._hash.update(json.dumps(fields).encode() + b"\n")
+
+    def source(self, root: int, path: str) -> None:
+        """A source that is a link is what it leads to."""
+        fd = paths.open_in_root(root, path, paths.O_PATH)
+        status = os.fstat(fd)
+        os.close(fd)
+        name = path.rpartition("/")[2]
+        if stat.S_ISDIR(status.st_mode):
+            self._add("source", "", "directory", stat.S_IMODE(status.st_mode))
+            with sources.opened_directory(root, path) as directory:
+                self._contents(directory, "", 0)
+        elif stat.S_ISREG(status.st_mode):
+            file = paths.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                self._add(
+                    "source", name, "file", stat.S_IMODE(status.st_mode), _content(file), _capability(file)
+                )
+            finally:
+                os.close(file)
+        else:
+            self._add(
+                "source", name, stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), status.st_rdev
+            )
+
+    def _contents(self, folder: int, prefix: str, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise CopyError(f"{prefix[:80]}...: folders are nested more than {_MAX_DEPTH} deep")
+        for name in sorted(os.listdir(folder), key=os.fsencode):
+            path = prefix + name
+            status = os.lstat(name, dir_fd=folder)
+            kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+            if self._excluded and self._excluded.skips(path, folder=kind == stat.S_IFDIR):
+                continue
+            if kind == stat.S_IFDIR:
+                self._add(path, "directory", mode)
+                fd = os.open(name, _READ | os.O_DIRECTORY, dir_fd=folder)
+                try:
+                    self._contents(fd, path + "/", depth + 1)
+                finally:
+                    os.close(fd)
+            elif kind == stat.S_IFREG:
+                fd = os.open(name, _READ, dir_fd=folder)
+                try:
+                    self._add(path, "file", mode, _content(fd), _capability(fd))
+                finally:
+                    os.close(fd)
+            elif kind == stat.S_IFLNK:
+                self._add(path, "link", os.readlink(name, dir_fd=folder))
+            else:
+                self._add(path, kind, mode, status.st_rdev)
+
+
+def _content(fd: int) -> str:
+    # isolates the file from the engine's own position; the descriptor stays the caller's
+    with open(os.dup(fd), "rb") as file:  # noqa: PTH123
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _capability(fd: int) -> str:
+    try:
+        return os.getxattr(fd, "security.capability").hex()
+    except OSError as exc:
+        if exc.errno in (errno.ENODATA, errno.ENOTSUP):
+            return ""
+        raise KernelFault("getxattr", "security.capability", exc.errno or errno.EIO) from exc

@@ -1,0 +1,27 @@
+"""What a build was asked for, checked by the API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wherryd.images.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """dockerfile: path in the context. tags: names for the result. build_args: None takes no value.
+    network: NetworkMode of RUN steps. host_config: limits of RUN steps, as in HostConfig. keep_failed: the
+    container of a failing RUN stays for a look (docker's --rm=false without --force-rm)."""
+
+    dockerfile: str = "Dockerfile"
+    tags: tuple[Reference, ...] = ()
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    no_cache: bool = False
+    pull: bool = False
+    quiet: bool = False
+    keep_failed: bool = False
+    network: str = ""
+    platform: str = ""
+    host_config: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,60 @@
+"""Which stages a build needs: those its target stands on or copies from, and no other."""
+
+from collections.abc import Callable
+
+from wherryd.builder.dockerfile import instructions as ins
+from wherryd.builder.dockerfile import mounts
+from wherryd.builder.dockerfile.stages import Program, Stage
+from wherryd.errors import InvalidParameter
+
+
+def target(program: Program, name: str) -> Stage:
+    """Raises InvalidParameter."""
+    if not name:
+        return program.stages[-1]
+    found = program.find(name)
+    if found is None:
+        known = ", ".join(stage.name for stage in program.stages)
+        raise InvalidParameter(f'target stage "{name}" could not be found (hint: this file has {known})')
+    return found
+
+
+def earlier(program: Program, stage: Stage, name: str, *, by_number: bool) -> Stage | None:
+    """The stage before this one that a FROM or a --from names; None when it names an image."""
+    for other in reversed(program.stages[: stage.number]):
+        if other.start.name and other.start.name == name.lower():
+            return other
+    if by_number and name.isdecimal() and name.isascii() and len(name) < 6:
+        if int(name) >= stage.number:
+            raise InvalidParameter(
+                f"invalid from flag value {name}: "
+                + ("refers to current build stage" if int(name) == stage.number else "index out of bounds")
+            )
+        return program.stages[int(name)]
+    return None
+
+
+def needed(program: Program, last: Stage, base: Callable[[Stage], str]) -> list[Stage]:
+    """In the order of the file. base: a stage's FROM with its variables put in."""
+    found: dict[int, Stage] = {}
+    waiting = [last]
+    while waiting:
+        stage = waiting.pop()
+        if stage.number in found:
+            continue
+        found[stage.number] = stage
+        below = earlier(program, stage, base(stage), by_number=False)
+        others = [earlier(program, stage, name, by_number=True) for name in origins(stage)]
+        waiting += [each for each in (below, *others) if each is not None]
+    return [found[number] for number in sorted(found)]
+
+
+def origins(stage: Stage) -> list[str]:
+    """What the stage's steps copy or mount from. One with a variable is looked up when its step comes."""
+    names = []
+    for step in stage.steps:
+        if isinstance(step, ins.Copy) and step.origin and "$" not in step.origin:
+            names.append(step.origin)
+        if isinstance(step, ins.Run):
+            names += [name for text in step.mounts if (name := mounts.origin(text))]
+    return names

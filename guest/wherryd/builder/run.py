@@ -1,0 +1,246 @@
+"""RUN: a container of our own runtime on the image so far; what it wrote becomes a layer."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from wherryd.builder import metadata
+from wherryd.builder.dockerfile import heredocs, mounts
+from wherryd.builder.dockerfile import instructions as ins
+from wherryd.builder.dockerfile.errors import DockerfileError
+from wherryd.builder.errors import RunFailed
+from wherryd.builder.output import Output
+from wherryd.builder.stage import StageState, Tools
+from wherryd.containers.attach import AttachWish
+from wherryd.containers.service import ContainerService
+from wherryd.containers.store import Container
+from wherryd.errors import EngineError, KernelFault, RuntimeFault
+from wherryd.images.layers import Layer
+from wherryd.sys import paths
+from wherrywire import rawstream
+
+#: On every container of a build: what is left of a killed engine's builds is found by it.
+LABEL = "wherry.build"
+#: What the runtime puts into every container's root.
+_MOUNT_POINTS = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+_SCRIPTS = "/dev/pipes"
+_READ_BYTES = 64 * 1024
+
+
+async def run(state: StageState, step: ins.Run) -> None:
+    """Raises RunFailed, DockerfileError, EngineError."""
+    if step.security != "sandbox":
+        raise DockerfileError("RUN --security=insecure is not available", "run without it")
+    words, script = _words(step, state)
+    wanted = [mounts.parse(text, state.expand) for text in step.mounts]
+    declared = state.scope.declared(state.environment)
+    key = state.key(
+        {
+            "op": "RUN",
+            "words": words,
+            "script": script,
+            "arguments": declared,
+            "mounts": [repr(each) for each in wanted],
+            "network": step.network,
+        }
+    )
+    if await state.cached(key):
+        return
+    if state.image is None:
+        raise DockerfileError(
+            "RUN on an empty image: nothing is in it that could run", "COPY or ADD files first"
+        )
+    named = [f"{name}={value}" for name, value in declared.items()]
+    created_by = " ".join([f"|{len(named)}", *named, *words] if named else words)
+    layer = await _execute(state, step, words, script, wanted)
+    state.commit(key, created_by, layer)
+
+
+def _words(step: ins.Run, state: StageState) -> tuple[list[str], str]:
+    """(the words to execute, the text of a script with a "#!" line or "")."""
+    found = step.command.heredocs
+    if not found:
+        return metadata.command_line(step.command, state.config), ""
+    line = step.command.words[0]
+    if heredocs.parse(line) is not None:
+        text = found[0].text
+        if text.startswith("#!"):
+            return [f"{_SCRIPTS}/{found[0].name}"], text
+        return [*metadata.shell(state.config), text], ""
+    # The shell itself reads them: as they stand in the Dockerfile.
+    text = line + "".join(f"\n{each.content}{each.name}" for each in found)
+    return [*metadata.shell(state.config), text], ""
+
+
+async def _execute(
+    state: StageState, step: ins.Run, words: list[str], script: str, wanted: Sequence[ins.RunMount]
+) -> Layer:
+    tools = state.tools
+    assert state.image is not None, "the caller checks"  # noqa: S101
+    async with AsyncExitStack() as opened:
+        host = await _host_config(opened, tools, step, wanted)
+        if script:
+            folder = _script(tools, step.command.heredocs[0].name, script)
+            host.setdefault("Mounts", []).append(_bind(folder, _SCRIPTS, read_only=True))
+        body = {
+            "Image": state.image.id,
+            "Entrypoint": [""],
+            "Cmd": words,
+            "Env": [
+                *(state.config.get("Env") or ()),
+                *(
+                    f"{name}={value}"
+                    for name, value in state.scope.run_environment(state.environment).items()
+                ),
+            ],
+            "User": state.config.get("User") or "",
+            "WorkingDir": state.config.get("WorkingDir") or "",
+            "Labels": {LABEL: tools.build_id},
+            "HostConfig": host,
+        }
+        container = await opened.enter_async_context(_container(tools, body))
+        await tools.output.say(f" ---> Running in {container.id[:12]}\n")
+        exit_code = await _run_to_end(tools.containers, container, tools.output)
+        if exit_code:
+            raise RunFailed(
+                f"The command '{' '.join(words)}' returned a non-zero code: {exit_code}", exit_code
+            )
+        layer = await tools.images.commit_rootfs(
+            container.id,
+            tools.pins,
+            newest_seconds=tools.epoch,
+            mount_points=[
+                *_MOUNT_POINTS,
+                *(each["Target"] for each in host.get("Mounts", ())),
+                *host["Tmpfs"],
+            ],
+        )
+    return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
+
+
+@asynccontextmanager
+async def _container(tools: Tools, body: dict[str, Any]) -> AsyncIterator[Container]:
+    """Removed at the end; a failed one stays when the build was asked to keep it."""
+    container, warnings = await tools.containers.create("", body, bare=True)
+    keep = False
+    try:
+        for warning in warnings:
+            await tools.output.say(f" ---> [Warning] {warning}\n")
+        yield container
+    except RunFailed:
+        keep = tools.options.keep_failed
+        raise
+    finally:
+        if not keep:
+            await asyncio.shield(tools.containers.remove(container.id, force=True, volumes=True))
+            await tools.output.say(f" ---> Removed intermediate container {container.id[:12]}\n")
+
+
+async def _run_to_end(containers: ContainerService, container: Container, output: Output) -> int:
+    attachment = await containers.attach(container.id, AttachWish(stdin=False, stdout=True, stderr=True))
+    try:
+        try:
+            await containers.start(container.id)
+        except RuntimeFault as exc:
+            raise RunFailed(str(exc), exc.exit_code) from exc
+        stream = await attachment.ready
+        if stream is not None:
+            await _relay(stream.reader, output)
+        found = await containers.wait(container, "not-running")
+    finally:
+        attachment.close()
+    if container.cleanup is not None:
+        # Its mounts are gone then, and its files are all there.
+        await asyncio.shield(container.cleanup)
+    return found.code
+
+
+async def _relay(reader: asyncio.StreamReader, output: Output) -> None:
+    decoder = rawstream.Decoder()
+    while data := await reader.read(_READ_BYTES):
+        for frame in decoder.feed(data):
+            text = frame.payload.decode(errors="replace")
+            await (output.error(text) if frame.stream == rawstream.StreamId.STDERR else output.say(text))
+
+
+# mounts
+
+
+async def _host_config(
+    opened: AsyncExitStack, tools: Tools, step: ins.Run, wanted: Sequence[ins.RunMount]
+) -> dict[str, Any]:
+    network = step.network if step.network != "default" else tools.options.network or "default"
+    found: list[dict[str, Any]] = []
+    tmpfs: dict[str, str] = {}
+    for mount in wanted:
+        target = mount.target
+        if mount.type is ins.MountType.TMPFS:
+            tmpfs[target] = "exec" + (f",size={mount.size_bytes}" if mount.size_bytes else "")
+        elif mount.type is ins.MountType.CACHE:
+            if mount.origin:
+                raise DockerfileError("a cache mount with `from` is not available yet", "leave `from` out")
+            folder = await opened.enter_async_context(tools.caches.use(mount))
+            found.append(_bind(folder, target, read_only=mount.read_only))
+        elif mount.type is ins.MountType.BIND:
+            found.append(_bind(_bind_source(tools, mount), target, read_only=True))
+        elif mount.required:
+            raise DockerfileError(
+                f"{mount.type} {mount.id or mount.source or mount.target}: not found",
+                f"{mount.type} mounts need a BuildKit session, which this builder does not have yet",
+            )
+        else:
+            # As BuildKit does with one that the client does not give and that is not required.
+            await tools.output.say(f" ---> [Warning] {mount.type} mount left out: none was given\n")
+    return {
+        **tools.options.host_config,
+        "NetworkMode": network,
+        "LogConfig": {"Type": "none"},
+        "Mounts": found,
+        "Tmpfs": tmpfs,
+    }
+
+
+def _bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
+    return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": read_only}
+
+
+def _bind_source(tools: Tools, mount: ins.RunMount) -> Path:
+    """A file or folder of the context, as the path it really has: links are resolved inside the context."""
+    if mount.origin:
+        raise DockerfileError(
+            f'a bind mount from "{mount.origin}" is not available yet', "COPY --from the files instead"
+        )
+    if not mount.read_only:
+        raise DockerfileError("a bind mount that can be written is not available yet", "leave rw out")
+    root = paths.open_root(str(tools.context))
+    try:
+        with paths.opened(root, mount.source or "/") as fd:
+            return Path(paths.self_fd(fd)).readlink()
+    except KernelFault as exc:
+        raise DockerfileError(f'bind mount source "{mount.source}": not found in the build context') from exc
+    finally:
+        os.close(root)
+
+
+def _script(tools: Tools, name: str, text: str) -> Path:
+    """A heredoc with its own interpreter: a file in a folder that is mounted for this step."""
+    folder = tools.folder / "scripts"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    for old in folder.iterdir():
+        old.unlink()
+    file = folder / Path(name).name
+    file.write_text(text)
+    file.chmod(0o755)
+    return folder
+
+
+async def remove_left_overs(containers: ContainerService) -> None:
+    """Containers of builds that ended with their engine."""
+    for container in [each for each in containers.deps.store if LABEL in each.record.labels]:
+        with contextlib.suppress(EngineError):
+            await containers.remove(container.id, force=True, volumes=True)

@@ -1,0 +1,178 @@
+"""The door to the builder.
+
+<data root>/builder/builds/<id>/   one build under way: context/, root/ (a mount point), scripts/
+<data root>/builder/cache/         folders of cache mounts (cachemounts.py)
+"""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wherryd.builder import context
+from wherryd.builder.build import Build
+from wherryd.builder.cache import BuildCache
+from wherryd.builder.cachemounts import CacheMounts
+from wherryd.builder.dockerfile.stages import read
+from wherryd.builder.errors import RunFailed
+from wherryd.builder.options import BuildOptions
+from wherryd.builder.output import Output
+from wherryd.builder.run import remove_left_overs
+from wherryd.builder.stage import Tools
+from wherryd.builder.variables import EPOCH
+from wherryd.containers.service import ContainerService
+from wherryd.content import digest as digests
+from wherryd.errors import EngineError, InvalidParameter, NotSupported
+from wherryd.images.image import Image, ImageUse, Progress
+from wherryd.metadata.database import Database
+
+
+class BuilderService:
+    """Construct, then `await open()` after the containers' service."""
+
+    def __init__(self, *, data_root: Path, database: Database, containers: ContainerService) -> None:
+        self._builds = data_root / "builder" / "builds"
+        self._containers = containers
+        self._images = containers.deps.images
+        self._cache = BuildCache(database)
+        self._caches = CacheMounts(data_root / "builder" / "cache")
+        #: Images that builds under way stand on: build id -> what it knows.
+        self._running: dict[str, Tools] = {}
+        self._pruning = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Removes what an earlier process's builds left, and sees that nobody takes images away from ours."""
+        await remove_left_overs(self._containers)
+        await asyncio.to_thread(shutil.rmtree, self._builds, ignore_errors=True)
+        self._builds.mkdir(parents=True, exist_ok=True)
+        self._builds.parent.chmod(0o700)
+        in_use = self._images.in_use
+
+        def also_by_builds(image_id: str) -> Sequence[ImageUse]:
+            return [*in_use(image_id), *self._uses(image_id)]
+
+        self._images.in_use = also_by_builds
+
+    def _uses(self, image_id: str) -> list[ImageUse]:
+        return [
+            ImageUse(build_id, running=True)
+            for build_id, tools in self._running.items()
+            if image_id in tools.held
+        ]
+
+    async def build(self, stream: AsyncIterator[bytes], options: BuildOptions) -> AsyncIterator[Progress]:
+        """The lines of the answer. stream: the context's archive, compressed or not.
+
+        What is wrong with the request, the archive or the Dockerfile's grammar is raised before the
+        first line; a failing step is a line, with its exit code. Closing the iterator cancels the build.
+        """
+        if options.pull:
+            raise NotSupported("--pull: this builder has no registry client yet; leave it out")
+        build_id = secrets.token_hex(16)
+        folder = self._builds / build_id
+        (folder / "context").mkdir(parents=True)
+        try:
+            await context.receive(stream, folder / "context")
+            data = context.take_dockerfile(folder / "context", options.dockerfile)
+            program = read(data)
+            output = Output(quiet=options.quiet)
+            with self._images.pinned() as pins:
+                tools = Tools(
+                    build_id=build_id,
+                    images=self._images,
+                    containers=self._containers,
+                    cache=self._cache,
+                    options=options,
+                    output=output,
+                    folder=folder,
+                    context=folder / "context",
+                    caches=self._caches,
+                    epoch=_epoch(options),
+                    pins=pins,
+                )
+                self._running[build_id] = tools
+                async for line in self._lines(Build(program, tools), output, options):
+                    yield line
+        finally:
+            self._running.pop(build_id, None)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _lines(self, build: Build, output: Output, options: BuildOptions) -> AsyncIterator[Progress]:
+        work = asyncio.create_task(self._work(build, output, options))
+        try:
+            while (line := await output.queue.get()) is not None:
+                yield line
+            await work
+        finally:
+            work.cancel()
+            # Its containers and files go before this returns; nobody is left to read what it says.
+            while not work.done():
+                with contextlib.suppress(asyncio.QueueEmpty):
+                    output.queue.get_nowait()
+                await asyncio.wait({work}, timeout=0.05)
+
+    async def _work(self, build: Build, output: Output, options: BuildOptions) -> None:
+        try:
+            image = await build.run()
+            await output.result(image.id)
+            await output.say(f"Successfully built {digests.short(image.id)}\n")
+            await self._tag(image, output, options)
+        except RunFailed as exc:
+            await output.queue.put(
+                {"errorDetail": {"code": exc.exit_code, "message": str(exc)}, "error": str(exc)}
+            )
+        finally:
+            await output.queue.put(None)
+
+    async def _tag(self, image: Image, output: Output, options: BuildOptions) -> None:
+        for reference in options.tags:
+            self._images.tag(image, reference.canonical)
+            await output.say(f"Successfully tagged {reference.familiar}\n")
+
+    # the cache
+
+    def cache_bytes(self) -> int:
+        """Of cache mounts; steps' layers count as images."""
+        return self._caches.usage()
+
+    async def prune(self) -> dict[str, Any]:
+        """Images that only the cache refers to, and cache mounts that no step uses.
+
+        {"CachesDeleted": [...], "SpaceReclaimed": bytes}. Source: Engine API, BuildPrune.
+        """
+        async with self._pruning:
+            names, freed = await asyncio.to_thread(self._caches.prune)
+            deleted = list(names)
+            for _, image_id, _ in self._cache.entries():
+                removed = await self._remove_image(image_id)
+                if removed is not None:
+                    deleted.append(image_id)
+                    freed += removed
+            return {"CachesDeleted": deleted, "SpaceReclaimed": freed}
+
+    async def _remove_image(self, image_id: str) -> int | None:
+        """Bytes freed; None while something else needs the image."""
+        try:
+            image = self._images.resolve(image_id)
+        except EngineError:
+            self._cache.forget(image_id)
+            return None
+        try:
+            freed = await self._images.remove_dangling(image)
+        except EngineError:
+            return None
+        if freed is not None:
+            self._cache.forget(image_id)
+        return freed
+
+
+def _epoch(options: BuildOptions) -> int | None:
+    text = options.build_args.get(EPOCH)
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 11:
+        raise InvalidParameter(f"{EPOCH}: {text!r} is not a number of seconds since 1970")
+    return int(text)

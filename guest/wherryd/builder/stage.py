@@ -1,0 +1,109 @@
+"""A stage under way: the image so far, its config, its ARGs; and how a step becomes the next image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wherryd.builder import cache as caching
+from wherryd.builder import document, metadata
+from wherryd.builder.cache import BuildCache
+from wherryd.builder.cachemounts import CacheMounts
+from wherryd.builder.dockerfile.shell import Lexer
+from wherryd.builder.options import BuildOptions
+from wherryd.builder.output import Output
+from wherryd.builder.variables import Scope
+from wherryd.containers.service import ContainerService
+from wherryd.errors import NotFound
+from wherryd.images.image import Image, Platform
+from wherryd.images.layers import Layer
+from wherryd.images.service import ImageService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What all steps of a build share. folder: of this build alone; context: its files.
+    epoch: SOURCE_DATE_EPOCH or None. pins: keeps layers until an image has them."""
+
+    build_id: str
+    images: ImageService
+    containers: ContainerService
+    cache: BuildCache
+    options: BuildOptions
+    output: Output
+    folder: Path
+    context: Path
+    caches: CacheMounts
+    epoch: int | None
+    pins: set[str]
+    #: Ids of images that steps of this build stand on: nobody may remove them meanwhile.
+    held: set[str] = field(default_factory=set)
+    #: The images of finished stages, by number.
+    finished: dict[int, Image] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class StageState:
+    """image: None on scratch before the first step."""
+
+    tools: Tools
+    lexer: Lexer
+    image: Image | None
+    made_for: Platform
+    config: metadata.Config
+    scope: Scope
+    author: str = ""
+    cmd_is_ours: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return metadata.environment(self.config)
+
+    def variables(self) -> dict[str, str]:
+        return self.scope.variables(self.environment)
+
+    def expand(self, word: str) -> str:
+        return self.lexer.expand(word, self.variables())
+
+    def expand_heredoc(self, text: str) -> str:
+        return replace(self.lexer, ignore_quotes=True).expand(text, self.variables())
+
+    def split(self, word: str) -> list[str]:
+        return self.lexer.split(word, self.variables())
+
+    def key(self, step: Mapping[str, Any]) -> str:
+        start = self.image.id if self.image else f"scratch {self.made_for}"
+        return caching.key(
+            start, {**step, "config": self.config, "author": self.author, "epoch": self.tools.epoch}
+        )
+
+    async def cached(self, key: str) -> bool:
+        """Takes the step's image out of the cache, if it is there."""
+        if self.tools.options.no_cache:
+            return False
+        image_id = self.tools.cache.find(key)
+        if image_id is None:
+            return False
+        try:
+            self.image = self.tools.images.resolve(image_id)
+        except NotFound:
+            self.tools.cache.forget(image_id)
+            return False
+        self.tools.held.add(image_id)
+        await self.tools.output.say(" ---> Using cache\n")
+        return True
+
+    def commit(self, key: str, created_by: str, layer: Layer | None) -> None:
+        """The step's image: stored, and in the cache under key."""
+        made = document.document(
+            self.image,
+            made_for=self.made_for,
+            config=self.config,
+            created_at=document.created(self.tools.epoch),
+            created_by=created_by,
+            author=self.author,
+            diff_id=layer.diff_id if layer else None,
+        )
+        self.image = self.tools.images.add(made, layer=layer, parent=self.image)
+        self.tools.held.add(self.image.id)
+        self.tools.cache.store(key, self.image.id)
