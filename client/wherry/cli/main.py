@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "machine": "wherry.cli.machine.group:machine",
     "agent": "wherry.cli.machine.agent:agent",  # hidden; how the host agent starts itself
     "attach": "wherry.cli.attach:attach",
+    "build": "wherry.cli.build:build",
     "create": "wherry.cli.create:create",
     "exec": "wherry.cli.exec:exec_",
     "images": "wherry.cli.images:images",

@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Protocol, TextIO
+from io import IOBase
+from typing import Protocol, TextIO
 
 from wherry.engine.client import Readable
 from wherry.engine.progress import Progress
@@ -60,8 +61,11 @@ def _show_bars(lines: Iterable[Progress], out: TextIO) -> None:
 
 
 @contextmanager
-def uploading(source: IO[bytes], title: str) -> Iterator[Readable]:
-    """source itself, or one that draws a bar on stderr while it is read, if stderr is a terminal."""
+def uploading(source: Readable, title: str, total: int | None = None) -> Iterator[Readable]:
+    """source itself, or one that draws a bar on stderr while it is read, if stderr is a terminal.
+
+    total: bytes; None asks the file.
+    """
     if not sys.stderr.isatty():
         yield source
         return
@@ -69,7 +73,8 @@ def uploading(source: IO[bytes], title: str) -> Iterator[Readable]:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 
-    total = os.fstat(source.fileno()).st_size or None
+    if total is None and isinstance(source, IOBase):
+        total = os.fstat(source.fileno()).st_size or None
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     # transient: the result is printed afterwards, and the bar says nothing any more then.
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
@@ -78,7 +83,7 @@ def uploading(source: IO[bytes], title: str) -> Iterator[Readable]:
 
 
 class _Counted:
-    def __init__(self, source: IO[bytes], advance: "Advance") -> None:
+    def __init__(self, source: Readable, advance: "Advance") -> None:
         self._source = source
         self._advance = advance
 

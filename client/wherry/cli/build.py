@@ -1,0 +1,182 @@
+"""`wherry build`."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from wherry.cli import progress
+from wherry.cli.command import engine, flag, texts, verb
+from wherry.cli.output import units
+from wherry.engine import buildcontext
+from wherry.engine.buildcontext import BuildContext, ChunkReader
+from wherry.engine.client import Readable, body_of
+from wherry.engine.parse import environment, values
+from wherry.engine.progress import Progress, read
+from wherry.errors import UsageProblem
+
+_HEAD_BYTES = 512
+_CHUNK_BYTES = 256 * 1024
+_URLS = ("http://", "https://", "git://", "git@", "github.com/")
+_OPTIONS = (
+    texts("-t", "--tag", "tags", help="Name and optionally a tag in the name:tag format."),
+    click.option("-f", "--file", "dockerfile", help="Name of the Dockerfile (default: PATH/Dockerfile)."),
+    texts("--build-arg", "build_args", help="Set build-time variables."),
+    texts("--label", "labels", help="Set metadata for an image."),
+    click.option("--target", help="Set the target build stage to build."),
+    flag("--no-cache", help="Do not use cache when building the image."),
+    flag("--pull", help="Always attempt to pull a newer version of the image."),
+    flag("-q", "--quiet", help="Suppress the build output and print image ID on success."),
+    click.option("--iidfile", type=click.Path(path_type=Path), help="Write the image ID to the file."),
+    click.option("--network", help="Set the networking mode for the RUN instructions during build."),
+    click.option("--platform", envvar="DOCKER_DEFAULT_PLATFORM", help="Set platform of the result."),
+    flag("--rm", default=True, help="Remove intermediate containers, also of a failing step."),
+    flag("--force-rm", help="Always remove intermediate containers."),
+    texts("--add-host", "hosts", help="Add a custom host-to-IP mapping (host:ip)."),
+    texts("--cache-from", help="Images to consider as cache sources; the engine's own cache is used always."),
+    click.option("--progress", "style", type=click.Choice(["auto", "plain", "tty"]), help="Type of output."),
+    click.option("-m", "--memory", help="Memory limit."),
+    click.option("--memory-swap", help="Swap limit equal to memory plus swap: -1 for unlimited swap."),
+    click.option("-c", "--cpu-shares", type=int, help="CPU shares (relative weight)."),
+    click.option("--cpu-period", type=int, help="Limit the CPU CFS period, in microseconds."),
+    click.option("--cpu-quota", type=int, help="Limit the CPU CFS quota, in microseconds."),
+    click.option("--cpuset-cpus", help="CPUs in which to allow execution (0-3, 0,1)."),
+    click.option("--cpuset-mems", help="MEMs in which to allow execution (0-3, 0,1)."),
+    click.option("--shm-size", help="Size of /dev/shm."),
+    click.option("--cgroup-parent", help="Parent cgroup for the RUN instructions."),
+)
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@verb("build")
+@_options
+@click.argument("source", metavar="PATH | -")
+@click.pass_context
+def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool, **given: Any) -> None:
+    """Build an image from a Dockerfile."""
+    if iidfile is not None:
+        iidfile.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        upload, dockerfile = _context(source, given["dockerfile"], quiet, stack)
+        params = _parameters(given, quiet, dockerfile)
+        if upload is None:
+            params["remote"] = source
+        answer = stack.enter_context(
+            engine(ctx).call("POST", "/build", params, upload=upload or ChunkReader(iter(())), stream=True)
+        )
+        image_id = ""
+
+        def noted(lines: Iterable[Progress]) -> Iterator[Progress]:
+            nonlocal image_id
+            for line in lines:
+                if isinstance(line.aux, dict):
+                    image_id = str(line.aux.get("ID") or image_id)
+                elif quiet:
+                    image_id = line.stream.strip() or image_id
+                yield line
+
+        progress.show(noted(read(body_of(answer))), sys.stdout)
+    if iidfile is not None:
+        if not image_id:
+            raise UsageProblem(f"the engine did not say which image it built; {iidfile} was not written")
+        iidfile.write_text(image_id)
+
+
+def _parameters(given: dict[str, Any], quiet: bool, dockerfile: str | None) -> dict[str, Any]:
+    """Query parameters of POST /build; what is None is not sent."""
+    memory, swap, shm = given["memory"], given["memory_swap"], given["shm_size"]
+    return {
+        "dockerfile": dockerfile,
+        "t": list(given["tags"]),
+        "buildargs": json.dumps(_build_args(given["build_args"])),
+        "labels": json.dumps(environment.labels((), given["labels"])),
+        "target": given["target"],
+        "nocache": given["no_cache"] or None,
+        "pull": given["pull"] or None,
+        "q": quiet or None,
+        "rm": given["rm"],
+        "forcerm": given["force_rm"] or None,
+        "networkmode": given["network"],
+        "platform": given["platform"],
+        "extrahosts": list(given["hosts"]),
+        "cachefrom": json.dumps(list(given["cache_from"])) if given["cache_from"] else None,
+        "memory": values.size(memory, "--memory") if memory else None,
+        "memswap": values.swap_size(swap) if swap else None,
+        "shmsize": values.size(shm, "--shm-size") if shm else None,
+        "cpushares": given["cpu_shares"],
+        "cpuperiod": given["cpu_period"],
+        "cpuquota": given["cpu_quota"],
+        "cpusetcpus": given["cpuset_cpus"],
+        "cpusetmems": given["cpuset_mems"],
+        "cgroupparent": given["cgroup_parent"],
+    }
+
+
+def _build_args(options: Iterable[str]) -> dict[str, str | None]:
+    """`NAME=value`; a bare NAME takes its value from the environment, or none."""
+    made: dict[str, str | None] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not name:
+            raise UsageProblem(f"invalid --build-arg: {option}; write NAME=value")
+        made[name] = value if equals else os.environ.get(name)
+    return made
+
+
+def _context(
+    source: str, dockerfile: str | None, quiet: bool, stack: ExitStack
+) -> tuple[Readable | None, str | None]:
+    """(the archive to send, the Dockerfile's name in it). No archive: the engine is to fetch the source."""
+    if source == "-":
+        if dockerfile == "-":
+            raise UsageProblem("invalid argument: can't use stdin for both build context and dockerfile")
+        return _from_stdin(), dockerfile
+    if source.startswith(_URLS):
+        return None, dockerfile
+    folder = Path(source)
+    if not folder.is_dir():
+        raise UsageProblem(
+            f'unable to prepare context: path "{source}" not found or no folder; name a folder'
+        )
+    if dockerfile == "-":
+        chosen: Path | bytes | None = sys.stdin.buffer.read()
+    else:
+        chosen = Path(dockerfile) if dockerfile else None
+    context = buildcontext.scan(folder, chosen)
+    return _upload(context, quiet, stack), context.dockerfile
+
+
+def _upload(context: BuildContext, quiet: bool, stack: ExitStack) -> Readable:
+    if not quiet:
+        click.echo(f"Sending build context to Docker daemon  {units.size(context.size_bytes)}")
+    reader = ChunkReader(context.chunks())
+    return stack.enter_context(progress.uploading(reader, "context", context.size_bytes))
+
+
+def _from_stdin() -> Readable:
+    """A context's archive as it is; anything else is a Dockerfile without files."""
+    if sys.stdin.isatty():
+        raise UsageProblem("build - reads a Dockerfile or an archive from a pipe; name a folder otherwise")
+    stream = sys.stdin.buffer
+    head = _read_exactly(stream, _HEAD_BYTES)
+    if buildcontext.is_archive(head):
+        return ChunkReader(chain((head,), iter(lambda: stream.read(_CHUNK_BYTES), b"")))
+    return ChunkReader(iter((buildcontext.only_dockerfile(head + stream.read()),)))
+
+
+def _read_exactly(stream: IO[bytes], size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return data
