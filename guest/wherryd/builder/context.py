@@ -5,9 +5,11 @@ import os
 import posixpath
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tarfile import BLOCKSIZE
 
 from wherryd.errors import InvalidParameter, KernelFault
 from wherryd.images.unpack.process import Unpacking
+from wherryd.images.unpack.reader import COMPRESSED
 from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
 from wherryd.sys import paths
 from wherrywire import dockerignore
@@ -24,8 +26,13 @@ async def receive(stream: AsyncIterator[bytes], folder: Path) -> None:
     finally:
         os.close(nowhere)
     try:
+        length, head = 0, b""
         async for data in stream:
+            length, head = length + len(data), (head + data)[:6] if len(head) < 6 else head
             await unpacking.feed(data)
+        if head and not head.startswith(COMPRESSED):
+            # docker's own client ends an archive without padding and end mark when it was given -f -.
+            await unpacking.feed(bytes(-length % BLOCKSIZE + 2 * BLOCKSIZE))
         await unpacking.finish()
     finally:
         await unpacking.abort()

@@ -78,7 +78,7 @@ def _words(step: ins.Run, state: StageState) -> tuple[list[str], str]:
 
 async def _execute(
     state: StageState, step: ins.Run, words: list[str], script: str, wanted: Sequence[ins.RunMount]
-) -> Layer:
+) -> Layer | None:
     tools = state.tools
     assert state.image is not None, "the caller checks"  # noqa: S101
     async with AsyncExitStack() as opened:

@@ -59,7 +59,7 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
         return
     layer = await _make_layer(state, order, source)
     flag = f"--chown={order['chown']} " if order["chown"] else ""
-    comment = f"{step.keyword} {flag}multi:{digests.encoded(content)} in {order['destination']} "
+    comment = f"{step.keyword} {flag}multi:{digests.encoded(content)} in {state.expand(step.destination)} "
     state.commit(key, metadata.no_command(state.config, comment), layer)
 
 
@@ -75,7 +75,7 @@ async def workdir(state: StageState, step: ins.Workdir) -> None:
     state.commit(key, metadata.no_command(state.config, comment), layer)
 
 
-async def _make_layer(state: StageState, order: dict[str, Any], source: Image | None) -> Layer:
+async def _make_layer(state: StageState, order: dict[str, Any], source: Image | None) -> Layer | None:
     tools = state.tools
     number = secrets.token_hex(8)
     key, view = f"build-{number}", f"view-{number}"

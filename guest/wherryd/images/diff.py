@@ -28,6 +28,7 @@ from wherryd.snapshots.protocol import Whiteouts
 from wherryd.sys import paths
 
 _CHUNK_BYTES = 1024 * 1024
+_END_BYTES = 2 * tarfile.BLOCKSIZE
 _OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
 _BENEATH = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
@@ -51,6 +52,11 @@ class Diff:
     diff_id: str
     tar_bytes: int
     size_bytes: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing but the archive's end."""
+        return self.tar_bytes == _END_BYTES
 
 
 def diff(
@@ -207,7 +213,7 @@ class _Writer:
         self._raw(bytes(-size % tarfile.BLOCKSIZE))
 
     def finish(self) -> Diff:
-        self._raw(bytes(2 * tarfile.BLOCKSIZE))
+        self._raw(bytes(_END_BYTES))
         self._recipe.finish()
         return Diff("sha256:" + self._hash.hexdigest(), self._length, self._size)
 

@@ -171,8 +171,8 @@ class LayerStore:
         *,
         newest_seconds: int | None = None,
         mount_points: Collection[str] = (),
-    ) -> Layer:
-        """A container's writable snapshot, whose processes have ended, becomes a layer.
+    ) -> Layer | None:
+        """A container's writable snapshot, whose processes have ended, becomes a layer; None if it is empty.
 
         The key may be left (the same layer was there already): the caller removes it, as it would have
         had to anyway. newest_seconds: no file gets a younger time. mount_points: see `remove_stubs`.
@@ -187,6 +187,8 @@ class LayerStore:
             found = await asyncio.to_thread(
                 diff, target.directory, target.whiteouts, below, recipe.fileno(), newest_seconds
             )
+            if found.is_empty:
+                return None
             layer, _ = await self._keep(
                 parent, found, recipe, pins, lambda chain: self._snapshotter.commit(key, chain)
             )

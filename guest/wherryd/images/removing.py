@@ -82,7 +82,8 @@ class ImageRemover:
     ) -> None:
         obstacle = self._obstacle(image, names=not force, stopped=not force)
         if obstacle:
-            dangling = not self._catalog.references(image.id)
+            # One that others are made from is a step on the way, which may well stay.
+            dangling = not self._catalog.references(image.id) and not self._catalog.children(image.id)
             if quiet and (not dangling or obstacle.used):
                 return
             raise _conflict(image, obstacle)

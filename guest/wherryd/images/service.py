@@ -305,8 +305,9 @@ class ImageService:
         *,
         newest_seconds: int | None = None,
         mount_points: Collection[str] = (),
-    ) -> Layer:
-        """What was written becomes a layer; nothing runs in it any more. `remove_rootfs` is still due.
+    ) -> Layer | None:
+        """What was written becomes a layer, None when nothing was. Nothing runs in it any more;
+        `remove_rootfs` is still due.
 
         mount_points: paths that were mounted on; what was made for that alone goes.
         """

@@ -46,7 +46,9 @@ class Copier:
     def finish(self) -> None:
         """Last: every new entry changed its folder's time."""
         for path, when in self._times.items():
-            os.utime(path or ".", ns=(when, when), dir_fd=self.root)
+            # Setting the time it has would copy an untouched folder into the layer.
+            if os.stat(path or ".", dir_fd=self.root).st_mtime_ns != when:
+                os.utime(path or ".", ns=(when, when), dir_fd=self.root)
 
     # folders of the destination
 

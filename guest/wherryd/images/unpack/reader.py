@@ -66,12 +66,13 @@ class _Decoder:
             raise ArchiveError(f"the compressed archive is damaged: {exc}") from exc
 
 
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
+#: First bytes of what is decompressed here.
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00")
 
 
 def is_compressed(fd: int) -> bool:
     """Of a file, without moving its position."""
-    return os.pread(fd, 6, 0).startswith(_COMPRESSED)
+    return os.pread(fd, 6, 0).startswith(COMPRESSED)
 
 
 def open_stream(fd: int) -> Readable:

@@ -1,0 +1,323 @@
+"""Builds on a native engine, over the API: what each instruction does, in its words and its files."""
+
+import gzip
+import json
+
+import pytest
+from builder_rig import build, built, busybox_file, config, context, layers, saved, shell, tree
+from native_engine import NativeEngine
+
+pytestmark = pytest.mark.root
+
+
+# instructions
+
+
+def test_arg_and_env_have_their_scopes(engine: NativeEngine) -> None:
+    file = """
+        ARG BASE=busybox:test
+        ARG SHARED=global
+        FROM $BASE
+        RUN test -z "$SHARED"
+        ARG SHARED
+        ARG OWN=${SHARED}-own
+        ARG GIVEN
+        ENV ENVIRONMENT=$OWN OVERRIDDEN=env
+        ARG OVERRIDDEN=arg
+        RUN echo "$SHARED $OWN $GIVEN $ENVIRONMENT $OVERRIDDEN" > /seen
+        LABEL seen=${GIVEN:-nothing}
+    """
+    arguments = json.dumps({"GIVEN": "yes", "NULL": None})
+    found = built(engine, {"Dockerfile": file}, buildargs=arguments, t="scopes")
+    assert shell(engine, "scopes", "cat /seen") == "global global-own yes global-own env\n"
+    assert "GIVEN" not in shell(engine, "scopes", "env")
+    assert "[Warning] One or more build-args [NULL] were not consumed" in found.text
+    assert engine.call("GET", "/images/scopes/json").json["Config"]["Labels"] == {"seen": "yes"}
+
+
+def test_a_failing_run_gives_its_exit_code_and_leaves_nothing(engine: NativeEngine) -> None:
+    found = build(engine, {"Dockerfile": "FROM busybox:test\nRUN echo before; exit 17\n"})
+    assert found.error["code"] == 17
+    assert "returned a non-zero code: 17" in found.error["message"]
+    assert "before\n" in found.text
+    assert not engine.call("GET", "/containers/json", all="1").json
+
+
+def test_the_container_of_a_failing_run_can_be_kept_for_a_look(engine: NativeEngine) -> None:
+    build(engine, {"Dockerfile": "FROM busybox:test\nRUN echo mine > /left; exit 1\n"}, rm="0")
+    (container,) = engine.call("GET", "/containers/json", all="1").json
+    assert container["State"] == "exited"
+
+
+def test_a_missing_program_is_127(engine: NativeEngine) -> None:
+    assert build(engine, {"Dockerfile": 'FROM busybox:test\nRUN ["/nope"]\n'}).error["code"] == 127
+
+
+def test_an_error_while_building_shows_its_line(engine: NativeEngine) -> None:
+    found = build(engine, {"Dockerfile": 'FROM busybox:test\n\nLABEL a="${X:?give X}"\n'})
+    assert found.error["message"].startswith("dockerfile parse error on line 3: ")
+    assert "X: give X" in found.error["message"]
+    assert '     3 | LABEL a="${X:?give X}"' in found.error["message"]
+
+
+def test_a_broken_dockerfile_is_a_bad_request(engine: NativeEngine) -> None:
+    found = build(engine, {"Dockerfile": "FROM busybox:test\nCPY a b\n"})
+    assert found.status == 400
+    assert "line 2: unknown instruction: CPY" in found.text
+
+
+HEREDOCS = """FROM busybox:test
+RUN <<EOF
+echo one > /1
+echo "$HOME" > /2
+EOF
+RUN cat <<A > /3 && cat <<B >> /3
+a
+A
+b
+B
+RUN <<EOF
+#!/bin/busybox sh
+echo "$0" > /4
+EOF
+COPY <<"raw" <<-cooked /docs/
+$HOME
+raw
+\t$HOME$PATH_ "q"
+cooked
+"""
+
+
+def test_run_heredocs_are_scripts_and_copy_heredocs_are_files(engine: NativeEngine) -> None:
+    built(engine, {"Dockerfile": HEREDOCS}, t="heredocs")
+    seen = shell(engine, "heredocs", "cat /1 /2 /3 /4; cat /docs/raw /docs/cooked")
+    assert seen == 'one\n/root\na\nb\n/dev/pipes/EOF\n$HOME\n "q"\n'
+
+
+def test_shell_onbuild_and_user_are_obeyed(engine: NativeEngine) -> None:
+    base = """FROM busybox:test
+        SHELL ["/bin/sh", "-ec"]
+        ONBUILD COPY app /srv/app
+        ONBUILD RUN id -u > /tmp/who
+        USER user
+    """
+    built(engine, {"Dockerfile": base}, t="base-of-many")
+    found = built(engine, {"Dockerfile": "FROM base-of-many\nRUN false || true\n", "app": "x"}, t="child")
+    assert "# Executing 2 build triggers" in found.text
+    assert shell(engine, "child", "cat /srv/app /tmp/who") == "x1000\n"
+    assert not engine.call("GET", "/images/child/json").json["Config"].get("OnBuild")
+
+
+def test_volumes_keep_what_later_steps_write(engine: NativeEngine) -> None:
+    file = "FROM busybox:test\nRUN mkdir /v\nVOLUME /v\nRUN echo kept > /v/f\nRUN cat /v/f\n"
+    assert "kept\n" in built(engine, {"Dockerfile": file}).text
+
+
+def test_run_network_none_has_no_network(engine: NativeEngine) -> None:
+    file = "FROM busybox:test\nRUN --network=none test $(ls /sys/class/net | wc -l) = 1\n"
+    built(engine, {"Dockerfile": file})
+    built(engine, {"Dockerfile": file.replace("--network=none ", "")}, networkmode="none")
+
+
+def test_cache_mounts_live_on_and_are_in_no_layer(engine: NativeEngine) -> None:
+    file = (
+        "FROM busybox:test\nARG N\n"
+        "RUN --mount=type=cache,target=/c,id=mine echo $N >> /c/log && cat /c/log > /log\n"
+    )
+    for number in ("1", "2"):
+        built(engine, {"Dockerfile": file}, buildargs=json.dumps({"N": number}), t="cached")
+    assert shell(engine, "cached", "cat /log; test -e /c || echo gone") == "1\n2\ngone\n"
+
+
+def test_bind_and_tmpfs_mounts_are_there_for_their_step_only(engine: NativeEngine) -> None:
+    file = (
+        "FROM busybox:test\n"
+        "RUN --mount=target=/ctx,source=src --mount=type=tmpfs,target=/t,size=1m "
+        "cp /ctx/f /got && echo x > /t/x && ! touch /ctx/new\n"
+        "RUN test ! -e /ctx && test ! -e /t\n"
+    )
+    built(engine, {"Dockerfile": file, "src/f": "from the context"}, t="mounted")
+    assert shell(engine, "mounted", "cat /got") == "from the context"
+
+
+@pytest.mark.parametrize(
+    ("mount", "reason"),
+    [
+        ("type=secret,id=key,required=true", "secret key: not found"),
+        ("from=busybox:test,target=/b", "bind mount from"),
+        ("target=/b,rw", "can be written"),
+        ("target=/b,source=nope", 'bind mount source "nope": not found'),
+    ],
+)
+def test_mounts_that_are_not_available_are_refused_by_name(
+    engine: NativeEngine, mount: str, reason: str
+) -> None:
+    found = build(engine, {"Dockerfile": f"FROM busybox:test\nRUN --mount={mount} true\n"})
+    assert reason in found.error["message"]
+
+
+# files
+
+
+def test_what_the_runtime_mounts_is_in_no_layer(engine: NativeEngine) -> None:
+    file = 'FROM scratch\nCOPY --chmod=755 busybox /\nRUN ["/busybox", "mkdir", "/made"]\n'
+    built(engine, {"Dockerfile": file, "busybox": busybox_file()}, t="bare")
+    assert sorted(tree(saved(engine, "bare"))) == ["busybox", "made"]
+
+
+def test_the_layers_of_a_built_image_save_and_load(engine: NativeEngine) -> None:
+    file = (
+        "FROM busybox:test\n"
+        "RUN mkdir -p /d/e && dd if=/dev/zero of=/d/big bs=100000 count=11 2>/dev/null && ln /d/big /d/link "
+        "&& rm -r /home && mkdir /home && touch /home/x && rm /etc/group && chmod 2755 /d/e\n"
+    )
+    built(engine, {"Dockerfile": file}, t="saved")
+    archive = saved(engine, "saved")
+    before, ids = tree(archive, times=True), layers(engine, "saved")
+    engine.call("DELETE", "/images/saved")
+    assert engine.call("POST", "/images/load", archive).status == 200
+    assert tree(saved(engine, "saved"), times=True) == before
+    assert layers(engine, "saved") == ids
+    assert "etc/group" not in before
+    assert before["d/link"] == before["d/big"]
+
+
+def test_chmod_parents_and_excludes(engine: NativeEngine) -> None:
+    file = """FROM scratch
+        COPY --chmod=0604 a/f /one/
+        COPY --parents a/b/g ./a/./b/h /two/
+        COPY --exclude=*.o --exclude=sub/* a/c /three/
+    """
+    files = {"a/": "", "a/f": "f", "a/b/": "", "a/b/g": "g", "a/b/h": "h", "a/c/": "", "a/c/x.o": "",
+             "a/c/y": "y", "a/c/sub/": "", "a/c/sub/z": "z"}  # fmt: skip
+    built(engine, {"Dockerfile": file, **files}, t="flags")
+    found = tree(saved(engine, "flags"))
+    assert found["one/f"][1] == "0o604"
+    assert {"two/a/b/g", "two/b/h"} <= set(found)
+    assert [path for path in found if path.startswith("three/")] == ["three/sub", "three/y"]
+
+
+def test_add_unpacks_archives_and_copy_does_not(engine: NativeEngine) -> None:
+    inner = context({"in/f": "x"})
+    files = {"a.tar": inner, "a.tgz": gzip.compress(inner, mtime=0), "plain": "not an archive"}
+    file = "FROM scratch\nADD a.tar a.tgz plain /add/\nCOPY a.tar /copy/\nADD --unpack=false a.tgz /raw/\n"
+    built(engine, {"Dockerfile": file, **files}, t="archives")
+    found = set(tree(saved(engine, "archives")))
+    assert {"add/in/f", "add/plain", "copy/a.tar", "raw/a.tgz"} <= found
+    assert "add/a.tar" not in found
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("COPY missing /", "file not found in build context or excluded by .dockerignore: stat missing"),
+        ("COPY ../secret /", "forbidden path outside the build context"),
+        ("COPY *.nope /", "no source files were specified"),
+        ("COPY a b /not-a-folder", "the destination must be a directory and end with a /"),
+        ("COPY a /bin/busybox/x", "cannot copy to non-directory"),
+        ("COPY --chown=nobody-here a /", "unable to find user nobody-here"),
+        ("COPY --chmod=rw a /", "invalid chmod parameter"),
+        ("COPY --from=nothing:here a /", "No such image: nothing:here"),
+        ("COPY http://example.com/f /", "source can't be a URL for COPY"),
+        ("ADD http://example.com/f /", "downloads are not available yet"),
+    ],
+)
+def test_a_copy_that_cannot_be_says_why(engine: NativeEngine, line: str, problem: str) -> None:
+    found = build(engine, {"Dockerfile": f"FROM busybox:test\n{line}\n", "a": "", "b": ""})
+    assert problem in found.error["message"]
+
+
+def test_the_dockerfile_and_the_ignore_file_can_be_kept_out(engine: NativeEngine) -> None:
+    ignored = "Dockerfile\n.dockerignore\n"
+    files = {"Dockerfile": "FROM scratch\nCOPY . /\n", ".dockerignore": ignored, "f": ""}
+    built(engine, files, t="ignored")
+    assert list(tree(saved(engine, "ignored"))) == ["f"]
+
+
+def test_an_archive_without_its_end_is_read(engine: NativeEngine) -> None:
+    """docker's own client sends such a one with `-f -`: no padding, no end mark."""
+    data = context({"Dockerfile": "FROM scratch\nCOPY . /\n", "z": "last"})
+    end = data.rindex(b"last") + len(b"last")
+    built(engine, data[:end], t="cut")
+    assert "z" in tree(saved(engine, "cut"))
+
+
+# the request
+
+
+def test_labels_and_tags_of_the_request(engine: NativeEngine) -> None:
+    built(
+        engine,
+        {"Dockerfile": "FROM busybox:test\nLABEL a=file b=file\n"},
+        labels=json.dumps({"b": "it's $HOME", "c": ""}),
+        t=["tagged:1", "tagged:2"],
+    )
+    one, two = (engine.call("GET", f"/images/tagged:{number}/json").json for number in (1, 2))
+    assert one["Id"] == two["Id"]
+    assert one["Config"]["Labels"] == {"a": "file", "b": "it's $HOME", "c": ""}
+
+
+def test_quiet_says_the_id_only(engine: NativeEngine) -> None:
+    found = built(engine, {"Dockerfile": "FROM busybox:test\nRUN echo loud\n"}, q="1")
+    assert found.text.strip() in {each["Id"] for each in engine.call("GET", "/images/json", all="1").json}
+    assert len(found.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ({"version": "2"}, "BuildKit"),
+        ({"remote": "https://example.com/x.git"}, "remote"),
+        ({"squash": "1"}, "squash"),
+        ({"pull": "1"}, "--pull"),
+        ({"outputs": "[{}]"}, "outputs"),
+    ],
+)
+def test_what_is_not_available_is_refused_by_name(
+    engine: NativeEngine, query: dict[str, str], reason: str
+) -> None:
+    found = build(engine, {"Dockerfile": "FROM busybox:test\n"}, **query)
+    assert found.status == 501
+    assert reason in found.text
+
+
+def test_parameters_are_checked_and_nothing_is_taken_for_nothing(engine: NativeEngine) -> None:
+    data = {"Dockerfile": "FROM busybox:test\n"}
+    assert build(engine, data, buildargs="{").status == 400
+    assert build(engine, data, labels='{"a": null}').status == 400
+    # What the docker command sends when there is nothing to say.
+    built(engine, data, cachefrom="[]", ulimits="null", labels="{}", buildargs="{}")
+
+
+def test_the_platform_of_the_base_is_checked(engine: NativeEngine) -> None:
+    found = build(engine, {"Dockerfile": "FROM --platform=linux/s390x busybox:test\nRUN true\n"})
+    assert "not linux/s390x" in found.error["message"]
+    file = "FROM scratch\nARG TARGETARCH BUILDPLATFORM\nLABEL t=$TARGETARCH b=$BUILDPLATFORM\n"
+    built(engine, {"Dockerfile": file}, platform="linux/arm64", t="other")
+    document = config(saved(engine, "other"))
+    assert document["architecture"] == "arm64"
+    assert document["config"]["Labels"]["t"] == "arm64"
+
+
+def test_limits_hold_in_run(engine: NativeEngine) -> None:
+    file = (
+        "FROM busybox:test\n"
+        "RUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true\n"
+    )
+    assert "67108864" in built(engine, {"Dockerfile": file}, memory=str(64 * 1024**2), nocache="1").text
+
+
+def test_builds_work_on_whole_copies_too(fresh_engine: NativeEngine) -> None:
+    fresh_engine.stop()
+    fresh_engine.start("--storage-driver", "vfs")
+    fresh_engine.import_busybox()
+    file = """FROM busybox:test
+        RUN mkdir -p /a/b && echo 1 > /a/b/f && rm -r /home && rm /etc/group && touch /etc/new
+        RUN rm /a/b/f && mkdir /a/b/f && touch /a/b/f/g
+        COPY f /a/
+    """
+    built(fresh_engine, {"Dockerfile": file, "f": "f"}, t="copies")
+    found = set(tree(saved(fresh_engine, "copies")))
+    assert {"a/b/f/g", "a/f", "etc/new"} <= found
+    assert not {"home", "etc/group", "etc/hosts"} & found
+    assert len(layers(fresh_engine, "copies")) == 4
