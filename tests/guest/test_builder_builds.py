@@ -1,7 +1,11 @@
 """Builds on a native engine, over the API: what each instruction does, in its words and its files."""
 
 import gzip
+import hashlib
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from builder_rig import build, built, busybox_file, config, context, layers, saved, shell, tree
@@ -140,12 +144,31 @@ def test_bind_and_tmpfs_mounts_are_there_for_their_step_only(engine: NativeEngin
     assert shell(engine, "mounted", "cat /got") == "from the context"
 
 
+def test_a_step_sees_files_of_a_stage_and_may_write_to_a_copy(engine: NativeEngine) -> None:
+    file = """FROM busybox:test AS tools
+        RUN mkdir /t && echo from the stage > /t/f && chown 5 /t/f
+        FROM busybox:test
+        WORKDIR /w
+        RUN --mount=from=tools,source=/t,target=t --mount=from=tools,source=/t/f,target=/one \\
+            cat t/f /one > /seen && stat -c %u t/f >> /seen && ! touch t/x
+        RUN --mount=target=/ctx,rw echo written >> /ctx/f && cat /ctx/f >> /seen
+        COPY f /f
+    """
+    built(engine, {"Dockerfile": file, "f": "context\n"}, t="from-stage")
+    seen = shell(engine, "from-stage", "cat /seen /f; ls /w")
+    assert seen == "from the stage\nfrom the stage\n5\ncontext\nwritten\ncontext\n"
+    changed = built(engine, {"Dockerfile": file, "f": "changed\n"}, t="from-stage")
+    # What a bind mount shows counts: the step that saw the file runs again, those before do not.
+    assert changed.text.count("Running in") == 1
+    assert shell(engine, "from-stage", "cat /seen").endswith("5\nchanged\nwritten\n")
+
+
 @pytest.mark.parametrize(
     ("mount", "reason"),
     [
         ("type=secret,id=key,required=true", "secret key: not found"),
-        ("from=busybox:test,target=/b", "bind mount from"),
-        ("target=/b,rw", "can be written"),
+        ("type=cache,from=busybox:test,target=/b", "`from` of a cache mount"),
+        ("from=nothing:here,target=/b", "No such image: nothing:here"),
         ("target=/b,source=nope", 'bind mount source "nope": not found'),
     ],
 )
@@ -219,12 +242,61 @@ def test_add_unpacks_archives_and_copy_does_not(engine: NativeEngine) -> None:
         ("COPY --chmod=rw a /", "invalid chmod parameter"),
         ("COPY --from=nothing:here a /", "No such image: nothing:here"),
         ("COPY http://example.com/f /", "source can't be a URL for COPY"),
-        ("ADD http://example.com/f /", "downloads are not available yet"),
+        ("ADD https://example.com/x.git /", "git sources are not available yet"),
+        ("ADD http://127.0.0.1:1/f a /", "downloads and files in one ADD"),
+        ("ADD http://127.0.0.1:1/ /", "cannot determine filename"),
+        ("ADD http://127.0.0.1:1/f /", "cannot download http://127.0.0.1:1/f"),
+        ("ADD --checksum=sha256:1 http://127.0.0.1:1/f /", "invalid checksum"),
+        ("ADD --checksum=sha256:1 a /", "checksum can't be specified"),
     ],
 )
 def test_a_copy_that_cannot_be_says_why(engine: NativeEngine, line: str, problem: str) -> None:
     found = build(engine, {"Dockerfile": f"FROM busybox:test\n{line}\n", "a": "", "b": ""})
     assert problem in found.error["message"]
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Serves /f (with a time) and /a.tgz; anything else is not there."""
+    files = {"/f": b"downloaded", "/a.tgz": gzip.compress(context({"in": "x"}), mtime=0)}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            data = files.get(self.path)
+            self.send_response(404 if data is None else 200)
+            self.send_header("Content-Length", str(len(data or b"")))
+            self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
+            self.end_headers()
+            self.wfile.write(data or b"")
+
+        def log_message(self, *_: object) -> None:
+            """Not into the tests' output."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+def test_add_downloads_and_checks(engine: NativeEngine, server: str) -> None:
+    checksum = f"sha256:{hashlib.sha256(b'downloaded').hexdigest()}"
+    file = (
+        f"FROM scratch\nADD --checksum={checksum} {server}/f /d/\n"
+        f"ADD --chmod=644 {server}/f {server}/a.tgz /e/\n"
+    )
+    built(engine, {"Dockerfile": file}, t="downloads")
+    found = tree(saved(engine, "downloads"), times=True)
+    assert found["d/f"][1] == "0o600"
+    assert found["d/f"][-1] == 1_700_000_000
+    # A download is not unpacked.
+    assert {"e/f", "e/a.tgz"} <= set(found)
+    assert "Using cache" in built(engine, {"Dockerfile": file}).text
+    wrong = build(engine, {"Dockerfile": file.replace(checksum, "sha256:" + "0" * 64)})
+    assert f"has digest {checksum}, expected sha256:0000" in wrong.error["message"]
+    missing = build(engine, {"Dockerfile": f"FROM scratch\nADD {server}/nope /\n"})
+    assert "the server answers 404" in missing.error["message"]
 
 
 def test_the_dockerfile_and_the_ignore_file_can_be_kept_out(engine: NativeEngine) -> None:

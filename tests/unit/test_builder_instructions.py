@@ -1,10 +1,13 @@
 """From a Dockerfile to instructions, and what its errors say."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile import mounts
 from wherryd.builder.dockerfile.errors import DockerfileError
+from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.dockerfile.stages import read, read_trigger
 
 
@@ -152,3 +155,68 @@ def test_a_mount_takes_sizes_aliases_and_variables() -> None:
     assert (found.target, found.size_bytes, found.read_only) == ("/t", 1_572_864, False)
     assert not mounts.parse("target=/x,rw", lambda value: value).read_only
     assert mounts.parse("type=cache,target=/x,ro=true", lambda value: value).read_only
+
+
+_WORDS = st.sampled_from(
+    [
+        *(
+            "FROM x",
+            "RUN",
+            "COPY",
+            "ENV",
+            "HEALTHCHECK",
+            "ONBUILD",
+            "# escape=`",
+            "--mount=type=cache",
+            "--from=",
+        ),
+        *(
+            "<<EOF",
+            "EOF",
+            "<<-",
+            "\\\n",
+            "\n",
+            " ",
+            "\t",
+            "`",
+            "$",
+            "${",
+            "}",
+            ":-",
+            "##",
+            "/",
+            "'",
+            '"',
+            "=",
+            "[",
+            "]",
+        ),
+        *("a", "é"),
+    ]
+)
+
+
+def read_or_refuse(text: str) -> str:
+    """The names of the stages, or what the error says."""
+    try:
+        return " ".join(stage.name for stage in read(b"FROM base\n" + text.encode("utf-8", "replace")).stages)
+    except DockerfileError as exc:
+        return str(exc)
+
+
+@given(st.lists(_WORDS, max_size=40).map(" ".join) | st.text(max_size=200))
+def test_whatever_is_sent_is_read_or_refused_in_words(text: str) -> None:
+    assert read_or_refuse(text)
+
+
+def expand_or_refuse(text: str) -> list[str]:
+    lexer = Lexer()
+    try:
+        return [lexer.expand(text, {"a": "1", "A": "x y"}), *lexer.split(text, {"a": "1", "A": "x y"})]
+    except DockerfileError as exc:
+        return [str(exc)]
+
+
+@given(st.lists(_WORDS, max_size=30).map("".join) | st.text(max_size=100))
+def test_whatever_word_is_expanded_or_refused_in_words(text: str) -> None:
+    assert expand_or_refuse(text)

@@ -163,7 +163,7 @@ class Build:
 
         try:
             if isinstance(step, ins.Run):
-                await run(state, step)
+                await run(state, step, origin)
             elif isinstance(step, ins.Copy | ins.Add):
                 await transfer(state, step, origin)
             elif isinstance(step, ins.Workdir):

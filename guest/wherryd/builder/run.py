@@ -2,25 +2,24 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from wherryd.builder import metadata
-from wherryd.builder.dockerfile import heredocs, mounts
+from wherryd.builder import metadata, runmounts
+from wherryd.builder.dockerfile import heredocs
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.errors import RunFailed
 from wherryd.builder.output import Output
+from wherryd.builder.runmounts import Origin, Wanted
 from wherryd.builder.stage import StageState, Tools
 from wherryd.containers.attach import AttachWish
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
-from wherryd.errors import EngineError, KernelFault, RuntimeFault
+from wherryd.errors import EngineError, RuntimeFault
 from wherryd.images.layers import Layer
-from wherryd.sys import paths
 from wherrywire import rawstream
 
 #: On every container of a build: what is left of a killed engine's builds is found by it.
@@ -31,12 +30,12 @@ _SCRIPTS = "/dev/pipes"
 _READ_BYTES = 64 * 1024
 
 
-async def run(state: StageState, step: ins.Run) -> None:
+async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
     """Raises RunFailed, DockerfileError, EngineError."""
     if step.security != "sandbox":
         raise DockerfileError("RUN --security=insecure is not available", "run without it")
     words, script = _words(step, state)
-    wanted = [mounts.parse(text, state.expand) for text in step.mounts]
+    wanted = await runmounts.wanted(state, step, origin)
     declared = state.scope.declared(state.environment)
     key = state.key(
         {
@@ -44,7 +43,7 @@ async def run(state: StageState, step: ins.Run) -> None:
             "words": words,
             "script": script,
             "arguments": declared,
-            "mounts": [repr(each) for each in wanted],
+            "mounts": [[repr(each.mount), each.content] for each in wanted],
             "network": step.network,
         }
     )
@@ -77,15 +76,15 @@ def _words(step: ins.Run, state: StageState) -> tuple[list[str], str]:
 
 
 async def _execute(
-    state: StageState, step: ins.Run, words: list[str], script: str, wanted: Sequence[ins.RunMount]
+    state: StageState, step: ins.Run, words: list[str], script: str, wanted: Sequence[Wanted]
 ) -> Layer | None:
     tools = state.tools
     assert state.image is not None, "the caller checks"  # noqa: S101
     async with AsyncExitStack() as opened:
-        host = await _host_config(opened, tools, step, wanted)
+        mounts = await runmounts.prepare(opened, tools, wanted)
         if script:
             folder = _script(tools, step.command.heredocs[0].name, script)
-            host.setdefault("Mounts", []).append(_bind(folder, _SCRIPTS, read_only=True))
+            mounts.bind(folder, _SCRIPTS, read_only=True)
         body = {
             "Image": state.image.id,
             "Entrypoint": [""],
@@ -100,7 +99,13 @@ async def _execute(
             "User": state.config.get("User") or "",
             "WorkingDir": state.config.get("WorkingDir") or "",
             "Labels": {LABEL: tools.build_id},
-            "HostConfig": host,
+            "HostConfig": {
+                **tools.options.host_config,
+                "NetworkMode": _network(tools, step),
+                "LogConfig": {"Type": "none"},
+                "Mounts": mounts.binds,
+                "Tmpfs": mounts.tmpfs,
+            },
         }
         container = await opened.enter_async_context(_container(tools, body))
         await tools.output.say(f" ---> Running in {container.id[:12]}\n")
@@ -113,13 +118,13 @@ async def _execute(
             container.id,
             tools.pins,
             newest_seconds=tools.epoch,
-            mount_points=[
-                *_MOUNT_POINTS,
-                *(each["Target"] for each in host.get("Mounts", ())),
-                *host["Tmpfs"],
-            ],
+            mount_points=[*_MOUNT_POINTS, *mounts.targets],
         )
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
+
+
+def _network(tools: Tools, step: ins.Run) -> str:
+    return step.network if step.network != "default" else tools.options.network or "default"
 
 
 @asynccontextmanager
@@ -165,65 +170,6 @@ async def _relay(reader: asyncio.StreamReader, output: Output) -> None:
         for frame in decoder.feed(data):
             text = frame.payload.decode(errors="replace")
             await (output.error(text) if frame.stream == rawstream.StreamId.STDERR else output.say(text))
-
-
-# mounts
-
-
-async def _host_config(
-    opened: AsyncExitStack, tools: Tools, step: ins.Run, wanted: Sequence[ins.RunMount]
-) -> dict[str, Any]:
-    network = step.network if step.network != "default" else tools.options.network or "default"
-    found: list[dict[str, Any]] = []
-    tmpfs: dict[str, str] = {}
-    for mount in wanted:
-        target = mount.target
-        if mount.type is ins.MountType.TMPFS:
-            tmpfs[target] = "exec" + (f",size={mount.size_bytes}" if mount.size_bytes else "")
-        elif mount.type is ins.MountType.CACHE:
-            if mount.origin:
-                raise DockerfileError("a cache mount with `from` is not available yet", "leave `from` out")
-            folder = await opened.enter_async_context(tools.caches.use(mount))
-            found.append(_bind(folder, target, read_only=mount.read_only))
-        elif mount.type is ins.MountType.BIND:
-            found.append(_bind(_bind_source(tools, mount), target, read_only=True))
-        elif mount.required:
-            raise DockerfileError(
-                f"{mount.type} {mount.id or mount.source or mount.target}: not found",
-                f"{mount.type} mounts need a BuildKit session, which this builder does not have yet",
-            )
-        else:
-            # As BuildKit does with one that the client does not give and that is not required.
-            await tools.output.say(f" ---> [Warning] {mount.type} mount left out: none was given\n")
-    return {
-        **tools.options.host_config,
-        "NetworkMode": network,
-        "LogConfig": {"Type": "none"},
-        "Mounts": found,
-        "Tmpfs": tmpfs,
-    }
-
-
-def _bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
-    return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": read_only}
-
-
-def _bind_source(tools: Tools, mount: ins.RunMount) -> Path:
-    """A file or folder of the context, as the path it really has: links are resolved inside the context."""
-    if mount.origin:
-        raise DockerfileError(
-            f'a bind mount from "{mount.origin}" is not available yet', "COPY --from the files instead"
-        )
-    if not mount.read_only:
-        raise DockerfileError("a bind mount that can be written is not available yet", "leave rw out")
-    root = paths.open_root(str(tools.context))
-    try:
-        with paths.opened(root, mount.source or "/") as fd:
-            return Path(paths.self_fd(fd)).readlink()
-    except KernelFault as exc:
-        raise DockerfileError(f'bind mount source "{mount.source}": not found in the build context') from exc
-    finally:
-        os.close(root)
 
 
 def _script(tools: Tools, name: str, text: str) -> Path:

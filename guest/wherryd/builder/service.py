@@ -42,6 +42,7 @@ class BuilderService:
         #: Images that builds under way stand on: build id -> what it knows.
         self._running: dict[str, Tools] = {}
         self._pruning = asyncio.Lock()
+        self._removals: set[asyncio.Future[None]] = set()
 
     async def open(self) -> None:
         """Removes what an earlier process's builds left, and sees that nobody takes images away from ours."""
@@ -55,6 +56,10 @@ class BuilderService:
             return [*in_use(image_id), *self._uses(image_id)]
 
         self._images.in_use = also_by_builds
+
+    async def close(self) -> None:
+        """Builds under way ended with their connections."""
+        await asyncio.gather(*self._removals)
 
     def _uses(self, image_id: str) -> list[ImageUse]:
         return [
@@ -98,7 +103,13 @@ class BuilderService:
                     yield line
         finally:
             self._running.pop(build_id, None)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            self._remove_later(folder)
+
+    def _remove_later(self, folder: Path) -> None:
+        """A large context takes a while to remove; the client need not wait for it."""
+        removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
 
     async def _lines(self, build: Build, output: Output, options: BuildOptions) -> AsyncIterator[Progress]:
         work = asyncio.create_task(self._work(build, output, options))

@@ -7,9 +7,10 @@ import posixpath
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
-from wherryd.builder import metadata
+from wherryd.builder import download, metadata
 from wherryd.builder.copying import digest
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder, Inline
@@ -33,7 +34,10 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
     name = state.expand(step.origin) if isinstance(step, ins.Copy) else ""
     source = await origin(name) if name else None
     sources = tuple(state.expand(each) for each in step.sources)
-    _refuse_urls(step, sources)
+    fetched = await _fetched(state, step, sources)
+    directory = state.tools.context
+    if fetched is not None:
+        directory, sources = fetched
     inline = tuple(
         Inline(name=each.name, text=state.expand_heredoc(each.text) if each.expand else each.text)
         for each in step.heredocs
@@ -47,17 +51,17 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
         "chmod": _mode(state.expand(step.chmod)),
         "excludes": tuple(state.expand(each) for each in step.excludes),
         "parents": isinstance(step, ins.Copy) and step.parents,
-        "unpack": isinstance(step, ins.Add) and step.unpack is not False,
+        "unpack": isinstance(step, ins.Add) and (not fetched if step.unpack is None else step.unpack),
         "keep_owner": source is not None and not step.chown,
     }
-    content = _digest([source.chain_id]) if source else await _context_digest(state, step, order)
+    content = _digest([source.chain_id]) if source else await _content_digest(directory, step, order)
     texts = [[each.name, each.text] for each in inline]
     if texts:
         content = _digest([content, texts])
     key = state.key({"op": step.keyword, **order, "inline": texts, "content": content})
     if await state.cached(key):
         return
-    layer = await _make_layer(state, order, source)
+    layer = await _make_layer(state, order, source or directory)
     flag = f"--chown={order['chown']} " if order["chown"] else ""
     comment = f"{step.keyword} {flag}multi:{digests.encoded(content)} in {state.expand(step.destination)} "
     state.commit(key, metadata.no_command(state.config, comment), layer)
@@ -70,12 +74,13 @@ async def workdir(state: StageState, step: ins.Workdir) -> None:
     if await state.cached(key):
         return
     order = {"keyword": "WORKDIR", "destination": state.config["WorkingDir"], "only_directory": True}
-    layer = await _make_layer(state, order, None)
+    layer = await _make_layer(state, order, state.tools.context)
     comment = f"WORKDIR {state.config['WorkingDir']}"
     state.commit(key, metadata.no_command(state.config, comment), layer)
 
 
-async def _make_layer(state: StageState, order: dict[str, Any], source: Image | None) -> Layer | None:
+async def _make_layer(state: StageState, order: dict[str, Any], source: Image | Path) -> Layer | None:
+    """source: an image, or a folder of ours."""
     tools = state.tools
     number = secrets.token_hex(8)
     key, view = f"build-{number}", f"view-{number}"
@@ -85,14 +90,14 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
         root = await tools.images.prepare_rootfs(key, state.image)
         undo.push_async_callback(tools.images.remove_rootfs, key)
         source_mounts: tuple[Any, ...] = ()
-        if source is not None:
+        if isinstance(source, Image):
             source_mounts = await tools.images.view_rootfs(view, source)
             undo.push_async_callback(tools.images.remove_rootfs, view)
         await carry_out(
             CopyOrder(
                 mount_point=str(mount_point),
                 root=root,
-                source_directory="" if source else str(tools.context),
+                source_directory="" if isinstance(source, Image) else str(source),
                 source_mounts=source_mounts,
                 **order,
             )
@@ -101,9 +106,9 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 
 
-async def _context_digest(state: StageState, step: ins.Transfer, order: dict[str, Any]) -> str:
+async def _content_digest(directory: Path, step: ins.Transfer, order: dict[str, Any]) -> str:
     def compute() -> tuple[str, int]:
-        root = paths.open_root(str(state.tools.context))
+        root = paths.open_root(str(directory))
         try:
             return digest.of_sources(root, order["sources"], order["excludes"])
         finally:
@@ -125,17 +130,33 @@ def _digest(document: object) -> str:
     return digests.of(json.dumps(document).encode())
 
 
-def _refuse_urls(step: ins.Transfer, sources: tuple[str, ...]) -> None:
+async def _fetched(
+    state: StageState, step: ins.Transfer, sources: tuple[str, ...]
+) -> tuple[Path, tuple[str, ...]] | None:
+    """Downloads of an ADD: (their folder, their paths in it). None when the sources are files."""
+    urls = [source for source in sources if source.startswith(download.SCHEMES)]
+    checksum = state.expand(step.checksum) if isinstance(step, ins.Add) else ""
     for source in sources:
-        if source.startswith(("http://", "https://", "git@", "git://")):
-            if isinstance(step, ins.Copy):
-                raise DockerfileError("source can't be a URL for COPY", "ADD takes URLs")
+        if source.startswith(("git@", "git://")) or (source in urls and ".git" in source):
             raise DockerfileError(
-                f"ADD {source}: downloads are not available yet",
-                "RUN a downloader, or put it into the context",
+                f"{step.keyword} {source}: git sources are not available yet", "RUN git clone"
             )
-    if isinstance(step, ins.Add) and step.checksum:
-        raise DockerfileError("ADD --checksum is for downloads, which are not available yet", "leave it out")
+    if not urls:
+        if checksum:
+            raise DockerfileError("checksum can't be specified for sources that are no downloads")
+        return None
+    if not isinstance(step, ins.Add):
+        raise DockerfileError("source can't be a URL for COPY", "ADD takes URLs")
+    if len(urls) != len(sources) or step.heredocs:
+        raise DockerfileError("downloads and files in one ADD are not available yet", "write two ADD lines")
+    if checksum and len(urls) > 1:
+        raise DockerfileError("checksum can't be specified for multiple sources")
+    folder = state.tools.folder / "downloads" / secrets.token_hex(8)
+    paths_in_it = []
+    for number, url in enumerate(urls):
+        await state.tools.output.say(f"Downloading {url}\n")
+        paths_in_it.append((await download.download(url, folder, number, checksum)).path)
+    return folder, tuple(paths_in_it)
 
 
 def _destination(state: StageState, path: str) -> str:

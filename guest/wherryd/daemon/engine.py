@@ -93,6 +93,7 @@ class Engine:
         stack.push_async_callback(service.close)
         await service.open()
         builder = BuilderService(data_root=options.data_root, database=database, containers=service)
+        stack.push_async_callback(builder.close)
         await builder.open()
         return self._app(service, registry, builder)
 

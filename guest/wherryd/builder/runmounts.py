@@ -1,0 +1,150 @@
+"""`RUN --mount`: what is mounted into a step's container, and what of it belongs into the cache's key."""
+
+import asyncio
+import os
+import posixpath
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wherryd.builder.copying import digest
+from wherryd.builder.copying.errors import CopyError
+from wherryd.builder.copying.order import CopyOrder
+from wherryd.builder.copying.process import carry_out
+from wherryd.builder.dockerfile import instructions as ins
+from wherryd.builder.dockerfile import mounts
+from wherryd.builder.dockerfile.errors import DockerfileError
+from wherryd.builder.stage import StageState, Tools
+from wherryd.errors import KernelFault
+from wherryd.images.image import Image
+from wherryd.sys import paths
+
+#: A stage's image, or any other, by the name in `from`.
+Origin = Callable[[str], Awaitable[Image]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """content: digest of what a bind mount shows, "" for other kinds. image: of `from`, or None."""
+
+    mount: ins.RunMount
+    image: Image | None = None
+    content: str = ""
+
+
+@dataclass(slots=True)
+class Mounts:
+    """As HostConfig has them."""
+
+    binds: list[dict[str, Any]] = field(default_factory=list)
+    tmpfs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> list[str]:
+        return [*(each["Target"] for each in self.binds), *self.tmpfs]
+
+    def bind(self, source: Path, target: str, *, read_only: bool) -> None:
+        self.binds.append({"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": read_only})
+
+
+async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wanted]:
+    """Raises DockerfileError, NotFound."""
+    found = []
+    for text in step.mounts:
+        mount = mounts.parse(text, state.expand)
+        if mount.target:
+            absolute = posixpath.join("/", state.config.get("WorkingDir") or "/", mount.target)
+            mount = replace(mount, target=posixpath.normpath(absolute))
+        image, content = None, ""
+        if mount.origin:
+            if mount.type is not ins.MountType.BIND:
+                raise DockerfileError(f"`from` of a {mount.type} mount is not available yet", "leave it out")
+            image = await origin(mount.origin)
+            content = image.chain_id
+        elif mount.type is ins.MountType.BIND:
+            content = await asyncio.to_thread(_content, state.tools.context, mount)
+        found.append(Wanted(mount, image, content))
+    return found
+
+
+def _content(context: Path, mount: ins.RunMount) -> str:
+    root = paths.open_root(str(context))
+    try:
+        return digest.of_sources(root, (mount.source or "/",), ())[0]
+    except CopyError as exc:
+        raise DockerfileError(
+            f'bind mount source "{mount.source}": not found in the build context', str(exc)
+        ) from exc
+    finally:
+        os.close(root)
+
+
+async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted]) -> Mounts:
+    """What is to be mounted, until `opened` closes. Raises DockerfileError, SystemFault."""
+    made = Mounts()
+    for each in found:
+        mount = each.mount
+        if mount.type is ins.MountType.TMPFS:
+            made.tmpfs[mount.target] = "exec" + (f",size={mount.size_bytes}" if mount.size_bytes else "")
+        elif mount.type is ins.MountType.CACHE:
+            folder = await opened.enter_async_context(tools.caches.use(mount))
+            made.bind(folder, mount.target, read_only=mount.read_only)
+        elif mount.type is ins.MountType.BIND:
+            if each.image is None and mount.read_only:
+                source = _in_context(tools.context, mount)
+            else:
+                source = await _copied(opened, tools, each)
+            made.bind(source, mount.target, read_only=mount.read_only)
+        elif mount.required:
+            raise DockerfileError(
+                f"{mount.type} {mount.id or mount.source or mount.target}: not found",
+                f"{mount.type} mounts need a BuildKit session, which this builder does not have yet",
+            )
+        else:
+            # As BuildKit does with one that the client does not give and that is not required.
+            await tools.output.say(f" ---> [Warning] {mount.type} mount left out: none was given\n")
+    return made
+
+
+def _in_context(context: Path, mount: ins.RunMount) -> Path:
+    """The path that the source really has: links are resolved inside the context."""
+    root = paths.open_root(str(context))
+    try:
+        with paths.opened(root, mount.source or "/") as fd:
+            return Path(paths.self_fd(fd)).readlink()
+    except KernelFault as exc:
+        raise DockerfileError(f'bind mount source "{mount.source}": not found in the build context') from exc
+    finally:
+        os.close(root)
+
+
+async def _copied(opened: AsyncExitStack, tools: Tools, each: Wanted) -> Path:
+    """A copy for this step: of files of an image, or of the context when the step may write to it. What is
+    written is thrown away, as in BuildKit."""
+    number = secrets.token_hex(8)
+    key, view = f"build-{number}", f"view-{number}"
+    root = await tools.images.prepare_rootfs(key, None)
+    opened.push_async_callback(tools.images.remove_rootfs, key)
+    source_mounts: tuple[Any, ...] = ()
+    if each.image is not None:
+        source_mounts = await tools.images.view_rootfs(view, each.image)
+        opened.push_async_callback(tools.images.remove_rootfs, view)
+    mount_point = tools.folder / "root"
+    mount_point.mkdir(exist_ok=True)
+    await carry_out(
+        CopyOrder(
+            mount_point=str(mount_point),
+            root=root,
+            source_directory="" if each.image else str(tools.context),
+            source_mounts=source_mounts,
+            sources=(each.mount.source or "/",),
+            destination="/mount",
+            keep_owner=True,
+            keyword="RUN --mount",
+        )
+    )
+    # A snapshot without a parent is one directory of ours, whatever the driver.
+    return Path(root[0].source) / "mount"
