@@ -1,5 +1,6 @@
 """Stages, the cache and its safety, reproducibility, and what is left when a build ends early."""
 
+import base64
 import io
 import json
 import socket
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from builder_rig import Built, build, built, busybox_file, config, context, saved, shell, tree
 from native_engine import NativeEngine
+from registry_rig import PASSWORD, USER, real_registry
 
 pytestmark = pytest.mark.root
 
@@ -78,6 +80,30 @@ def test_a_stage_sees_earlier_ones_only(engine: NativeEngine) -> None:
     found = build(engine, {"Dockerfile": file}, target="0")
     assert found.status == 400
     assert "refers to current build stage" in found.text
+
+
+def test_a_base_that_is_not_here_is_pulled_with_the_clients_login(
+    engine: NativeEngine, tmp_path: Path
+) -> None:
+    with real_registry(tmp_path / "registry", auth=True) as registry:
+        name = f"{registry.host}/base:1"
+        login = {"username": USER, "password": PASSWORD}
+        auth = base64.urlsafe_b64encode(json.dumps(login).encode()).decode()
+        engine.call("POST", "/images/busybox:test/tag", repo=f"{registry.host}/base", tag="1")
+        pushed = engine.call(
+            "POST", f"/images/{registry.host}/base/push", headers={"X-Registry-Auth": auth}, tag="1"
+        )
+        assert "errorDetail" not in pushed.text
+        engine.call("DELETE", f"/images/{name}")
+        files = {"Dockerfile": f"FROM {name}\nRUN echo pulled > /p\n"}
+        assert "unauthorized" in str(build(engine, files).error).lower()
+        logins = base64.urlsafe_b64encode(json.dumps({registry.host: login}).encode()).decode()
+        headers = {"Content-Type": "application/x-tar", "X-Registry-Config": logins}
+        for query in ({}, {"pull": "1"}):
+            answer = engine.call("POST", "/build", context(files), headers=headers, t="pulled", **query)
+            assert "errorDetail" not in answer.text
+            assert f"Status: Image is up to date for {name}" in answer.text or not query
+        assert shell(engine, "pulled", "cat /p") == "pulled\n"
 
 
 # the cache

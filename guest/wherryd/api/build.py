@@ -13,6 +13,7 @@ from wherryd.builder.service import BuilderService
 from wherryd.errors import InvalidParameter, NotSupported
 from wherryd.images import reference as references
 from wherryd.images.reference import Reference
+from wherryd.registry import credentials
 
 #: Query parameter -> field of HostConfig: limits of the RUN steps.
 _NUMBERS = {
@@ -81,6 +82,7 @@ def options(request: web.Request) -> BuildOptions:
         network=query.get("networkmode", ""),
         platform=query.get("platform", ""),
         host_config=host,
+        credentials=credentials.from_config_header(request.headers.get("X-Registry-Config", "")),
     )
 
 

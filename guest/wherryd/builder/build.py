@@ -17,7 +17,9 @@ from wherryd.builder.variables import Arguments, Scope, platform_arguments
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.images import platforms
+from wherryd.images import reference as references
 from wherryd.images.image import Image
+from wherryd.registry.credentials import ANONYMOUS
 
 
 class Build:
@@ -31,6 +33,7 @@ class Build:
         wanted = platforms.parse(tools.options.platform)
         self._arguments = Arguments(tools.options.build_args, platform_arguments(wanted, host))
         self._scopes: dict[int, Scope] = {}
+        self._pulled: set[str] = set()
         self._step = 0
         self._steps = 0
 
@@ -110,7 +113,7 @@ class Build:
         elif name == "scratch":
             image = None
         else:
-            image = self._image(name, platform)
+            image = await self._image(name, platform)
         if image is not None:
             self._tools.held.add(image.id)
         state = StageState(
@@ -126,16 +129,35 @@ class Build:
             await self._triggers(stage, state, triggers, name)
         return state
 
-    def _image(self, name: str, platform: str) -> Image:
-        image = self._tools.images.resolve(name)
+    async def _image(self, name: str, platform: str) -> Image:
+        """An image by name; one that is not here is pulled, with --pull any that has a registry's name."""
+        images = self._tools.images
+        try:
+            image: Image | None = images.resolve(name)
+        except NotFound:
+            image = None
+        if image is None or (self._tools.options.pull and not name.startswith("sha256:")):
+            await self._pull(name, platform)
+            image = images.resolve(name)
         if platform:
             wanted, has = platforms.parse(platform), document.platform_of(image, "")
             if (wanted.os, wanted.architecture) != (has.os, has.architecture):
                 raise NotFound(
                     f"image {name} was found but is for {has.os}/{has.architecture}, not {platform} "
-                    "(hint: load it for that platform)"
+                    "(hint: pull or load it for that platform)"
                 )
+        self._tools.held.add(image.id)
         return image
+
+    async def _pull(self, name: str, platform: str) -> None:
+        """Raises what a pull raises. Once per build and name."""
+        if name in self._pulled:
+            return
+        self._pulled.add(name)
+        reference = references.parse(name).with_default_tag()
+        user = self._tools.options.credentials.get(reference.domain, ANONYMOUS)
+        async for line in self._tools.images.pull(reference.canonical, platform=platform, credentials=user):
+            await self._tools.output.line(line)
 
     async def _finished(self, stage: Stage) -> Image:
         """A stage's image. One that only a trigger names is made now."""
@@ -159,7 +181,7 @@ class Build:
     async def _carry_out(self, stage: Stage, state: StageState, step: ins.Instruction) -> None:
         async def origin(name: str) -> Image:
             other = plan.earlier(self._program, stage, name, by_number=True)
-            return await self._finished(other) if other else self._tools.images.resolve(name)
+            return await (self._finished(other) if other else self._image(name, self._tools.options.platform))
 
         try:
             if isinstance(step, ins.Run):

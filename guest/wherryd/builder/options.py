@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherryd.images.reference import Reference
+from wherryd.registry.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """dockerfile: path in the context. tags: names for the result. build_args: None takes no value.
     network: NetworkMode of RUN steps. host_config: limits of RUN steps, as in HostConfig. keep_failed: the
-    container of a failing RUN stays for a look (docker's --rm=false without --force-rm)."""
+    container of a failing RUN stays for a look (docker's --rm=false without --force-rm). credentials: for
+    base images, by the domain of their registry."""
 
     dockerfile: str = "Dockerfile"
     tags: tuple[Reference, ...] = ()
@@ -25,3 +27,4 @@ class BuildOptions:
     network: str = ""
     platform: str = ""
     host_config: Mapping[str, Any] = field(default_factory=dict)
+    credentials: Mapping[str, Credentials] = field(default_factory=dict, repr=False)

@@ -25,7 +25,7 @@ from wherryd.builder.stage import Tools
 from wherryd.builder.variables import EPOCH
 from wherryd.containers.service import ContainerService
 from wherryd.content import digest as digests
-from wherryd.errors import EngineError, InvalidParameter, NotSupported
+from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.image import Image, ImageUse, Progress
 from wherryd.metadata.database import Database
 
@@ -74,8 +74,6 @@ class BuilderService:
         What is wrong with the request, the archive or the Dockerfile's grammar is raised before the
         first line; a failing step is a line, with its exit code. Closing the iterator cancels the build.
         """
-        if options.pull:
-            raise NotSupported("--pull: this builder has no registry client yet; leave it out")
         build_id = secrets.token_hex(16)
         folder = self._builds / build_id
         (folder / "context").mkdir(parents=True)

@@ -53,6 +53,24 @@ def from_header(value: str) -> Credentials:
     return from_document(document) if isinstance(document, dict) else ANONYMOUS
 
 
+def from_config_header(value: str) -> dict[str, Credentials]:
+    """`X-Registry-Config` of a build: base64 of a map from server to AuthConfig; by domain of images."""
+    if not value or len(value) > _MAX_HEADER_CHARACTERS:
+        return {}
+    text = value.strip().rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    return {
+        domain_of_server(server): from_document(entry)
+        for server, entry in document.items()
+        if isinstance(entry, dict)
+    }
+
+
 def from_document(document: Mapping[str, Any]) -> Credentials:
     """An AuthConfig. `auth` (base64 of user:password) is what config files hold; some clients send it."""
 
