@@ -378,6 +378,28 @@ def test_limits_hold_in_run(engine: NativeEngine) -> None:
     assert "67108864" in built(engine, {"Dockerfile": file}, memory=str(64 * 1024**2), nocache="1").text
 
 
+def test_owners_in_a_layer_are_those_from_inside(fresh_engine: NativeEngine) -> None:
+    fresh_engine.stop()
+    fresh_engine.start("--userns-remap=auto")
+    file = """FROM busybox:test
+        COPY f /f
+        RUN mkdir /d && touch /d/g && chown 5:6 /f /d/g && chmod 4755 /d/g && ln -s x /l && test -w /d
+        RUN test $(stat -c %u /f) = 5 && test $(stat -c %u /d) = 0
+        USER user
+        RUN touch /tmp/mine
+    """
+    built(fresh_engine, {"Dockerfile": file, "f": "f"}, t="inside", networkmode="none")
+    found = tree(saved(fresh_engine, "inside"))
+    assert {path: found[path][1:4] for path in ("f", "d", "d/g", "tmp/mine")} == {
+        "f": ("0o644", 5, 6),
+        "d": ("0o755", 0, 0),
+        "d/g": ("0o4755", 5, 6),
+        "tmp/mine": ("0o644", 1000, 1000),
+    }
+    assert max(row[2] for row in found.values()) <= 1000
+    assert "etc/hosts" not in found
+
+
 def test_builds_work_on_whole_copies_too(fresh_engine: NativeEngine) -> None:
     fresh_engine.stop()
     fresh_engine.start("--storage-driver", "vfs")
