@@ -2,15 +2,13 @@
 
 import os
 import socket
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from runtime_rig import Rig, config, plain_io
-from security_rig import docker_default
+from runtime_rig import Rig, config
 
 from wherryd.errors import InvalidParameter, RuntimeFault
 from wherryd.runtime.client import Monitor
@@ -237,24 +235,3 @@ async def test_sockets_of_the_engine_are_closed_to_root_inside(rig: Rig, tmp_pat
         output = await rig.run(document)
     assert output.stdout.split()[2] == "65534"
     assert output.status.exit_code != 0
-
-
-async def test_what_a_user_namespace_costs(rig: Rig) -> None:
-    """Best of many, interleaved. The goal of 2 ms is missed by the second fork and mount namespace."""
-    best = {True: 1e9, False: 1e9}
-    for _ in range(20):
-        for with_users in (True, False):
-            document, name = config("true"), rig.name()
-            document["linux"]["seccomp"] = docker_default()
-            if with_users:
-                mapped(document)
-            bundle, layers = rig.bundle(name, document)
-            started = time.perf_counter()
-            monitor = await rig.client.create(name, bundle=bundle, rootfs=layers, io=plain_io())
-            rig.monitors.append(monitor)
-            await monitor.start()
-            best[with_users] = min(best[with_users], time.perf_counter() - started)
-            await monitor.wait()
-            await monitor.delete()
-    print(best)  # noqa: T201 - pytest shows it with -s
-    assert best[True] - best[False] < 0.02, best

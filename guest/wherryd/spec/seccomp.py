@@ -4,7 +4,7 @@ Most containers have the same filter of some 400 names: one that was parsed is k
 """
 
 import hashlib
-import json
+import marshal
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,7 +83,7 @@ class Rule:
 class Seccomp:
     """architectures: empty = the machine's own. listener_*: for SCMP_ACT_NOTIFY.
 
-    digest: SHA-256 of the document it was parsed from, in hexadecimal."""
+    digest: SHA-256 of the document it was parsed from, in hexadecimal; the order of its fields counts."""
 
     digest: str
     default_action: str
@@ -101,8 +101,8 @@ class Seccomp:
 
 def parse(fields: Fields) -> Seccomp:
     """Problems are gathered in `fields`."""
-    text = json.dumps(fields.document, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    # Of the forms that can be hashed the quickest one to make; its version 2 says the same of equal values.
+    digest = hashlib.sha256(marshal.dumps(dict(fields.document), 2)).hexdigest()
     known = _parsed.get(digest)
     if known is not None:
         return known
