@@ -1,4 +1,4 @@
-"""Whether a container can join a network as it wishes, as far as one can tell before. Wording as dockerd's."""
+"""Whether a container can join a network as it wishes, as far as one can tell. Wording as dockerd's."""
 
 import ipaddress
 
