@@ -152,7 +152,7 @@ async def attach(
         mode=networks[0],
         hostname=f"host-{int(identity, 16)}",
         ports=more.pop("ports", {}),
-        wishes=wishes,
+        endpoints=wishes,
         **more,
     )
 

@@ -355,6 +355,53 @@ def test_events_tell_of_networks(engine: NativeEngine, docker_cli: str) -> None:
     ]
 
 
+# Names, as far as the container sees them (test_networks_names.py asks the resolver itself)
+
+
+def looked_up(engine: NativeEngine, name: str, wanted: str) -> str:
+    """The last address that nslookup prints; "" for an unknown name."""
+    done = engine.docker("exec", name, "nslookup", wanted)
+    lines = [line for line in done.stdout.decode().splitlines() if line.startswith("Address:")]
+    return lines[-1].split()[1] if done.returncode == 0 and len(lines) > 1 else ""
+
+
+def test_a_renamed_container_is_found_by_its_new_name_only(engine: NativeEngine, docker_cli: str) -> None:
+    docker(engine, "network", "create", "--internal", "own")
+    run(engine, "aa", "--network", "own")
+    run(engine, "bb", "--network", "own")
+    address = networks_of(engine, "bb")["own"]["IPAddress"]
+    assert looked_up(engine, "aa", "bb") == address
+    docker(engine, "rename", "bb", "new")
+    assert looked_up(engine, "aa", "new") == address
+    assert looked_up(engine, "aa", "bb") == ""
+    assert networks_of(engine, "new")["own"]["DNSNames"][0] == "new"
+
+
+def test_dns_options_and_added_hosts_are_in_the_containers_files(
+    engine: NativeEngine, docker_cli: str
+) -> None:
+    docker(engine, "network", "create", "own")
+    run(
+        engine, "aa", "--network", "own", "--dns", "192.0.2.53", "--dns-search", "example.org", "--dns-opt",
+        "ndots:2", "--add-host", "db:192.0.2.9", "--add-host", "me:host-gateway", "--hostname", "web",
+        "--domainname", "example.org",
+    )  # fmt: skip
+    resolv = inside(engine, "aa", "cat", "/etc/resolv.conf").splitlines()
+    assert resolv[1:] == ["nameserver 127.0.0.11", "search example.org", "options ndots:2"]
+    gateway = network(engine, "own")["IPAM"]["Config"][0]["Gateway"]
+    address = networks_of(engine, "aa")["own"]["IPAddress"]
+    hosts = inside(engine, "aa", "cat", "/etc/hosts").splitlines()
+    assert hosts[-3:] == ["192.0.2.9\tdb", f"{gateway}\tme", f"{address}\tweb.example.org web"]
+    assert reaches(engine, "aa", "me")
+
+
+def test_a_container_that_exposes_port_53_may_listen_there(engine: NativeEngine, docker_cli: str) -> None:
+    docker(engine, "network", "create", "own")
+    run(engine, "dns", "--network", "own", "--expose", "53", command=("nc", "-l", "-p", "53"))
+    wait_for(lambda: ":53 " in inside(engine, "dns", "netstat", "-ltn"))
+    assert looked_up(engine, "dns", "dns") == networks_of(engine, "dns")["own"]["IPAddress"]
+
+
 # Restart
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from wherryd.errors import Conflict, Forbidden, InvalidParameter, SystemFault
 from wherryd.metadata.database import Database
+from wherryd.metadata.schema import MIGRATIONS
 from wherryd.networks import hosts, pools, request, resolv, rules
 from wherryd.networks.catalog import BridgeFacts, NetworkCatalog, document
-from wherryd.networks.endpoint import Endpoint, SandboxRecord
+from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
 from wherryd.networks.ipam import AddressPool
 from wherryd.networks.members import dns_names, gateway_of
 from wherryd.networks.rules import Policy
@@ -162,11 +164,6 @@ def test_a_device_is_named_after_the_networks_id() -> None:
 
 def test_endpoints_of_an_older_engine_become_sandboxes(tmp_path: Path) -> None:
     """What schema 5 kept in one record is in two tables now."""
-    import sqlite3
-
-    from wherryd.metadata.schema import MIGRATIONS
-    from wherryd.networks.endpoint import EndpointStore
-
     path = tmp_path / "wherry.db"
     old = sqlite3.connect(path)
     for statements in MIGRATIONS[:5]:

@@ -125,7 +125,7 @@ async def attach(deps: Deps, record: ContainerRecord) -> Sandbox:
         mode=mode,
         hostname=plan.hostname(record),
         ports=published,
-        wishes=wishes(record),
+        endpoints=wishes(record),
         dns=record.host_config["Dns"],
         serves_port_53=not offered.isdisjoint(_NAME_SERVER_PORTS),
     )

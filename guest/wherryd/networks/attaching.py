@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
-from wherryd.networks import namespaces, ports
+from wherryd.networks import namespaces, ports, wishes
 from wherryd.networks.bridge import new_veth_name, published_ports
 from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.dns.resolvers import Resolvers
 from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
 from wherryd.networks.fabric import Fabric, Segment
 from wherryd.networks.ipam import mac_of
-from wherryd.networks.links import pack_mac, set_default_route
+from wherryd.networks.links import set_default_route
 from wherryd.networks.members import Members, gateway_of
 from wherryd.networks.namespaces import Namespace, SandboxPool
 from wherryd.networks.ports import PortTable, Reservation
@@ -64,7 +64,7 @@ class Attacher:
     async def attach(
         self,
         joined: Joined,
-        wishes: Sequence[EndpointWish],
+        wanted_networks: Sequence[EndpointWish],
         wanted: Mapping[str, Sequence[PortBinding]],
     ) -> None:
         """Raises what NetworkService.attach says."""
@@ -75,9 +75,9 @@ class Attacher:
         if joined.mode.startswith(_JOIN):
             self._join(joined)
             return
-        networks = [self.check_wish(wish) for wish in wishes]
+        networks = [wishes.check(self.catalog, self.fabric, wish) for wish in wanted_networks]
         if networks[0].driver == "bridge":
-            await self._attach_bridges(joined, list(zip(networks, wishes, strict=True)), wanted)
+            await self._attach_bridges(joined, list(zip(networks, wanted_networks, strict=True)), wanted)
         elif len(networks) > 1:
             raise InvalidParameter(_LONELY)
         else:
@@ -127,13 +127,13 @@ class Attacher:
     async def _attach_bridges(
         self,
         joined: Joined,
-        wishes: Sequence[tuple[Network, EndpointWish]],
+        joining: Sequence[tuple[Network, EndpointWish]],
         wanted: Mapping[str, Sequence[PortBinding]],
     ) -> None:
         """Ports first: a taken one is the usual failure, and nothing has to be undone in the kernel then."""
         async with contextlib.AsyncExitStack() as undo:
             endpoints: list[Endpoint] = []
-            for network, wish in wishes:
+            for network, wish in joining:
                 endpoints.append(self._endpoint(joined.container_id, network, wish, endpoints, undo))
             gateway = gateway_of(endpoints, self.fabric.is_internal)
             unpublished = ports.validate(wanted)
@@ -143,7 +143,7 @@ class Attacher:
             undo.callback(namespaces.remove, namespace.path)
             with contextlib.closing(namespace):
                 record = replace(
-                    _record(joined, wishes[0][0].name, namespace.sandbox_id),
+                    _record(joined, joining[0][0].name, namespace.sandbox_id),
                     wanted=unpublished,
                     ports=tuple(reservation.binding for reservation in reservations),
                 )
@@ -186,40 +186,6 @@ class Attacher:
             aliases=wish.aliases,
             gw_priority=wish.gw_priority,
         )
-
-    def check_wish(self, wish: EndpointWish) -> Network:
-        """The network. Raises NotFound, InvalidParameter."""
-        network = self.catalog.find(wish.network)
-        problems = []
-        if wish.mac is not None:
-            _check_mac(wish.mac)
-        if wish.aliases and not network.user_defined:
-            problems.append("network-scoped aliases are only supported for user-defined networks")
-        if wish.ip:
-            problems += self._address_problems(network, wish.ip)
-        if problems:
-            raise InvalidParameter(
-                f"invalid config for network {network.name}: invalid endpoint settings:\n"
-                + "\n".join(problems)
-            )
-        return network
-
-    def _address_problems(self, network: Network, text: str) -> list[str]:
-        try:
-            address = ipaddress.IPv4Address(text)
-        except ValueError:
-            return [f"invalid IPv4 address: {text}"]
-        if not network.user_defined:
-            return ["user specified IP address is supported on user-defined networks only"]
-        segment = self.fabric.named(network.name)
-        if not segment.user_subnet:
-            return [
-                "user specified IP address is supported only when connecting to networks with user "
-                "configured subnets"
-            ]
-        if address not in segment.bridge.subnet.network:
-            return [f"no configured subnet or ip-range contain the IP address {address}"]
-        return []
 
     def _reserve(self, gateway: Endpoint, wanted: Sequence[PortBinding]) -> Sequence[Reservation]:
         default = self.fabric.named(gateway.network).options.host_ip
@@ -338,7 +304,7 @@ class Attacher:
 
     async def connect(self, container_id: str, wish: EndpointWish) -> Endpoint:
         record = self._running(container_id)
-        network = self.check_wish(wish)
+        network = wishes.check(self.catalog, self.fabric, wish)
         if network.driver != "bridge":
             raise Forbidden(_HOST if network.name == "host" else _LONELY)
         if self.members.at(container_id, network.name) is not None:
@@ -470,12 +436,3 @@ def _free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:
     while f"{prefix}{number}" in taken:
         number += 1
     return f"{prefix}{number}"
-
-
-def _check_mac(mac: str) -> None:
-    try:
-        raw = pack_mac(mac)
-    except ValueError as error:
-        raise InvalidParameter(f"invalid MAC address: {mac} (hint: 02:42:ac:11:00:02)") from error
-    if raw[0] & 1:
-        raise InvalidParameter(f"invalid MAC address: {mac} is a group address (hint: 02:42:ac:11:00:02)")

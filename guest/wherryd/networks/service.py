@@ -21,7 +21,7 @@ from typing import Any
 
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
 from wherryd.metadata.database import Database
-from wherryd.networks import recovery, request
+from wherryd.networks import recovery, request, wishes
 from wherryd.networks.attaching import Attacher, Joined
 from wherryd.networks.catalog import Network, NetworkCatalog, document
 from wherryd.networks.dns.resolvers import Resolvers
@@ -152,14 +152,14 @@ class NetworkService:
         hostname: str,
         ports: Mapping[str, Sequence[PortBinding]],
         mac: str | None = None,
-        wishes: Sequence[EndpointWish] = (),
+        endpoints: Sequence[EndpointWish] = (),
         dns: Sequence[str] = (),
         serves_port_53: bool = False,
     ) -> Sandbox:
-        """A network namespace for the container, connected as `mode` and `wishes` say.
+        """A network namespace for the container, connected as `mode` and `endpoints` say.
 
         mode: "default", "bridge", "none", "host", "container:<full id>", or a network's name or id.
-        wishes: every network to join, for bridges; empty means the one that mode names, with `mac`.
+        endpoints: every network to join, for bridges; empty means the one that mode names, with `mac`.
         dns: the user's servers, for the resolver. serves_port_53: the container wants port 53 for itself, so
         the resolver must leave it free. Ports are published by the network with the default
         route. Raises Conflict when the container is attached already, or, in Docker's wording, when a host
@@ -167,7 +167,7 @@ class NetworkService:
         cannot be had. After an error, and after cancellation, nothing is left.
         """
         joined = Joined(container_id, mode or "default", hostname, tuple(dns), serves_port_53)
-        wanted = tuple(wishes) or (EndpointWish(network="bridge" if mode == "default" else mode, mac=mac),)
+        wanted = tuple(endpoints) or (EndpointWish(network="bridge" if mode == "default" else mode, mac=mac),)
         task = asyncio.ensure_future(self._attach(joined, wanted, ports))
         try:
             return await asyncio.shield(task)
@@ -181,11 +181,11 @@ class NetworkService:
     async def _attach(
         self,
         joined: Joined,
-        wishes: Sequence[EndpointWish],
+        wanted: Sequence[EndpointWish],
         ports: Mapping[str, Sequence[PortBinding]],
     ) -> Sandbox:
         async with self._lock:
-            await self._attacher.attach(joined, wishes, ports)
+            await self._attacher.attach(joined, wanted, ports)
             endpoints = self._members.of(joined.container_id)
         for endpoint in endpoints:
             self._tell("connect", endpoint.network, endpoint.container_id)
@@ -316,7 +316,7 @@ class NetworkService:
 
     def check_wish(self, wish: EndpointWish) -> Network:
         """The network; raises what can be told to be wrong with a wish before the start."""
-        return self._attacher.check_wish(wish)
+        return wishes.check(self._catalog, self._fabric, wish)
 
     def in_use(self) -> frozenset[str]:
         """Names of the networks that have at least one container."""
