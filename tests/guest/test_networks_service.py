@@ -5,10 +5,8 @@ import contextlib
 import ipaddress
 import os
 import socket
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -605,22 +603,17 @@ async def test_rules_of_others_stay_as_they_are(rig: Rig) -> None:
         subprocess.run(["nft", "delete", "table", "ip", table], check=True, timeout=10)
 
 
-async def test_fifty_attaches_leave_nothing_and_are_fast(rig: Rig, service: NetworkService) -> None:
-    """The limit is some ten times what a quiet machine takes (3 ms), so that a busy one passes."""
-    times = []
+async def test_fifty_attaches_leave_nothing(rig: Rig, service: NetworkService) -> None:
     await attach(service, C)  # fills lazily made things, such as the pool
     before = leaks.take()
     for number in range(50):
-        started = time.perf_counter()
         bindings = (port(80),) if number % 2 else ()
         await attach(service, A, *bindings)
         await service.detach(A)
-        times.append(time.perf_counter() - started)
     await service.settle()
     await service.detach(C)
     await service.close()
     assert leaks.take().since(before, rig_module.MARK) == []
-    assert statistics.median(times) < 0.05
 
 
 # Looking

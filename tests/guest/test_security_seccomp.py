@@ -4,14 +4,12 @@ import contextlib
 import errno
 import fcntl
 import json
-import os
 import platform
 import signal
 import socket
 import struct
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,6 @@ from runtime_rig import Rig, config
 from security_rig import attacker, docker_default, findings
 
 from wherryd.errors import InvalidParameter, RuntimeFault
-from wherryd.runtime import seccomp
-from wherryd.spec import seccomp as spec_seccomp
-from wherryd.spec.fields import Fields
-from wherryd.sys import process
-from wherryd.sys import seccomp as sys_seccomp
 
 pytestmark = [
     pytest.mark.root,
@@ -316,52 +309,3 @@ async def test_a_filter_is_compiled_once_and_a_broken_copy_is_made_again(rig: Ri
     made.write_bytes(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))
     made.chmod(0o666)
     assert "Invalid cross-device link" in (await rig.run(document)).stderr
-
-
-async def test_the_filter_costs_less_than_two_milliseconds(tmp_path: Path) -> None:
-    """What it adds to a start, in processor time, as the machine is shared: writing and reading it in the
-    config, knowing it again, and installing it. The first two in a fresh fork, as a monitor is."""
-    document = docker_default()
-    text = json.dumps(document)
-    subject = seccomp.Subject(container_id="c", bundle="/", version="1.2.0", annotations={})
-
-    def known() -> seccomp.Program:
-        wanted = spec_seccomp.parse(Fields(json.loads(text), "linux.seccomp", []))
-        return seccomp.load(wanted, subject, cache=tmp_path)
-
-    program = known()
-    writing = min(_cost(lambda: json.dumps(document)) for _ in range(20))
-    reading = min(_in_fork(known) for _ in range(20))
-    prepared = sys_seccomp.prepare(program.code)
-
-    def install() -> None:
-        sys_seccomp.install(prepared, program.flags)
-
-    installing = min(_in_fork(install, quietly=True) for _ in range(20))
-    assert writing + reading + installing < 0.002, (writing, reading, installing)
-
-
-def _cost(action: Callable[[], object]) -> float:
-    """Seconds of processor time."""
-    started = time.thread_time()
-    action()
-    return time.thread_time() - started
-
-
-def _in_fork(action: Callable[[], object], *, quietly: bool = False) -> float:
-    """The same in a child of its own. quietly: with no_new_privs, as installing wants."""
-    receive, send = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if quietly:
-                process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
-            os.write(send, struct.pack("=d", _cost(action)))
-        finally:
-            os._exit(0)
-    os.close(send)
-    with os.fdopen(receive, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(child, 0)
-    (seconds,) = struct.unpack("=d", data)
-    return float(seconds)

