@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from wherryd.containers import clock, listing, logs, names, record, request, restart, signals, state, top
+from wherryd import clock
+from wherryd.containers import listing, logs, names, record, request, restart, signals, state, top
 from wherryd.containers.attach import DetachKeys, parse_detach_keys
 from wherryd.containers.events import BACKLOG, EventBus
 from wherryd.containers.logwatch import LogWatcher

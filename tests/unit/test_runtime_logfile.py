@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherryd import clock
 from wherryd.runtime.logfile import MAX_LINE_BYTES, JsonFileLog, LineSplitter
-from wherryd.runtime.timestamps import rfc3339
 
 
 def test_a_line_waits_for_its_newline() -> None:
@@ -86,5 +86,5 @@ def test_one_file_is_begun_anew_at_the_limit(tmp_path: Path) -> None:
 
 
 def test_timestamps_have_nine_digits() -> None:
-    assert rfc3339(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456789Z"
-    assert rfc3339(1_700_000_000_000_000_000) == "2023-11-14T22:13:20.000000000Z"
+    assert clock.from_nanoseconds(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456789Z"
+    assert clock.from_nanoseconds(1_700_000_000_000_000_000) == "2023-11-14T22:13:20.000000000Z"

@@ -7,9 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from wherryd import clock
 from wherryd.api import params
 from wherryd.api.app import require
-from wherryd.containers import clock, listing, signals
+from wherryd.containers import listing, signals
 from wherryd.containers.service import ContainerService
 from wherryd.errors import InvalidParameter
 

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from wherryd import clock
 from wherryd.api import params
 from wherryd.api.app import require
-from wherryd.containers import clock, kinds
+from wherryd.containers import kinds
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.networks.service import NetworkService
 

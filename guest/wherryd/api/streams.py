@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
+from wherryd import clock
 from wherryd.api import copying, hijack, params
 from wherryd.api.app import require
-from wherryd.containers import clock
 from wherryd.containers.attach import Attachment, AttachWish, DetachKeys, parse_detach_keys
 from wherryd.containers.logs import LogEntry, LogQuery
 from wherryd.containers.service import ContainerService

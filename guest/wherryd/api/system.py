@@ -11,10 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
+from wherryd import clock
 from wherryd.api import copying, params, version
 from wherryd.api.eventfilter import ACCEPTED, matches
 from wherryd.api.volumes import describe as describe_volume
-from wherryd.containers import clock, hostchecks, stats
+from wherryd.containers import hostchecks, stats
 from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status

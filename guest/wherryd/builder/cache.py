@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from wherryd.images.times import now
+from wherryd import clock
 from wherryd.metadata.database import Database
 
 #: Raised when the same key would mean something else than before.
@@ -33,7 +33,7 @@ class BuildCache:
         if not rows:
             return None
         with self._database.transaction() as cursor:
-            cursor.execute("UPDATE build_cache SET used_at = ? WHERE key = ?", (now(), digest))
+            cursor.execute("UPDATE build_cache SET used_at = ? WHERE key = ?", (clock.now(), digest))
         return str(rows[0]["image_id"])
 
     def store(self, digest: str, image_id: str) -> None:
@@ -41,7 +41,7 @@ class BuildCache:
             cursor.execute(
                 "INSERT INTO build_cache (key, image_id, used_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET image_id = excluded.image_id, used_at = excluded.used_at",
-                (digest, image_id, now()),
+                (digest, image_id, clock.now()),
             )
 
     def image_ids(self) -> set[str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from wherryd import clock
 from wherryd.images import platforms
 from wherryd.images.image import Image, Platform
-from wherryd.images.times import now
 
 #: Copied from the base: what the image is made for.
 _PLATFORM_KEYS = ("architecture", "variant", "os", "os.version", "os.features")
@@ -15,7 +15,7 @@ _PLATFORM_KEYS = ("architecture", "variant", "os", "os.version", "os.features")
 def created(epoch: int | None) -> str:
     """RFC 3339: now, or the time that SOURCE_DATE_EPOCH names."""
     if epoch is None:
-        return now()
+        return clock.now()
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 

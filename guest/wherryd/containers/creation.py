@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wherryd import clock
 from wherryd.containers import (
-    clock,
     idranges,
     launch,
     mountpoints,

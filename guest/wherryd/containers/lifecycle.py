@@ -11,7 +11,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from wherryd.containers import clock, restart, signals
+from wherryd import clock
+from wherryd.containers import restart, signals
 from wherryd.containers.deps import Deps
 from wherryd.containers.launch import clean_up, launch
 from wherryd.containers.record import ContainerRecord

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wherryd.containers import clock, inspection, networking, ports
+from wherryd import clock
+from wherryd.containers import inspection, networking, ports
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container, ContainerStore

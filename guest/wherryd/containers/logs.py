@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from wherryd.containers import clock
+from wherryd import clock
 from wherryd.containers.logwatch import LogWatcher
 from wherrywire.rawstream import StreamId
 

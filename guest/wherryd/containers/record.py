@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from wherryd.containers import clock
+from wherryd import clock
 from wherryd.containers.state import Status
 
 #: Written into each record; a change of meaning raises it and adds a step to `from_json`.

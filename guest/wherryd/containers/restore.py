@@ -6,7 +6,8 @@ where there is none any more, the exit status it left on disk is taken.
 
 import logging
 
-from wherryd.containers import clock, restart
+from wherryd import clock
+from wherryd.containers import restart
 from wherryd.containers.deps import Deps
 from wherryd.containers.launch import clean_up
 from wherryd.containers.lifecycle import Lifecycle

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from wherryd import clock
 from wherryd.cgroups.stats import CgroupStats
 from wherryd.containers import (
     attach,
-    clock,
     creation,
     inspection,
     listing,

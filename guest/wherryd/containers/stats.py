@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wherryd import clock
 from wherryd.cgroups.stats import BlkioEntry, CgroupStats, CpuStats
-from wherryd.containers import clock
 from wherryd.containers.record import ContainerRecord
 
 _TICKS = os.sysconf("SC_CLK_TCK")

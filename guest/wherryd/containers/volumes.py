@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherryd.containers import clock
+from wherryd import clock
 from wherryd.containers.mountpoints import check_volume_name
 from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported
 

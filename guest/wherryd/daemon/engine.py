@@ -9,11 +9,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from wherryd import clock
 from wherryd.api import absent, build, containers, execs, images, networks, streams, system, volumes
 from wherryd.api import registry as registries
 from wherryd.api.app import build_app
 from wherryd.builder.service import BuilderService
-from wherryd.containers import clock
 from wherryd.containers.deps import Deps
 from wherryd.containers.events import EventBus
 from wherryd.containers.logwatch import LogWatcher

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from wherryd import clock
 from wherryd.content.store import ContentStore
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.images import reference as references
 from wherryd.images.image import Image
 from wherryd.images.reference import Reference
-from wherryd.images.times import now
 from wherryd.metadata.database import Database
 
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
@@ -133,7 +133,7 @@ class ImageCatalog:
             cursor.execute(
                 "INSERT OR IGNORE INTO images (id, top_layer, size_bytes, created_at, parent)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (image_id, top_layer, size_bytes, now(), parent),
+                (image_id, top_layer, size_bytes, clock.now(), parent),
             )
         return image_id
 
@@ -143,7 +143,7 @@ class ImageCatalog:
                 "INSERT INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id,"
                 " tagged_at = excluded.tagged_at",
-                (name.canonical, image_id, now()),
+                (name.canonical, image_id, clock.now()),
             )
 
     def untag(self, name: Reference) -> None:

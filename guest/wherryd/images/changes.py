@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wherryd import clock
 from wherryd.errors import InvalidParameter
 from wherryd.images import words
-from wherryd.images.times import duration_ns
 
 Config = dict[str, Any]
 
@@ -176,7 +176,7 @@ def _healthcheck(config: Config, text: str) -> None:
                 raise InvalidParameter(f"HEALTHCHECK --retries: {value!r} is not a number")
             check["Retries"] = int(value)
         elif name in _HEALTH_OPTIONS:
-            check[_HEALTH_OPTIONS[name]] = duration_ns(value)
+            check[_HEALTH_OPTIONS[name]] = clock.parse_duration(value)
         else:
             raise InvalidParameter(f"unknown flag: --{name}")
     kind, _, command = text.partition(" ")

@@ -7,10 +7,10 @@ them for `reference`, all of them for labels.
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from wherryd import clock
 from wherryd.errors import InvalidParameter
 from wherryd.images import reference as references
 from wherryd.images.image import Image
-from wherryd.images.times import to_ns, until_ns
 
 Filters = Mapping[str, Sequence[str]]
 
@@ -51,7 +51,7 @@ def select(images: Sequence[Image], filters: Filters, resolve: Callable[[str], I
                 image for image in wanted if (age_ns(image) < limit if older else age_ns(image) > limit)
             ]
     for text in filters.get("until", ()):
-        moment = until_ns(text)
+        moment = clock.parse_until(text)
         wanted = [image for image in wanted if age_ns(image) < moment]
     for label in filters.get("label", ()):
         wanted = [image for image in wanted if has_label(image, label)]
@@ -65,7 +65,7 @@ def select(images: Sequence[Image], filters: Filters, resolve: Callable[[str], I
 
 def age_ns(image: Image) -> int:
     try:
-        return to_ns(image.created)
+        return clock.to_nanoseconds(image.created)
     except ValueError:
         return 0
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from wherryd import clock
 from wherryd.images import changes as instructions
 from wherryd.images import platforms
 from wherryd.images.catalog import ImageCatalog
@@ -15,7 +16,6 @@ from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.progress import bar
 from wherryd.images.reference import Reference
-from wherryd.images.times import now
 
 _SECONDS_BETWEEN_LINES = 0.5
 
@@ -56,7 +56,7 @@ async def import_tar(
 
 
 def _document(layer: Layer, config: dict[str, Any], made_for: Platform, message: str) -> bytes:
-    created = now()
+    created = clock.now()
     document: dict[str, Any] = {
         "architecture": made_for.architecture,
         "comment": message,

@@ -7,7 +7,7 @@ image came with: a push to where those blobs are sends nothing, and the manifest
 What is remembered may be out of date. It is a hint where to ask, and never taken for granted.
 """
 
-from wherryd.images.times import now
+from wherryd import clock
 from wherryd.metadata.database import Database
 from wherryd.registry.manifests import Descriptor, RawManifest
 
@@ -22,7 +22,7 @@ class Origins:
                 "INSERT INTO layer_blobs (diff_id, digest, size_bytes, media_type, domain, path, seen_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (diff_id, digest, domain, path)"
                 " DO UPDATE SET seen_at = excluded.seen_at",
-                (diff_id, blob.digest, blob.size, blob.media_type, domain, path, now()),
+                (diff_id, blob.digest, blob.size, blob.media_type, domain, path, clock.now()),
             )
 
     def blobs(self, diff_id: str) -> list[Descriptor]:
@@ -48,7 +48,7 @@ class Origins:
             cursor.execute(
                 "INSERT INTO manifests (image_id, digest, media_type, body, seen_at) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (image_id, digest) DO UPDATE SET seen_at = excluded.seen_at",
-                (image_id, manifest.digest, manifest.media_type, manifest.body, now()),
+                (image_id, manifest.digest, manifest.media_type, manifest.body, clock.now()),
             )
 
     def manifests(self, image_id: str) -> list[RawManifest]:

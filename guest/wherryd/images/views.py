@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wherryd import clock
 from wherryd.images.image import Image
 from wherryd.images.layers import Layer
-from wherryd.images.times import unix_seconds
 
 Document = dict[str, Any]
 
@@ -67,7 +67,7 @@ def history(image: Image, layers: Sequence[Layer], tags_by_id: Mapping[str, Sequ
         steps.append(
             {
                 "Id": "<missing>",
-                "Created": unix_seconds(entry.get("created") or ""),
+                "Created": _unix_seconds(entry.get("created") or ""),
                 "CreatedBy": entry.get("created_by", ""),
                 "Tags": None,
                 "Size": size,
@@ -84,7 +84,7 @@ def history(image: Image, layers: Sequence[Layer], tags_by_id: Mapping[str, Sequ
 def summary(image: Image, *, shared_bytes: int = -1, containers: int = -1) -> Document:
     return {
         "Containers": containers,
-        "Created": unix_seconds(image.created),
+        "Created": _unix_seconds(image.created),
         "Id": image.id,
         "Labels": dict(image.labels) or None,
         "ParentId": image.parent,
@@ -102,3 +102,11 @@ def shared_bytes(stacks: Mapping[str, Iterable[Layer]]) -> dict[str, int]:
         image_id: sum(layer.size_bytes for layer in stack if users[layer.chain_id] > 1)
         for image_id, stack in stacks.items()
     }
+
+
+def _unix_seconds(text: str) -> int:
+    """As image lists show it; an absent or unreadable time of a foreign image is 0001-01-01, as in Docker."""
+    try:
+        return clock.to_seconds(text)
+    except ValueError:
+        return clock.to_seconds(clock.ZERO)

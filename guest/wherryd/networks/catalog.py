@@ -2,11 +2,11 @@
 
 import ipaddress
 import secrets
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wherryd import clock
 from wherryd.errors import Conflict, Forbidden, InvalidParameter, NotFound
 from wherryd.metadata.database import Database
 from wherryd.networks.settings import NetworkSettings, from_json, to_json
@@ -60,7 +60,7 @@ class NetworkCatalog:
             for name, driver in PREDEFINED.items():
                 cursor.execute(
                     "INSERT OR IGNORE INTO networks (id, name, driver, created_at) VALUES (?, ?, ?, ?)",
-                    (secrets.token_hex(32), name, driver, _now()),
+                    (secrets.token_hex(32), name, driver, clock.now()),
                 )
 
     def _load(self) -> None:
@@ -77,7 +77,7 @@ class NetworkCatalog:
     def add(self, name: str, network_id: str, settings: NetworkSettings) -> Network:
         """A user's bridge network. Raises Conflict, or Forbidden for a predefined name."""
         self.check_free(name)
-        network = Network(network_id, name, "bridge", _now(), settings)
+        network = Network(network_id, name, "bridge", clock.now(), settings)
         with self._database.transaction() as cursor:
             cursor.execute(
                 f"INSERT INTO networks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - a constant
@@ -174,8 +174,3 @@ def _ipam_config(settings: NetworkSettings) -> dict[str, Any]:
     if settings.auxiliary:
         found["AuxiliaryAddresses"] = dict(settings.auxiliary)
     return found
-
-
-def _now() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"

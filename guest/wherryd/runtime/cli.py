@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from wherryd import clock
 from wherryd.errors import EngineError, InvalidParameter, RuntimeFault
-from wherryd.runtime import mountoptions, selfexe, standalone, timestamps
+from wherryd.runtime import mountoptions, selfexe, standalone
 from wherryd.runtime.state import State, StateDir
 from wherryd.spec import parse, seccomp
 from wherryd.spec.oci import CapabilitySets, NamespaceKind, Process, User
@@ -46,9 +47,9 @@ def _report(options: argparse.Namespace, error: Exception) -> None:
     if options.log is not None:
         with options.log.open("a") as file:
             if options.log_format == "json":
-                file.write(json.dumps({"level": "error", "msg": text, "time": timestamps.now()}) + "\n")
+                file.write(json.dumps({"level": "error", "msg": text, "time": clock.now()}) + "\n")
             else:
-                file.write(f'time="{timestamps.now()}" level=error msg={json.dumps(text)}\n')
+                file.write(f'time="{clock.now()}" level=error msg={json.dumps(text)}\n')
 
 
 def _parser() -> argparse.ArgumentParser:

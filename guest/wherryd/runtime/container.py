@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from wherryd import clock
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import execin, hooks, idmap, init, launch, namespaces, seccomp, timestamps
+from wherryd.runtime import execin, hooks, idmap, init, launch, namespaces, seccomp
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -210,7 +211,7 @@ class Container:
             rootfs=launch.rootfs_path(self.spec, self.bundle),
             cgroup=self.cgroup.path,
             namespaces=tuple(self.spec.linux.namespaces),
-            created_at=timestamps.now(),
+            created_at=clock.now(),
             gate=gate,
             annotations=dict(self.spec.annotations),
         )
@@ -246,7 +247,7 @@ def lost(directory: StateDir) -> ExitStatus | None:
     end_processes(directory.read_state())
     status = ExitStatus(
         LOST_EXIT_CODE,
-        timestamps.now(),
+        clock.now(),
         False,
         "the container's monitor was killed, and its exit status was lost; start the container again",
     )

@@ -9,7 +9,7 @@ from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Final
 
-from wherryd.runtime import timestamps
+from wherryd import clock
 
 MAX_LINE_BYTES: Final = 16 * 1024
 _UTF8_LEAD_BYTES: Final = 4
@@ -86,7 +86,7 @@ class JsonFileLog:
             self._write(stream, splitter.finish())
 
     def _write(self, stream: str, lines: list[bytes]) -> None:
-        time = timestamps.now()
+        time = clock.now()
         batch: list[bytes] = []
         size = 0
         for line in lines:

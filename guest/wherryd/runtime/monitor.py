@@ -16,8 +16,9 @@ import traceback
 from dataclasses import asdict
 from typing import Any, Final, NoReturn
 
+from wherryd import clock
 from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported, RuntimeFault
-from wherryd.runtime import launch, pipes, timestamps
+from wherryd.runtime import launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
 from wherryd.runtime.control import LATER, Connection, Door
@@ -163,7 +164,7 @@ class Monitor:
         cgroup = self._container.cgroup
         self._launched.peer.close()
         self._exit_code = code
-        self._exited_at = timestamps.now()
+        self._exited_at = clock.now()
         self._oom_killed = cgroup.oom_kills() > 0
         # With a PID namespace of its own the kernel has done this already.
         if cgroup.pids():
@@ -205,7 +206,7 @@ class Monitor:
     def _op_start(self, _connection: Connection, _number: int, _request: dict[str, Any]) -> dict[str, Any]:
         if self._state.started_at or self._process.phase is not Phase.CREATED:
             raise Conflict(f"container {self._directory.container_id} was started before")
-        started_at = timestamps.now()
+        started_at = clock.now()
         try:
             launch.pass_gate(self._launched)
             self._run_hooks_of_start()
@@ -350,7 +351,7 @@ class Monitor:
 
     @staticmethod
     def _note(text: str) -> None:
-        print(f"{timestamps.now()} {text}", file=sys.stderr, flush=True)  # noqa: T201 - monitor.log
+        print(f"{clock.now()} {text}", file=sys.stderr, flush=True)  # noqa: T201 - monitor.log
 
 
 def main(request: CreateRequest, connection: socket.socket) -> NoReturn:

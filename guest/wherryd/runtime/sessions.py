@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from wherryd import clock
 from wherryd.errors import Conflict, NotFound, RuntimeFault
-from wherryd.runtime import launch, pipes, timestamps
+from wherryd.runtime import launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
 from wherryd.runtime.loop import Loop
@@ -69,7 +70,7 @@ class ExecSessions:
         except BaseException as error:
             code = error.exit_code if isinstance(error, RuntimeFault) else 126
             managed.streams.finish()
-            managed.finished(ExitStatus(code, timestamps.now(), False, str(error)))
+            managed.finished(ExitStatus(code, clock.now(), False, str(error)))
             raise
 
     def _start(self, session: Session) -> int:
@@ -92,7 +93,7 @@ class ExecSessions:
             pipes.close_child_ends(child_ends)
         exits: list[int] = []
         managed.on_exit = exits.append
-        managed.on_done = lambda: managed.finished(ExitStatus(exits[0], timestamps.now(), False, ""))
+        managed.on_done = lambda: managed.finished(ExitStatus(exits[0], clock.now(), False, ""))
         try:
             launch.pass_gate(launched)
         except BaseException:

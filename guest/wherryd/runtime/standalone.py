@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from wherryd import clock
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.files import read
 from wherryd.cgroups.manager import CgroupManager, layout
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound
-from wherryd.runtime import launch, relay, timestamps
+from wherryd.runtime import launch, relay
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
 from wherryd.runtime.launch import Launched
@@ -70,7 +71,7 @@ def run(container_id: str, bundle: Path, options: Options, *, detach: bool, keep
         container.directory.write_state(state)
         _write_pid_file(options.pid_file, launched.pid)
         launch.pass_gate(launched)
-        container.directory.write_state(state.started(timestamps.now()))
+        container.directory.write_state(state.started(clock.now()))
         container.started(launched.pid)
         code = _wait(launched)
     finally:
@@ -157,7 +158,7 @@ def start(container_id: str, root: Path) -> None:
             raise Conflict(f"container {container_id} has been started, or its process has gone") from error
         raise
     try:
-        directory.write_state(state.started(timestamps.now()))
+        directory.write_state(state.started(clock.now()))
         directory.gate_fifo.unlink()
         os.write(fd, b"s")
     finally:

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from wherryd import clock
 from wherryd.builder.dockerfile import heredocs, mounts
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.dockerfile.flags import Flags
 from wherryd.builder.dockerfile.parser import Node
 from wherryd.errors import InvalidParameter
-from wherryd.images.times import duration_ns
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ONBUILD = re.compile(r"\s*ONBUILD\s*", re.IGNORECASE)
@@ -235,7 +235,7 @@ def _time(text: str, name: str) -> int:
     if not text:
         return 0
     try:
-        value = duration_ns(text)
+        value = clock.parse_duration(text)
     except InvalidParameter as exc:
         raise DockerfileError(f"--{name}: {exc}") from exc
     if 0 < value < _LEAST_NS:
