@@ -11,6 +11,7 @@ from wherry.paths import paths
 from wherrywire import __version__
 
 RUNS = 3
+QUESTIONS = 20
 STAGES = ("hypervisor", "kernel", "ready", "tunnel", "api")
 
 
@@ -45,10 +46,12 @@ def report() -> str:
         made.start()
         hypervisor = made.inspect()["hypervisor"]
         through_tunnel = tunnel.report(made)
+        asked = Figure(tuple(1000 * seconds(made.state) for _ in range(QUESTIONS)), "ms")
     return (
         "## `wherry machine start`\n\n"
         f"{RUNS} starts each, median (smallest to largest), on {hypervisor}. "
-        f"`wherry machine init`, once: {init:.1f} s. The box: {box_size()}.\n\n"
+        f"`wherry machine init`, once: {init:.1f} s. The box: {box_size()}. "
+        f"`wherry machine status`, which asks the hypervisor: {asked}.\n\n"
         + table(["stage", "from stopped", "from saved (`stop --save`)"], stage_rows(cold, resumed))
         + "\n"
         + through_tunnel

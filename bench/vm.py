@@ -40,6 +40,9 @@ class Machine:
         document: dict[str, Any] = json.loads(self.wherry("machine", "start", "--json"))
         return document
 
+    def state(self) -> str:
+        return self.wherry("machine", "status")
+
     def inspect(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.wherry("machine", "inspect"))
         return document
