@@ -1,6 +1,8 @@
 """The choice of acceleration: the probe's verdict, how long it is believed, what overrides it."""
 
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -87,14 +89,28 @@ def test_environment_overrides_and_is_checked(monkeypatch: pytest.MonkeyPatch) -
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a script as the program")
 def test_only_a_guest_that_comes_through_proves_acceleration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, problem: str | None
+    tmp_path: Path, program: str, problem: str | None
 ) -> None:
-    monkeypatch.setattr(accel, "PROBE_S", 1.0 if problem and "through" in problem else 30.0)
     fake = tmp_path / "fake-qemu"
     fake.write_text(f"#!/bin/sh\nexec '{sys.executable}' -I -S -c \"{program}\"\n")
     fake.chmod(0o755)
-    said = accel.try_guest(str(fake), "kvm")
+    said = accel.try_guest(str(fake), "kvm", 1.0 if problem and "through" in problem else 30.0)
     assert said is None if problem is None else problem in (said or "")
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("true", "kvm"), ("exec sleep 60", "tcg")])
+@pytest.mark.skipif(sys.platform != "linux", reason="KVM's rule")
+def test_acceleration_slower_than_emulation_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str, chosen: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    fake = tmp_path / "fake-qemu"
+    fake.write_text(f'#!/bin/sh\ncase "$*" in *kvm*) {slow};; esac\nexit {probe.EXIT_STATUS}\n')
+    fake.chmod(0o755)
+    name, why = accel.find_out(str(fake))
+    assert name == chosen
+    assert bool(why) == (chosen == "tcg")
 
 
 def test_boot_sector_is_what_the_source_assembles_to(tmp_path: Path) -> None:
