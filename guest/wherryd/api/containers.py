@@ -25,6 +25,9 @@ class _Handlers:
         host = body.get("HostConfig")
         if version < (1, 42) and isinstance(host, dict):
             host.pop("ConsoleSize", None)
+        check = body.get("Healthcheck")
+        if version < (1, 44) and isinstance(check, dict):
+            check.pop("StartInterval", None)
         container, warnings = await self._service.create(
             request.query.get("name", ""), body, request.query.get("platform", "")
         )

@@ -102,6 +102,14 @@ class ExecService:
         for execution in [each for each in self._execs.values() if each.container is container]:
             del self._execs[execution.id]
 
+    def drop(self, execution: Exec) -> None:
+        """For one that nobody will ask about any more. Done twice is fine."""
+        self._execs.pop(execution.id, None)
+
+    async def signal(self, execution: Exec, signum: int) -> None:
+        """Raises Conflict when it does not run."""
+        await _session(execution).kill(signum)
+
     def check_startable(self, execution: Exec) -> None:
         """Raises Conflict for one that runs or has run."""
         if execution.running:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from wherryd.containers import kinds
+from wherryd.containers import health, kinds
 from wherryd.containers.kinds import Kind
 
 
@@ -49,9 +49,7 @@ CONFIG: Mapping[str, Field] = {
     "StdinOnce": Field(kinds.flag, False),
     "Env": Field(kinds.strings, None),
     "Cmd": Field(kinds.command, None),
-    "Healthcheck": _warned(
-        kinds.mapping, None, "health checks are not run yet; the container has no health status"
-    ),
+    "Healthcheck": Field(health.parse, None),
     "ArgsEscaped": _refused(kinds.flag, False, "is for Windows containers"),
     "Image": Field(kinds.string, ""),
     "Volumes": Field(kinds.key_set, None),

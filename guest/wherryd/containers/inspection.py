@@ -17,7 +17,7 @@ from wherryd.spec import defaults
 
 
 def state(record: ContainerRecord) -> dict[str, Any]:
-    return {
+    document = {
         "Status": str(record.status),
         # For docker a paused and a restarting container run too.
         "Running": record.alive or record.status is Status.RESTARTING,
@@ -31,6 +31,7 @@ def state(record: ContainerRecord) -> dict[str, Any]:
         "StartedAt": record.started_at,
         "FinishedAt": record.finished_at,
     }
+    return document if record.health is None else {**document, "Health": dict(record.health)}
 
 
 def inspect(

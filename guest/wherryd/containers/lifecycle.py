@@ -12,9 +12,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from wherryd import clock
-from wherryd.containers import restart, signals
+from wherryd.containers import health, restart, signals
 from wherryd.containers.deps import Deps
 from wherryd.containers.launch import clean_up, launch
+from wherryd.containers.prober import Prober
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.removal import delete_data
 from wherryd.containers.state import Event, Status, after
@@ -30,15 +31,18 @@ _KILL_SECONDS = 30.0
 
 
 class Lifecycle:
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, prober: Prober) -> None:
         self._deps = deps
+        self._prober = prober
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
     async def close(self) -> None:
         """Stops watching; containers run on."""
         self._closing = True
-        tasks = [*self._tasks, *(c.restarter for c in self._deps.store if c.restarter is not None)]
+        tasks = list(self._tasks)
+        for container in self._deps.store:
+            tasks += [task for task in (container.restarter, container.prober) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -81,10 +85,15 @@ class Lifecycle:
             oom_killed=False,
             started_at=started_at,
             finished_at=container.record.finished_at,
+            health=self._first_health(container.record),
             **changes,
         )
         self._deps.publish(record, "start")
         self.watch(container, monitor)
+
+    @staticmethod
+    def _first_health(record: ContainerRecord) -> dict[str, Any] | None:
+        return health.begun(record.health) if health.check_of(record.config) is not None else None
 
     def _start_failed(self, container: Container, error: EngineError) -> None:
         code = error.exit_code if isinstance(error, RuntimeFault) and error.exit_code in (126, 127) else 128
@@ -99,6 +108,8 @@ class Lifecycle:
     # the end of a process
 
     def watch(self, container: Container, monitor: Monitor) -> None:
+        """Waits for its end, and runs its health check until then."""
+        self._prober.begin(container)
         self._spawn(self._wait_for_end(container, monitor))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -121,6 +132,7 @@ class Lifecycle:
         again = not self._closing and restart.wanted(record, status.exit_code)
         if monitor is not None:
             container.cleanup = asyncio.create_task(clean_up(deps, container, monitor))
+        self._prober.end(container)
         await self._detach_network(container)
         event = Event.DIE_TO_RESTART if again else Event.DIE
         container.monitor = None
@@ -132,6 +144,7 @@ class Lifecycle:
             error=status.error,
             oom_killed=status.oom_killed,
             finished_at=status.exited_at,
+            health=health.ended(record.health),
         )
         if status.oom_killed:
             deps.publish(record, "oom")

@@ -8,6 +8,7 @@ from typing import Any
 
 from wherryd import clock
 from wherryd.containers import inspection, networking, ports
+from wherryd.containers.health import HealthStatus
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container, ContainerStore
@@ -79,7 +80,7 @@ def _checks(store: ContainerStore, images: ImageService, filters: Filters) -> li
         "volume": _volume,
         "publish": lambda values: _port(values, published=True),
         "expose": lambda values: _port(values, published=False),
-        "health": lambda values: lambda _: "none" in values,
+        "health": _health,
         "is-task": lambda values: lambda _: "false" in values,
         "isolation": lambda values: lambda _: "default" in values,
     }
@@ -109,6 +110,17 @@ def _status(values: Sequence[str]) -> Check:
         if value not in Status.__members__.values():
             raise InvalidParameter(f"invalid filter 'status={value}'")
     return lambda container: container.record.status in values
+
+
+def _health(values: Sequence[str]) -> Check:
+    for value in values:
+        if value not in HealthStatus.__members__.values():
+            raise InvalidParameter(f"invalid filter 'health={value}' (hint: {', '.join(HealthStatus)})")
+
+    def status(record: ContainerRecord) -> str:
+        return record.health["Status"] if record.health else HealthStatus.NONE
+
+    return lambda container: status(container.record) in values
 
 
 def _exited(values: Sequence[str]) -> Check:
@@ -205,7 +217,7 @@ def status_text(record: ContainerRecord) -> str:
     """`Up 5 minutes (Paused)`, `Exited (0) 3 seconds ago`, ..."""
     status = record.status
     if status in (Status.RUNNING, Status.PAUSED):
-        suffix = " (Paused)" if status is Status.PAUSED else ""
+        suffix = " (Paused)" if status is Status.PAUSED else _health_text(record)
         return f"Up {human_duration(_age(record.started_at))}{suffix}"
     if status is Status.RESTARTING:
         return f"Restarting ({record.exit_code}) {human_duration(_age(record.finished_at))} ago"
@@ -216,6 +228,13 @@ def status_text(record: ContainerRecord) -> str:
     if status is Status.DEAD:
         return "Dead"
     return f"Exited ({record.exit_code}) {human_duration(_age(record.finished_at))} ago"
+
+
+def _health_text(record: ContainerRecord) -> str:
+    if record.health is None:
+        return ""
+    status = record.health["Status"]
+    return f" (health: {status})" if status == HealthStatus.STARTING else f" ({status})"
 
 
 def _age(moment: str) -> int:

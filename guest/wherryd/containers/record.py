@@ -66,6 +66,8 @@ class ContainerRecord:
     started_at: str = clock.ZERO
     finished_at: str = clock.ZERO
     restart_count: int = 0
+    #: The API's Health: Status, FailingStreak, Log; None without a health check or before the first start.
+    health: Mapping[str, Any] | None = None
     #: The user stopped it: `unless-stopped` and `always` must not bring it back by themselves.
     stopped_by_user: bool = False
 

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from wherryd.containers import hostchecks, kinds, networking
+from wherryd.containers import health, hostchecks, kinds, networking
 from wherryd.containers.fields import CONFIG, HOST_CONFIG, Field, Verdict
 from wherryd.errors import InvalidParameter, NotSupported
 
@@ -123,6 +123,7 @@ def merge_image(request: CreateRequest, image_config: Mapping[str, Any]) -> Crea
     # The CLI's --entrypoint "" arrives as [""]: no entrypoint, not even the image's.
     if config["Entrypoint"] == [""]:
         config["Entrypoint"] = None
+    config["Healthcheck"] = health.merge(config["Healthcheck"], image_config.get("Healthcheck"))
     for key in ("User", "WorkingDir", "StopSignal"):
         config[key] = config[key] or image_config.get(key) or ""
     for key in ("ExposedPorts", "Volumes"):

@@ -21,6 +21,7 @@ from wherryd.containers import (
 from wherryd.containers.deps import Deps
 from wherryd.containers.execs import ExecService
 from wherryd.containers.lifecycle import Lifecycle
+from wherryd.containers.prober import Prober
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container, Exit
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotSupported
@@ -45,8 +46,8 @@ _UPDATABLE = (
 class ContainerService:
     def __init__(self, deps: Deps) -> None:
         self.deps = deps
-        self.lifecycle = Lifecycle(deps)
         self.execs = ExecService(deps)
+        self.lifecycle = Lifecycle(deps, Prober(deps, self.execs))
 
     async def open(self) -> None:
         self.deps.images.in_use = self.image_uses

@@ -49,6 +49,8 @@ class Container:
         #: The clean-up after an exit; a new start waits for it.
         self.cleanup: asyncio.Task[None] | None = None
         self.restarter: asyncio.Task[None] | None = None
+        #: Runs its health check.
+        self.prober: asyncio.Task[None] | None = None
         #: Starts of the restart policy in a row, for its back-off.
         self.restarts_in_a_row = 0
         #: The size a terminal had before its process.

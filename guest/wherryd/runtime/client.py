@@ -63,6 +63,10 @@ class ExecSession:
         """Starts it; its pid as the engine sees it. Raises RuntimeFault with exit_code 126 or 127."""
         return int((await self._monitor.call("exec_start", exec_id=self.exec_id))["pid"])
 
+    async def kill(self, signum: int) -> None:
+        """Signals its process alone. Raises Conflict when it does not run."""
+        await self._monitor.call("kill", exec_id=self.exec_id, signum=signum)
+
     async def resize(self, height: int, width: int) -> None:
         """In characters; before start it is kept. Raises Conflict without a terminal."""
         await self._monitor.call("resize", exec_id=self.exec_id, height=height, width=width)

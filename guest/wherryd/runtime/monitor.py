@@ -240,6 +240,9 @@ class Monitor:
         signum = int(request["signum"])
         if not 0 <= signum < signal.NSIG:
             raise InvalidParameter(f"signal {signum} does not exist: see signal(7)")
+        if request.get("exec_id") is not None:
+            self._which(request).signal(signum)
+            return
         cgroup = self._container.cgroup
         if request.get("everyone"):
             if signum == signal.SIGKILL:
