@@ -3,14 +3,16 @@
 Mount points are read from /proc/self/mountinfo once per process: they do not change while it runs.
 """
 
+import os
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
 from wherryd.cgroups.stats import CgroupStats
-from wherryd.errors import InvalidParameter, Unavailable
+from wherryd.errors import InvalidParameter, SystemFault, Unavailable
 from wherryd.spec.oci import Resources
 
 #: Where containers live when config.json names no cgroupsPath.
@@ -63,8 +65,11 @@ class CgroupManager(Protocol):
         """The calling process joins; its children are born inside."""
         ...
 
-    def add(self, pid: int) -> None:
-        """Another process joins. May wait for an RCU grace period: some milliseconds on a busy machine."""
+    def admit(self, pid: int) -> tuple[int, ...]:
+        """Lets another process in, a child of one thread. What is left for it to do: `join` with these
+        descriptors, which may be used from any namespace. Moving it from outside may wait for an RCU grace
+        period, 10 ms and more on a busy machine; a thread that moves itself need not (Linux 5.17).
+        """
         ...
 
     def pids(self) -> list[int]: ...
@@ -86,6 +91,17 @@ class CgroupManager(Protocol):
         ...
 
     def views(self) -> list[View]: ...
+
+
+def join(entrances: Iterable[int]) -> None:
+    """The calling process, of one thread, goes where `admit` has let it in; closes the descriptors."""
+    for fd in entrances:
+        try:
+            os.write(fd, b"0")
+        except OSError as error:
+            raise SystemFault(f"cannot join the container's cgroup: {error.strerror}") from error
+        finally:
+            os.close(fd)
 
 
 def normalise(cgroups_path: str, container_id: str) -> str:

@@ -3,12 +3,13 @@
 CI machines and many Linux hosts are like this. The guest VM is not: see v2.py.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
 from wherryd.cgroups import blkio, cpu, cpuset, devices, memory, pids, tree
 from wherryd.cgroups.files import Write, limit, read, write
-from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View
+from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View, join
 from wherryd.cgroups.stats import BlkioStats, CgroupStats, MemoryStats, PidsStats
 from wherryd.errors import Conflict, SystemFault, Unavailable
 from wherryd.spec.oci import Resources
@@ -69,11 +70,22 @@ class CgroupV1:
         write(directory, each.file, each.value)
 
     def enter(self) -> None:
-        self.add(0)
+        join(self.admit(0))
 
-    def add(self, pid: int) -> None:
-        for place in self._places:
-            write(place, "cgroup.procs", str(pid))
+    def admit(self, pid: int) -> tuple[int, ...]:  # noqa: ARG002 - it moves itself
+        # "tasks" and not "cgroup.procs": only a thread that moves nobody but itself is spared the lock that
+        # waits for every processor.
+        with contextlib.ExitStack() as opened:
+            found = []
+            for place in self._places:
+                try:
+                    fd = os.open(f"{place}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+                except OSError as error:
+                    raise SystemFault(f"cannot join cgroup {self.path}: {error.strerror}") from error
+                opened.callback(os.close, fd)
+                found.append(fd)
+            opened.pop_all()
+        return tuple(found)
 
     def pids(self) -> list[int]:
         return tree.pids(self._main)

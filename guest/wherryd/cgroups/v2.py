@@ -65,10 +65,11 @@ class CgroupV2:
         write(self._directory, each.file, each.value)
 
     def enter(self) -> None:
-        self.add(0)
+        self.admit(0)
 
-    def add(self, pid: int) -> None:
+    def admit(self, pid: int) -> tuple[int, ...]:
         write(self._directory, "cgroup.procs", str(pid))
+        return ()
 
     def pids(self) -> list[int]:
         return tree.pids(self._directory)

@@ -77,12 +77,12 @@ class Container:
         """
         made = hooked = False
 
-        def make_cgroup(pid: int) -> None:
+        def make_cgroup(pid: int) -> tuple[int, ...]:
             nonlocal made
             self.cgroup.create()
             made = True
             self.cgroup.apply(self.spec.linux.resources)
-            self.cgroup.add(pid)
+            return self.cgroup.admit(pid)
 
         def environment(pid: int) -> None:
             nonlocal hooked

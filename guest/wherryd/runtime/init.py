@@ -2,7 +2,7 @@
 
  1. let go of the parent's descriptors, signals and session
  2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
-    as late as its namespace and its mount allow: the parent makes it, and moves us, while we mount
+    as late as its namespace and its mount allow: the parent makes it while we mount
  3. only with a user namespace: what only works outside of it (outside.py), joins of what was there before,
     then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
  4. the other namespaces; host name; sysctls, through our own /proc
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
+from wherryd.cgroups import manager
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import RuntimeFault
 from wherryd.runtime import child, devices, hooks, identity, namespaces, outside, rootfs, seccomp
@@ -63,7 +64,7 @@ def wait_for_start(peer: Peer) -> None:
 
 
 class CgroupJoin:
-    """Init in its cgroup, moved by its parent, and the namespace that makes it the root. Each step once."""
+    """Init in its cgroup, made by its parent, and the namespace that makes it the root. Each step once."""
 
     def __init__(self, plan: InitPlan, peer: Peer) -> None:
         self._plan = plan
@@ -72,12 +73,13 @@ class CgroupJoin:
         self._in_namespace = False
 
     def group(self) -> None:
-        """Waits until the parent has made it and moved us into it."""
+        """Waits until the parent has made it and lets us in."""
         if self._in_group:
             return
         answer = self._peer.receive()
         if answer is None or answer[0].step is not Step.CGROUP:
             os._exit(child.CHILD_FAILED)
+        manager.join(answer[1])
         self._in_group = True
 
     def all(self) -> None:

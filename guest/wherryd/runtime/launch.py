@@ -33,15 +33,15 @@ def rootfs_path(spec: Spec, bundle: Path) -> str:
 
 def launch_init(
     plan: init.InitPlan,
-    make_cgroup: Callable[[int], None],
+    make_cgroup: Callable[[int], tuple[int, ...]],
     meanwhile: Callable[[], None],
     environment: Callable[[int], None] = lambda _: None,
 ) -> Launched:
     """Forks init and brings it to its gate; later children are born in the container's PID namespace too.
 
-    make_cgroup: makes it and puts the given pid into it, while init mounts. meanwhile: what else can be
-    done in that time. environment: the hooks that init waits for, with its pid. Raises RuntimeFault or what
-    the child raised.
+    make_cgroup: makes it and lets the given pid in, while init mounts: what it gives is handed to init, and
+    closed. meanwhile: what else can be done in that time. environment: the hooks that init waits for, with
+    its pid. Raises RuntimeFault or what the child raised.
     """
     if not namespaces.needs_stage(plan.spec.linux):
         namespaces.enter_for_children(plan.spec.linux)
@@ -53,10 +53,13 @@ def launch_init(
     theirs.close()
     launched = Launched(pid, ours)
     try:
-        make_cgroup(pid)
-        # A child that has failed already says why in what `bring_up` reads.
-        with contextlib.suppress(BrokenPipeError):
-            ours.send(ChildMessage(step=Step.CGROUP))
+        with contextlib.ExitStack() as done:
+            entrances = make_cgroup(pid)
+            for fd in entrances:
+                done.callback(os.close, fd)
+            # A child that has failed already says why in what `bring_up` reads.
+            done.enter_context(contextlib.suppress(BrokenPipeError))
+            ours.send(ChildMessage(step=Step.CGROUP), entrances)
         meanwhile()
     except BaseException:
         _raise_childs_own(launched)

@@ -12,7 +12,7 @@ Parent and child: one message per packet on a SOCK_SEQPACKET pair; the child's e
 
     parent (monitor)                        child (stage, then init)
       --- fork ----------------------------> namespaces, mounts
-      --- CGROUP --------------------------> joins the cgroup that was made meanwhile (init only)
+      --- CGROUP + its entrances ----------> joins the cgroup that was made meanwhile (init only)
       <-- FORKED pid                         only when a second fork was needed
       <-- TERMINAL + pty master              only with a terminal; the master travels as SCM_RIGHTS
       <-- ENVIRONMENT                        only with hooks: namespaces and mounts are there; wants them run
@@ -33,6 +33,8 @@ from wherryd import errors
 from wherryd.errors import EngineError, RuntimeFault
 
 MAX_PACKET_BYTES: Final = 64 * 1024
+#: In one packet: one for each hierarchy of cgroup v1 at most.
+_MAX_FDS: Final = 16
 
 # --- parent and child ---
 
@@ -82,7 +84,7 @@ class Peer:
 
     def receive(self) -> tuple[ChildMessage, list[int]] | None:
         """None at end of file. Raises TimeoutError when the socket has a time limit."""
-        payload, fds, _, _ = socket.recv_fds(self.socket, MAX_PACKET_BYTES, 1)
+        payload, fds, _, _ = socket.recv_fds(self.socket, MAX_PACKET_BYTES, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
         if not payload:
             return None
         document = json.loads(payload)
