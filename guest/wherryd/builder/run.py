@@ -15,7 +15,6 @@ from wherryd.builder.errors import RunFailed
 from wherryd.builder.output import Output
 from wherryd.builder.runmounts import Origin, Wanted
 from wherryd.builder.stage import StageState, Tools
-from wherryd.containers import idranges
 from wherryd.containers.attach import AttachWish
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
@@ -120,7 +119,6 @@ async def _execute(
             tools.pins,
             newest_seconds=tools.epoch,
             mount_points=[*_MOUNT_POINTS, *mounts.targets],
-            id_range=(base, idranges.SIZE) if (base := container.record.id_base) else None,
         )
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 

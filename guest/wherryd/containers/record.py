@@ -55,7 +55,8 @@ class ContainerRecord:
     endpoints: Mapping[str, Any] = field(default_factory=dict)
     mounts: tuple[MountPoint, ...] = ()
     log_path: str = ""
-    #: First of the host's ids that its own are, see idranges.py; 0 = they are the host's.
+    #: First of the host's ids that its own are, see idranges.py; 0 = they are the host's. Seen only through
+    #: its processes and its own mounts (/proc/<pid>/root): its folder on disk has the ids from inside.
     id_base: int = 0
 
     status: Status = Status.CREATED

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
 from wherryd.images.diff import Diff, diff
-from wherryd.images.idshift import shift_back
 from wherryd.images.stubs import remove_stubs
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
@@ -172,20 +171,16 @@ class LayerStore:
         *,
         newest_seconds: int | None = None,
         mount_points: Collection[str] = (),
-        id_range: tuple[int, int] | None = None,
     ) -> Layer | None:
         """A container's writable snapshot, whose processes have ended, becomes a layer; None if it is empty.
 
         The key may be left (the same layer was there already): the caller removes it, as it would have
         had to anyway. newest_seconds: no file gets a younger time. mount_points: see `remove_stubs`.
-        id_range: (first, how many) of the numbers that the container's owners have outside.
         Raises NotFound, InvalidParameter.
         """
         parent = self._snapshotter.stat(key).parent
         target = self._snapshotter.unpack_target(key)
         below = [self._snapshotter.layer_directory(each.chain_id) for each in reversed(self.stack(parent))]
-        if id_range is not None:
-            await asyncio.to_thread(shift_back, target.directory, *id_range)
         if mount_points:
             await asyncio.to_thread(remove_stubs, target.directory, below, mount_points)
         with self._content.writer() as recipe:

@@ -305,16 +305,14 @@ class ImageService:
         *,
         newest_seconds: int | None = None,
         mount_points: Collection[str] = (),
-        id_range: tuple[int, int] | None = None,
     ) -> Layer | None:
         """What was written becomes a layer, None when nothing was. Nothing runs in it any more;
         `remove_rootfs` is still due.
 
-        mount_points: paths that were mounted on; what was made for that alone goes. id_range: (first, how
-        many) of the ids the container had outside; owners are put back to those from inside.
+        mount_points: paths that were mounted on; what was made for that alone goes.
         """
         return await self._layers.commit_snapshot(
-            container_id, pins, newest_seconds=newest_seconds, mount_points=mount_points, id_range=id_range
+            container_id, pins, newest_seconds=newest_seconds, mount_points=mount_points
         )
 
     def add(self, config: Document, *, layer: Layer | None, parent: Image | None) -> Image:

@@ -116,7 +116,8 @@ def bind(source: str, options: MountOptions, id_namespace: int = -1) -> int:
 def mount_root(directory: str, layers: tuple[Mount, ...], id_namespace: int = -1) -> None:
     """Puts the root file system on a directory of ours; without layers the directory itself becomes a mount.
 
-    id_namespace: a user namespace by which the ids of layers that are bound are mapped; -1 = not.
+    id_namespace: a user namespace by which the ids of layers are mapped, except of an overlay, whose own
+    layers are mapped (outside.py); -1 = not.
     Runs inside the container's own mount namespace, so nothing of it is seen outside.
     """
     if not layers:
@@ -145,9 +146,16 @@ def _layer(layer: Mount, id_namespace: int) -> int:
     options = parse(layer.options)
     if layer.type in ("bind", "rbind") or options.bind:
         return bind(layer.source, options, id_namespace)
-    if layer.type != "overlay":
-        return new_filesystem(layer.type, layer.source, options)
-    return _overlay(layer.source, options)
+    if layer.type == "overlay":
+        return _overlay(layer.source, options)
+    fd = new_filesystem(layer.type, layer.source, options)
+    if id_namespace >= 0:
+        try:
+            idmap.apply(fd, id_namespace, layer.source)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
 
 
 def _overlay(source: str, options: MountOptions) -> int:

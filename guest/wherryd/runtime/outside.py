@@ -6,6 +6,8 @@ is found again without a path that the container's root may not walk. Order of t
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,10 +17,11 @@ from wherryd.runtime import idmap, mounting
 from wherryd.runtime.mountoptions import parse
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import Linux, Spec
-from wherryd.sys import mounts, paths
+from wherryd.sys import capabilities, mounts, process
 from wherryd.sys import namespaces as ns
 
-_LOWER: Final = "lower{}"
+#: Options of an overlay that name directories; a list is separated by colons.
+_DIRECTORIES: Final = ("lowerdir", "upperdir", "workdir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,50 +47,64 @@ def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: 
                     f"error mounting {each.source!r} to rootfs at {each.destination!r}: {error}"
                 ) from error
     if layers and spec.linux.uid_mappings:
-        layers = tuple(_mapped(layer, rootfs, spec.linux, user_namespace) for layer in layers)
-    mounting.mount_root(rootfs, layers, user_namespace if spec.linux.uid_mappings else -1)
+        layers = tuple(_mapped(layer, rootfs, user_namespace) for layer in layers)
+        with _as_root_inside(spec.linux):
+            mounting.mount_root(rootfs, layers, user_namespace)
+    else:
+        mounting.mount_root(rootfs, layers)
     os.chdir(rootfs)
     return Prepared(sources)
 
 
-def _mapped(layer: Mount, rootfs: str, linux: Linux, user_namespace: int) -> Mount:
-    """An overlay whose lower layers are id-mapped copies, on a folder in memory that the overlay then covers.
+def _mapped(layer: Mount, rootfs: str, user_namespace: int) -> Mount:
+    """An overlay whose layers, the upper one too, are reached through one id-mapped copy of the folder that
+    they have in common, mounted where the overlay then covers it.
 
-    The upper layer cannot be one of an id-mapped mount: its root belongs to the container's root, and what
-    the container makes has the ids it has outside; they are shifted back when a layer is made of it.
+    So what the container writes has on disk the ids that it has inside, and nothing is ever shifted. One copy
+    for all: it must be mounted, as the kernel takes no detached mount for a layer before Linux 6.15.
     """
     if layer.type != "overlay":
         return layer
-    options = parse(layer.options)
-    lower = mounting.split_lower(options.value("lowerdir") or "")
-    _give(options.value("upperdir"), linux)
-    with (
-        mounting.detached(mounting.new_filesystem("tmpfs", "tmpfs", parse(["mode=700"]))) as frame,
-        mounting.opened(rootfs) as target,
-    ):
-        mounts.move_mount(frame, target, rootfs)
-        for number, folder in enumerate(lower):
-            name = _LOWER.format(number)
-            os.mkdir(name, 0o700, dir_fd=frame)  # noqa: PTH102 - relative to a descriptor
-            with (
-                mounting.detached(mounts.clone_mount(folder, recursive=False)) as copy,
-                paths.opened(frame, name) as place,
-            ):
-                idmap.apply(copy, user_namespace, folder)
-                mounts.move_mount(copy, place, folder)
-    mapped = ":".join(
-        str(Path(rootfs, _LOWER.format(number))).replace("\\", "\\\\").replace(":", "\\:")
-        for number in range(len(lower))
-    )
-    kept = [option for option in layer.options if not option.startswith("lowerdir=")]
-    return Mount(layer.type, layer.source, layer.target, (f"lowerdir={mapped}", *kept))
+    words = [option.partition("=") for option in layer.options]
+    listed = {
+        name: mounting.split_lower(value) if name == "lowerdir" else [value]
+        for name, _, value in words
+        if name in _DIRECTORIES
+    }
+    common = os.path.commonpath([Path(each).parent for group in listed.values() for each in group])
+    with mounting.detached(mounts.clone_mount(common, recursive=False)) as copy:
+        idmap.apply(copy, user_namespace, common)
+        with mounting.opened(rootfs) as target:
+            mounts.move_mount(copy, target, rootfs)
+    options = []
+    for name, equals, value in words:
+        if name in _DIRECTORIES:
+            moved = [str(Path(rootfs, os.path.relpath(each, common))) for each in listed[name]]
+            value = ":".join(each.replace("\\", "\\\\").replace(":", "\\:") for each in moved)
+        options.append(f"{name}{equals}{value}")
+    return Mount(layer.type, layer.source, layer.target, tuple(options))
 
 
-def _give(upper: str | None, linux: Linux) -> None:
-    """The upper layer's root belongs to whoever is root inside."""
-    if upper is None:
-        return
+@contextmanager
+def _as_root_inside(linux: Linux) -> Iterator[None]:
+    """Files are made in the name of the container's root, with all of our own power.
+
+    An overlay keeps who mounted it, and works on its upper layer as that user: one whose id the layer's
+    mapping does not know could not make a file there, and the overlay would be read-only.
+    """
     uid, gid = idmap.host_id(linux.uid_mappings, 0), idmap.host_id(linux.gid_mappings, 0)
-    status = Path(upper).stat()
-    if uid is not None and gid is not None and (status.st_uid, status.st_gid) == (0, 0):
-        os.chown(upper, uid, gid)
+    if uid is None or gid is None:
+        raise RuntimeFault("linux.uidMappings and gidMappings must map 0: the root file system belongs to it")
+    effective, permitted, inheritable = capabilities.capget()
+
+    def become(uid: int, gid: int) -> None:
+        process.setfsgid(gid)
+        process.setfsuid(uid)
+        # Leaving 0 has taken those of the file system out of force.
+        capabilities.capset(effective=effective, permitted=permitted, inheritable=inheritable)
+
+    become(uid, gid)
+    try:
+        yield
+    finally:
+        become(0, 0)

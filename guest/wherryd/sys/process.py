@@ -23,11 +23,23 @@ CLOSE_RANGE_CLOEXEC: Final = 4
 
 _NR_CLOSE_RANGE = 436
 _prctl = function("prctl", ctypes.c_int, *[ctypes.c_ulong] * 4)
+_setfsuid = function("setfsuid", ctypes.c_uint)
+_setfsgid = function("setfsgid", ctypes.c_uint)
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     """prctl(2) with numbers. Raises KernelFault."""
     return check(_prctl(option, arg2, arg3, arg4, arg5), "prctl", str(option))
+
+
+def setfsuid(uid: int) -> None:
+    """setfsuid(2) of this thread. It tells no error: without CAP_SETUID nothing happens."""
+    _setfsuid(uid)
+
+
+def setfsgid(gid: int) -> None:
+    """setfsgid(2), likewise."""
+    _setfsgid(gid)
 
 
 def set_name(name: str) -> None:
