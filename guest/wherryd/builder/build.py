@@ -1,15 +1,18 @@
-"""One build: stages in the order of the file, each step from the cache or made anew.
+"""One build: each stage a task that waits for those it needs, each step from the cache or made anew.
 
 Prints what the classic builder prints: clients, and people, read it.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from wherryd.builder import document, metadata, plan
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.dockerfile.stages import Program, Stage, read_trigger
+from wherryd.builder.output import StageOutput
 from wherryd.builder.run import run
 from wherryd.builder.stage import StageState, Tools
 from wherryd.builder.transfer import transfer, workdir
@@ -34,8 +37,13 @@ class Build:
         self._arguments = Arguments(tools.options.build_args, platform_arguments(wanted, host))
         self._scopes: dict[int, Scope] = {}
         self._pulled: set[str] = set()
-        self._step = 0
+        self._pulling = asyncio.Lock()
+        #: Stages by number: under way, or finished.
+        self._tasks: dict[int, asyncio.Task[Image]] = {}
+        #: The number of a stage's first step; that of one that nobody foresaw comes after all others.
+        self._first_steps: dict[int, int] = {}
         self._steps = 0
+        self._side_by_side = False
 
     async def run(self) -> Image:
         """Raises RunFailed, DockerfileError with its line, EngineError."""
@@ -45,16 +53,44 @@ class Build:
         last = plan.target(program, self._tools.options.target)
         for argument in program.arguments:
             self._declare_globals(argument)
-        stages = plan.needed(program, last, self._base)
-        self._steps = len(program.arguments) + sum(1 + len(stage.steps) for stage in stages)
-        self._steps += bool(self._tools.options.labels)
-        for argument in program.arguments:
-            await self._announce(argument.text)
-        for stage in stages:
-            await self._stage(stage, labels=stage is last)
+        needs = plan.needed(program, last, self._base)
+        self._side_by_side = not plan.is_chain(needs)
+        self._number(last, list(needs))
+        for number, argument in enumerate(program.arguments, 1):
+            await say(f"Step {number}/{self._steps} : {argument.text}\n")
+        try:
+            for number in needs:
+                self._task(program.stages[number], labels=number == last.number)
+            await self._all_done()
+        finally:
+            await self._cancel()
         for name in self._arguments.unused():
             await say(f"[Warning] One or more build-args [{name}] were not consumed\n")
         return self._tools.finished[last.number]
+
+    def _number(self, last: Stage, numbers: Sequence[int]) -> None:
+        self._steps = len(self._program.arguments)
+        for number in numbers:
+            stage = self._program.stages[number]
+            self._first_steps[number] = self._steps + 1
+            self._steps += 1 + len(stage.steps) + (stage is last and bool(self._tools.options.labels))
+
+    def _task(self, stage: Stage, *, labels: bool = False) -> asyncio.Task[Image]:
+        if stage.number not in self._tasks:
+            self._tasks[stage.number] = asyncio.create_task(self._stage(stage, labels=labels))
+        return self._tasks[stage.number]
+
+    async def _all_done(self) -> None:
+        """Raises what the first failing stage raises; one that waits for it fails with it."""
+        while waiting := [task for task in self._tasks.values() if not task.done()]:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+
+    async def _cancel(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _declare_globals(self, argument: ins.Arg) -> None:
         for pair in argument.pairs:
@@ -75,34 +111,33 @@ class Build:
             ).at(stage.start.line, [stage.start.text])
         return name
 
-    async def _announce(self, text: str) -> None:
-        self._step += 1
-        self._steps = max(self._steps, self._step)
-        await self._tools.output.say(f"Step {self._step}/{self._steps} : {text}\n")
-
     # stages
 
-    async def _stage(self, stage: Stage, *, labels: bool = False) -> None:
-        await self._announce(stage.start.text)
-        state = await self._begin(stage)
-        await self._show(state)
+    async def _stage(self, stage: Stage, *, labels: bool = False) -> Image:
+        tools = self._tools
+        if self._side_by_side:
+            tools = replace(tools, output=StageOutput(tools.output, stage.name))
         steps: Sequence[ins.Instruction] = stage.steps
-        if labels and self._tools.options.labels:
-            steps = [*steps, _label(self._tools.options.labels, stage)]
-        for step in steps:
-            await self._announce(step.text)
+        if labels and tools.options.labels:
+            steps = [*steps, _label(tools.options.labels, stage)]
+        first = self._first_steps.setdefault(stage.number, self._steps + 1)
+        self._steps = max(self._steps, first + len(steps))
+        await tools.output.say(f"Step {first}/{self._steps} : {stage.start.text}\n")
+        state = await self._begin(stage, tools)
+        await _show(state)
+        for number, step in enumerate(steps, first + 1):
+            await tools.output.say(f"Step {number}/{self._steps} : {step.text}\n")
             await self._carry_out(stage, state, step)
-            await self._show(state)
+            await tools.output.flush()
+            await _show(state)
         if state.image is None:
             raise InvalidParameter("No image was generated. Is your Dockerfile empty?")
-        await self._tools.output.line({"aux": {"ID": state.image.id}})
-        self._tools.finished[stage.number] = state.image
+        await tools.output.line({"aux": {"ID": state.image.id}})
+        tools.finished[stage.number] = state.image
         self._scopes[stage.number] = state.scope
+        return state.image
 
-    async def _show(self, state: StageState) -> None:
-        await self._tools.output.say(f" ---> {digests.short(state.image.id) if state.image else ''}\n")
-
-    async def _begin(self, stage: Stage) -> StageState:
+    async def _begin(self, stage: Stage, tools: Tools) -> StageState:
         name = self._base(stage)
         platform = self._expand_global(stage.start.platform, stage.start) or self._tools.options.platform
         below = plan.earlier(self._program, stage, name, by_number=False)
@@ -117,7 +152,7 @@ class Build:
         if image is not None:
             self._tools.held.add(image.id)
         state = StageState(
-            tools=self._tools,
+            tools=tools,
             lexer=self._lexer,
             image=image,
             made_for=document.platform_of(image, platform),
@@ -137,7 +172,8 @@ class Build:
         except NotFound:
             image = None
         if image is None or (self._tools.options.pull and not name.startswith("sha256:")):
-            await self._pull(name, platform)
+            async with self._pulling:
+                await self._pull(name, platform)
             image = images.resolve(name)
         if platform:
             wanted, has = platforms.parse(platform), document.platform_of(image, "")
@@ -160,21 +196,19 @@ class Build:
             await self._tools.output.line(line)
 
     async def _finished(self, stage: Stage) -> Image:
-        """A stage's image. One that only a trigger names is made now."""
-        if stage.number not in self._tools.finished:
-            await self._stage(stage)
-        return self._tools.finished[stage.number]
+        """A stage's image. One that only a trigger or a variable names is begun now."""
+        return await asyncio.shield(self._task(stage))
 
     async def _triggers(self, stage: Stage, state: StageState, triggers: Sequence[str], image: str) -> None:
         plural = "s" if len(triggers) > 1 else ""
-        await self._tools.output.say(f"# Executing {len(triggers)} build trigger{plural}\n")
+        await state.tools.output.say(f"# Executing {len(triggers)} build trigger{plural}\n")
         for trigger in triggers:
             step = read_trigger(trigger, image)
             try:
                 await self._carry_out(stage, state, step)
             except DockerfileError as exc:
                 raise InvalidParameter(f"in the trigger {trigger!r} of image {image}: {exc.problem}") from exc
-            await self._show(state)
+            await _show(state)
 
     # steps
 
@@ -214,6 +248,10 @@ class Build:
         key = state.key({"op": step.keyword, "comment": comment})
         if not await state.cached(key):
             state.commit(key, metadata.no_operation(state.config, comment), None)
+
+
+async def _show(state: StageState) -> None:
+    await state.tools.output.say(f" ---> {digests.short(state.image.id) if state.image else ''}\n")
 
 
 def _argument(state: StageState, step: ins.Arg) -> str:

@@ -1,6 +1,7 @@
 """The lines of a build's answer: what the classic builder prints, in its words and order."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ from wherryd.images.image import Progress
 
 #: Lines that wait for a slow client; then the build waits too.
 _WAITING = 256
+#: Characters of a line without an end that wait for it.
+_LONGEST = 16 * 1024
 _RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 
 
@@ -35,3 +38,39 @@ class Output:
     async def line(self, document: Mapping[str, Any]) -> None:
         if not self._quiet:
             await self.queue.put(dict(document))
+
+    async def flush(self) -> None:
+        """Nothing waits here."""
+
+
+class StageOutput(Output):
+    """What one of several stages that run side by side says: whole lines, each with the stage's name."""
+
+    def __init__(self, whole: Output, name: str) -> None:
+        self.queue = whole.queue
+        self._quiet = whole._quiet
+        self._name = name
+        #: Is the waiting text from stderr -> the text, which has no end of line yet.
+        self._waiting = {False: "", True: ""}
+
+    async def say(self, text: str) -> None:
+        await self._put(text, error=False)
+
+    async def error(self, text: str) -> None:
+        await self._put(text, error=True)
+
+    async def flush(self) -> None:
+        """The rest of a last line without an end."""
+        for error, text in self._waiting.items():
+            if text:
+                await self._put("\n", error=error)
+
+    async def _put(self, text: str, *, error: bool) -> None:
+        # A lone carriage return ends a line too: progress bars of two stages cannot share one.
+        *lines, rest = re.split(r"\r?\n|\r(?=.)", self._waiting[error] + text)
+        self._waiting[error] = rest if len(rest) < _LONGEST else ""
+        if len(rest) >= _LONGEST:
+            lines.append(rest)
+        if lines:
+            shown = "".join(f"[{self._name}] {line}\n" for line in lines)
+            await (super().error(shown) if error else super().say(shown))

@@ -1,6 +1,7 @@
 """Which stages a build needs: those its target stands on or copies from, and no other."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile import mounts
@@ -34,19 +35,30 @@ def earlier(program: Program, stage: Stage, name: str, *, by_number: bool) -> St
     return None
 
 
-def needed(program: Program, last: Stage, base: Callable[[Stage], str]) -> list[Stage]:
-    """In the order of the file. base: a stage's FROM with its variables put in."""
-    found: dict[int, Stage] = {}
+def needed(program: Program, last: Stage, base: Callable[[Stage], str]) -> dict[int, frozenset[int]]:
+    """The stages that `last` needs, in the order of the file, each with those that it stands on or copies
+    from. base: a stage's FROM with its variables put in."""
+    found: dict[int, frozenset[int]] = {}
     waiting = [last]
     while waiting:
         stage = waiting.pop()
         if stage.number in found:
             continue
-        found[stage.number] = stage
         below = earlier(program, stage, base(stage), by_number=False)
         others = [earlier(program, stage, name, by_number=True) for name in origins(stage)]
-        waiting += [each for each in (below, *others) if each is not None]
-    return [found[number] for number in sorted(found)]
+        used = [each for each in (below, *others) if each is not None]
+        found[stage.number] = frozenset(each.number for each in used)
+        waiting += used
+    return dict(sorted(found.items()))
+
+
+def is_chain(needs: Mapping[int, frozenset[int]]) -> bool:
+    """Whether each stage has to wait for the one before it, so that no two can run at once."""
+    numbers = list(needs)
+    reach: dict[int, set[int]] = {}
+    for number in numbers:
+        reach[number] = set(needs[number]).union(*(reach[each] for each in needs[number]))
+    return all(before in reach[number] for before, number in itertools.pairwise(numbers))
 
 
 def origins(stage: Stage) -> list[str]:

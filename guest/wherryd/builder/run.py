@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -81,6 +82,8 @@ async def _execute(
     tools = state.tools
     assert state.image is not None, "the caller checks"  # noqa: S101
     async with AsyncExitStack() as opened:
+        # The slot comes first: a locked cache is waited for with it, and its holder has one too.
+        await opened.enter_async_context(tools.slots)
         mounts = await runmounts.prepare(opened, tools, wanted)
         if script:
             folder = _script(tools, step.command.heredocs[0].name, script)
@@ -174,11 +177,9 @@ async def _relay(reader: asyncio.StreamReader, output: Output) -> None:
 
 def _script(tools: Tools, name: str, text: str) -> Path:
     """A heredoc with its own interpreter: a file in a folder that is mounted for this step."""
-    folder = tools.folder / "scripts"
-    folder.mkdir(exist_ok=True)
+    folder = tools.folder / "scripts" / secrets.token_hex(8)
+    folder.mkdir(parents=True)
     folder.chmod(0o755)
-    for old in folder.iterdir():
-        old.unlink()
     file = folder / Path(name).name
     file.write_text(text)
     file.chmod(0o755)

@@ -85,7 +85,8 @@ def _content(context: Path, mount: ins.RunMount) -> str:
 async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted]) -> Mounts:
     """What is to be mounted, until `opened` closes. Raises DockerfileError, SystemFault."""
     made = Mounts()
-    for each in found:
+    # In one order for all steps: two that want the same two locked caches would wait for each other for ever.
+    for each in sorted(found, key=lambda each: (each.mount.id or each.mount.target, each.mount.target)):
         mount = each.mount
         if mount.type is ins.MountType.TMPFS:
             made.tmpfs[mount.target] = "exec" + (f",size={mount.size_bytes}" if mount.size_bytes else "")

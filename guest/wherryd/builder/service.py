@@ -6,6 +6,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +29,9 @@ from wherryd.content import digest as digests
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.image import Image, ImageUse, Progress
 from wherryd.metadata.database import Database
+
+#: Steps of one build that may work at once, also on a machine with fewer cores: many wait for a network.
+_LEAST_AT_ONCE = 4
 
 
 class BuilderService:
@@ -95,6 +99,7 @@ class BuilderService:
                     caches=self._caches,
                     epoch=_epoch(options),
                     pins=pins,
+                    slots=asyncio.Semaphore(max(_LEAST_AT_ONCE, os.cpu_count() or 1)),
                 )
                 self._running[build_id] = tools
                 async for line in self._lines(Build(program, tools), output, options):

@@ -1,5 +1,6 @@
 """A stage under way: the image so far, its config, its ARGs; and how a step becomes the next image."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from wherryd.images.service import ImageService
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """What all steps of a build share. folder: of this build alone; context: its files.
-    epoch: SOURCE_DATE_EPOCH or None. pins: keeps layers until an image has them."""
+    epoch: SOURCE_DATE_EPOCH or None. pins: keeps layers until an image has them. slots: how many steps
+    may work at once; one that waits for another stage holds none."""
 
     build_id: str
     images: ImageService
@@ -36,6 +38,7 @@ class Tools:
     caches: CacheMounts
     epoch: int | None
     pins: set[str]
+    slots: asyncio.Semaphore
     #: Ids of images that steps of this build stand on: nobody may remove them meanwhile.
     held: set[str] = field(default_factory=set)
     #: The images of finished stages, by number.

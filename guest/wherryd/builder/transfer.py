@@ -87,6 +87,7 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
     mount_point = tools.folder / "root"
     mount_point.mkdir(exist_ok=True)
     async with AsyncExitStack() as undo:
+        await undo.enter_async_context(tools.slots)
         root = await tools.images.prepare_rootfs(key, state.image)
         undo.push_async_callback(tools.images.remove_rootfs, key)
         source_mounts: tuple[Any, ...] = ()
