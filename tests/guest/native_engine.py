@@ -381,19 +381,26 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def busybox_tar(extra: Iterable[tuple[str, bytes]] = ()) -> bytes:
-    """A root file system: busybox, links to it, users, a few folders."""
+def busybox_tar(extra: Iterable[tuple[str, bytes]] = (), *, everything: bool = False) -> bytes:
+    """A root file system: busybox, links to it, users, a few folders. everything: all that busybox can."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, mode in (("bin", 0o755), ("etc", 0o755), ("proc", 0o755), ("sys", 0o755), ("dev", 0o755),
                            ("tmp", 0o1777), ("root", 0o700), ("var", 0o755), ("home", 0o755)):  # fmt: skip
             _add(archive, name, mode=mode, kind=tarfile.DIRTYPE)
         _add(archive, "bin/busybox", BUSYBOX.read_bytes(), mode=0o755)
-        for applet in _APPLETS:
+        applets = _APPLETS
+        if everything:
+            listed = subprocess.run([BUSYBOX, "--list"], check=True, stdout=subprocess.PIPE, text=True)
+            applets = [name for name in listed.stdout.split() if name != "busybox"]
+        for applet in applets:
             _add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox")
-        _add(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:User:/home:/bin/sh\n")
-        _add(archive, "etc/group", b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
-        for name, content in extra:
+        files = {
+            "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:User:/home:/bin/sh\n",
+            "etc/group": b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n",
+            **dict(extra),
+        }
+        for name, content in files.items():
             _add(archive, name, content)
     return buffer.getvalue()
 

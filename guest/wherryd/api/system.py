@@ -225,7 +225,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "Swarm": _NO_SWARM,
         "LiveRestoreEnabled": True,
         "Isolation": "",
-        "InitBinary": "",
+        "InitBinary": "docker-init",
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},

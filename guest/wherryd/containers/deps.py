@@ -29,6 +29,8 @@ class Deps:
     logs: LogWatcher
     #: Whether containers have ids of their own: --userns-remap=auto.
     remap_ids: bool = False
+    #: Whether a container that says nothing about it has an init process.
+    default_init: bool = False
     #: What this engine can hand out at most: names of its own bounding set.
     capabilities: Sequence[str] = field(default_factory=tuple)
 

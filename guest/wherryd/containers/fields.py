@@ -139,6 +139,6 @@ HOST_CONFIG: Mapping[str, Field] = {
     "Isolation": Field(kinds.string, ""),
     "MaskedPaths": Field(kinds.strings, None),
     "ReadonlyPaths": Field(kinds.strings, None),
-    "Init": _refused(kinds.flag, None, "an init process is not available yet; run without --init"),
+    "Init": Field(kinds.flag, None),
     **_LIMITS,
 }

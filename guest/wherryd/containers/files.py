@@ -37,6 +37,11 @@ class ContainerFiles:
         return self.folder / "resolv.conf"
 
     @property
+    def init(self) -> Path:
+        """The program of --init."""
+        return self.folder / "docker-init"
+
+    @property
     def log(self) -> Path:
         return self.folder / f"{self.folder.name}-json.log"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wherryd.containers import confinement, signals
 from wherryd.errors import InvalidParameter
-from wherryd.spec import capabilities
+from wherryd.spec import capabilities, dockerinit
 
 RUNTIMES = ("wherry-runc",)
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -241,6 +241,8 @@ def _joins(mode: str) -> bool:
 def refusals(host: Mapping[str, Any]) -> list[str]:
     """Values we understand and cannot carry out."""
     found = []
+    if host["Init"] and not dockerinit.available(os.uname().machine):
+        found.append(f"Init: there is no init program for {os.uname().machine}; run without --init")
     for option in host["SecurityOpt"] or ():
         key, _, value = option.replace(":", "=", 1).partition("=")
         accepted = (

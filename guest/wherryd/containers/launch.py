@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from wherryd.containers.store import Container
 from wherryd.errors import InvalidParameter, SystemFault
 from wherryd.networks.sandbox import Sandbox
 from wherryd.runtime.client import ContainerIo, Monitor
+from wherryd.spec import dockerinit
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,10 @@ async def _connect_pending(container: Container, monitor: Monitor) -> None:
 
 
 def _write_files(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> None:
+    if plan.has_init(deps, record):
+        program = deps.files(record.id).init
+        program.write_bytes(dockerinit.program(os.uname().machine, record.path, record.config["Env"] or ()))
+        program.chmod(0o755)
     if sandbox.mode.startswith("container:"):
         return  # the peer's files are mounted
     files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.dns)

@@ -11,7 +11,7 @@ from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.errors import Conflict, InvalidParameter
 from wherryd.networks.sandbox import Sandbox
-from wherryd.spec import users
+from wherryd.spec import dockerinit, users
 from wherryd.spec.build import Device, Plan, UserMount, build, granted
 from wherryd.spec.mount import Mount
 
@@ -34,10 +34,15 @@ def config(deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequen
     mounts = [mount(point) for point in record.mounts]
     covered = [each.destination for each in mounts]
     mounts += files.mounts(covered, bool(record.host_config["ReadonlyRootfs"]))
+    words = [record.path, *record.args]
+    if has_init(deps, record):
+        words = [*dockerinit.PREFIX, *words]
+        source = str(deps.files(record.id).init)
+        mounts.append(UserMount(type="bind", source=source, destination=dockerinit.TARGET, read_only=True))
     return build(
         Plan(
             container_id=record.id,
-            arguments=[record.path, *record.args],
+            arguments=words,
             environment=record.config["Env"],
             working_directory=record.config["WorkingDir"],
             user=_user(record, rootfs),
@@ -56,6 +61,12 @@ def config(deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequen
             ),
         )
     )
+
+
+def has_init(deps: Deps, record: ContainerRecord) -> bool:
+    """Whether its first process is our init: --init, or the engine's own --init when nothing was said."""
+    wish = record.host_config["Init"]
+    return deps.default_init if wish is None else bool(wish)
 
 
 def mount(point: MountPoint) -> UserMount:

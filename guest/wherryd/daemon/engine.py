@@ -88,6 +88,7 @@ class Engine:
             logs=logs,
             capabilities=capabilities.names(capabilities.bounding_set()),
             remap_ids=options.userns_remap == "auto",
+            default_init=options.init,
         )
         service = ContainerService(deps)
         stack.push_async_callback(service.close)

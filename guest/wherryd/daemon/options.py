@@ -6,11 +6,13 @@ The command line wins over the file, as in dockerd. Paths are of this machine.
 import argparse
 import ipaddress
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter
+from wherryd.spec import dockerinit
 from wherrywire import __version__
 
 DEFAULT_HOST = "unix:///run/wherryd.sock"
@@ -33,6 +35,7 @@ class Options:
     group: str
     cgroup_parent: str
     userns_remap: str
+    init: bool
     debug: bool
 
 
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="auto",
         help="auto: containers have ids of their own, root inside is nobody outside (off)",
     )
+    add("--init", action="store_true", default=None, help="an init process in every container (off)")
     add("--config-file", metavar="FILE")
     add("-D", "--debug", action="store_true", default=None)
     add("-v", "--version", action="version", version=f"wherryd {__version__}")
@@ -81,6 +85,7 @@ _DEFAULTS: dict[str, object] = {
     "group": "wherry",
     "cgroup-parent": "/wherry",
     "userns-remap": "",
+    "init": False,
     "debug": False,
 }
 
@@ -145,6 +150,8 @@ def _options(values: dict[str, object]) -> Options:
         raise InvalidParameter("--default-runtime, --add-runtime: only wherry-runc can be used yet")
     if not text("cgroup-parent").startswith("/"):
         raise InvalidParameter("--cgroup-parent: wants an absolute path such as /wherry")
+    if values["init"] and not dockerinit.available(os.uname().machine):
+        raise InvalidParameter(f"--init: there is no init program for {os.uname().machine}; leave it out")
     if text("userns-remap") not in ("", "auto"):
         raise InvalidParameter(
             f'--userns-remap: "{text("userns-remap")}" is not known: every container gets a range '
@@ -166,5 +173,6 @@ def _options(values: dict[str, object]) -> Options:
         group=text("group"),
         cgroup_parent=text("cgroup-parent"),
         userns_remap=text("userns-remap"),
+        init=bool(values["init"]),
         debug=bool(values["debug"]),
     )
