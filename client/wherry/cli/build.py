@@ -14,7 +14,7 @@ import click
 from wherry.cli import progress
 from wherry.cli.command import engine, flag, texts, verb
 from wherry.cli.output import units
-from wherry.engine import buildcontext
+from wherry.engine import buildcontext, lending
 from wherry.engine.buildcontext import BuildContext, ChunkReader
 from wherry.engine.client import Readable, body_of
 from wherry.engine.parse import environment, values
@@ -28,6 +28,8 @@ _OPTIONS = (
     texts("-t", "--tag", "tags", help="Name and optionally a tag in the name:tag format."),
     click.option("-f", "--file", "dockerfile", help="Name of the Dockerfile (default: PATH/Dockerfile)."),
     texts("--build-arg", "build_args", help="Set build-time variables."),
+    texts("--secret", "secrets", help="Secret to lend to the build: id=mysecret,src=/local/secret."),
+    texts("--ssh", "agents", help="SSH agent to lend to the build: default, or NAME=SOCKET."),
     texts("--label", "labels", help="Set metadata for an image."),
     click.option("--target", help="Set the target build stage to build."),
     flag("--no-cache", help="Do not use cache when building the image."),
@@ -67,13 +69,16 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
     """Build an image from a Dockerfile."""
     if iidfile is not None:
         iidfile.unlink(missing_ok=True)
+    loan = lending.read(given["secrets"], given["agents"], os.environ)
     with ExitStack() as stack:
         upload, dockerfile = _context(source, given["dockerfile"], quiet, stack)
         params = _parameters(given, quiet, dockerfile)
         if upload is None:
             params["remote"] = source
+        called = engine(ctx)
+        params["offer"] = stack.enter_context(lending.lent(called, loan))
         answer = stack.enter_context(
-            engine(ctx).call("POST", "/build", params, upload=upload or ChunkReader(iter(())), stream=True)
+            called.call("POST", "/build", params, upload=upload or ChunkReader(iter(())), stream=True)
         )
         image_id = ""
 

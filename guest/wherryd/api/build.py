@@ -1,16 +1,18 @@
 """POST /build, as the classic builder has it, and POST /build/prune. Source: Engine API 1.51, ImageBuild."""
 
 import json
+from base64 import b64decode
 from contextlib import aclosing
 from typing import Any, cast
 
 from aiohttp import web
 
-from wherryd.api import copying, params, progress
+from wherryd.api import copying, hijack, params, progress
 from wherryd.api.images import body
+from wherryd.builder.offers import Line
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.service import BuilderService
-from wherryd.errors import InvalidParameter, NotSupported
+from wherryd.errors import InvalidParameter, NotFound, NotSupported
 from wherryd.images import reference as references
 from wherryd.images.reference import Reference
 from wherryd.registry import credentials
@@ -30,7 +32,12 @@ _MAX_JSON_CHARACTERS = 1024 * 1024
 
 def routes(service: BuilderService) -> list[web.RouteDef]:
     handlers = _Handlers(service)
-    return [web.post("/build", handlers.build), web.post("/build/prune", handlers.prune)]
+    return [
+        web.post("/build", handlers.build),
+        web.post("/build/prune", handlers.prune),
+        web.post("/build/offers", handlers.offer),
+        web.post("/build/offers/{token}/agents/{agent}", handlers.lend_agent),
+    ]
 
 
 class _Handlers:
@@ -51,6 +58,35 @@ class _Handlers:
                     f"filters of build prune are not available yet: {', '.join(sorted(found))}"
                 )
         return web.json_response(await self._service.prune())
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """{"Secrets": {id: base64}, "Agents": [id]} -> {"Token": ...}, to be named by a build as `offer`.
+        Docker's clients do this in a BuildKit session; this call is our own."""
+        document = await params.json_object(request)
+        found, agents = document.get("Secrets") or {}, document.get("Agents") or []
+        if not isinstance(found, dict) or not isinstance(agents, list):
+            raise InvalidParameter("offer: Secrets is an object and Agents a list")
+        try:
+            contents = {str(name): b64decode(value, validate=True) for name, value in found.items()}
+        except (ValueError, TypeError) as exc:
+            raise InvalidParameter("offer: a secret's content is not base64") from exc
+        token = self._service.offers.make(contents, [str(name) for name in agents])
+        return web.json_response({"Token": token}, status=201)
+
+    async def lend_agent(self, request: web.Request) -> web.StreamResponse:
+        """Takes the connection over; it waits until a step's program wants the agent."""
+        token, agent = request.match_info["token"], request.match_info["agent"]
+        self._service.offers.queue(token, agent)
+        connection = await hijack.take_over(request, hijack.RAW)
+        line = Line(connection.reader, connection.writer, connection.closed)
+        try:
+            self._service.offers.add_line(token, agent, line)
+            await line.ended()
+        except NotFound:
+            pass  # the build ended meanwhile
+        finally:
+            connection.close()
+        return hijack.HijackedResponse(101)
 
 
 def options(request: web.Request) -> BuildOptions:
@@ -82,6 +118,7 @@ def options(request: web.Request) -> BuildOptions:
         network=query.get("networkmode", ""),
         platform=query.get("platform", ""),
         host_config=host,
+        offer=query.get("offer", ""),
         credentials=credentials.from_config_header(request.headers.get("X-Registry-Config", "")),
     )
 

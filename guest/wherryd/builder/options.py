@@ -13,7 +13,7 @@ class BuildOptions:
     """dockerfile: path in the context. tags: names for the result. build_args: None takes no value.
     network: NetworkMode of RUN steps. host_config: limits of RUN steps, as in HostConfig. keep_failed: the
     container of a failing RUN stays for a look (docker's --rm=false without --force-rm). credentials: for
-    base images, by the domain of their registry."""
+    base images, by the domain of their registry. offer: token of what the client lends."""
 
     dockerfile: str = "Dockerfile"
     tags: tuple[Reference, ...] = ()
@@ -28,3 +28,4 @@ class BuildOptions:
     platform: str = ""
     host_config: Mapping[str, Any] = field(default_factory=dict)
     credentials: Mapping[str, Credentials] = field(default_factory=dict, repr=False)
+    offer: str = field(default="", repr=False)

@@ -98,6 +98,7 @@ async def _execute(
                     f"{name}={value}"
                     for name, value in state.scope.run_environment(state.environment).items()
                 ),
+                *mounts.environment,
             ],
             "User": state.config.get("User") or "",
             "WorkingDir": state.config.get("WorkingDir") or "",

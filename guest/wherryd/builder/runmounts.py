@@ -4,12 +4,14 @@ import asyncio
 import os
 import posixpath
 import secrets
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from wherryd.builder import lending
 from wherryd.builder.copying import digest
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder
@@ -41,6 +43,8 @@ class Mounts:
 
     binds: list[dict[str, Any]] = field(default_factory=list)
     tmpfs: dict[str, str] = field(default_factory=dict)
+    #: `NAME=value` lines for the step's program.
+    environment: list[str] = field(default_factory=list)
 
     @property
     def targets(self) -> list[str]:
@@ -99,15 +103,23 @@ async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted])
             else:
                 source = await _copied(opened, tools, each)
             made.bind(source, mount.target, read_only=mount.read_only)
-        elif mount.required:
-            raise DockerfileError(
-                f"{mount.type} {mount.id or mount.source or mount.target}: not found",
-                f"{mount.type} mounts need a BuildKit session, which this builder does not have yet",
-            )
         else:
-            # As BuildKit does with one that the client does not give and that is not required.
-            await tools.output.say(f" ---> [Warning] {mount.type} mount left out: none was given\n")
+            await _lend(opened, tools, mount, made)
     return made
+
+
+async def _lend(opened: AsyncExitStack, tools: Tools, mount: ins.RunMount, made: Mounts) -> None:
+    folder = tools.run_folder / secrets.token_hex(8)
+    folder.mkdir(mode=0o700)
+    opened.callback(shutil.rmtree, folder, ignore_errors=True)
+    lent = await lending.lend(opened, folder, tools.offer, mount, len(made.binds))
+    if lent is None:
+        # As BuildKit does with one that the client does not give and that is not required.
+        await tools.output.say(f" ---> [Warning] {mount.type} {lending.name_of(mount)} was not given\n")
+        return
+    if lent.source is not None:
+        made.bind(lent.source, lent.target, read_only=mount.type is ins.MountType.SECRET)
+    made.environment += lent.environment
 
 
 def _in_context(context: Path, mount: ins.RunMount) -> Path:

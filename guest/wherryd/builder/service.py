@@ -2,6 +2,7 @@
 
 <data root>/builder/builds/<id>/   one build under way: context/, root/ (a mount point), scripts/
 <data root>/builder/cache/         folders of cache mounts (cachemounts.py)
+<exec root>/builder/<id>/          secrets and agent sockets of steps under way
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
 from wherryd.builder.dockerfile.stages import read
 from wherryd.builder.errors import RunFailed
+from wherryd.builder.offers import Offer, Offers
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.output import Output
 from wherryd.builder.run import remove_left_overs
@@ -39,6 +41,8 @@ class BuilderService:
 
     def __init__(self, *, data_root: Path, database: Database, containers: ContainerService) -> None:
         self._builds = data_root / "builder" / "builds"
+        self._run_folders = containers.deps.exec_root / "builder"
+        self.offers = Offers()
         self._containers = containers
         self._images = containers.deps.images
         self._cache = BuildCache(database)
@@ -52,6 +56,8 @@ class BuilderService:
         """Removes what an earlier process's builds left, and sees that nobody takes images away from ours."""
         await remove_left_overs(self._containers)
         await asyncio.to_thread(shutil.rmtree, self._builds, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._run_folders, ignore_errors=True)
+        self._run_folders.mkdir(mode=0o700, parents=True)
         self._builds.mkdir(parents=True, exist_ok=True)
         self._builds.parent.chmod(0o700)
         in_use = self._images.in_use
@@ -63,6 +69,7 @@ class BuilderService:
 
     async def close(self) -> None:
         """Builds under way ended with their connections."""
+        self.offers.close()
         await asyncio.gather(*self._removals)
 
     def _uses(self, image_id: str) -> list[ImageUse]:
@@ -79,8 +86,10 @@ class BuilderService:
         first line; a failing step is a line, with its exit code. Closing the iterator cancels the build.
         """
         build_id = secrets.token_hex(16)
-        folder = self._builds / build_id
+        folder, run_folder = self._builds / build_id, self._run_folders / build_id
+        offer = self.offers.take(options.offer) if options.offer else Offer()
         (folder / "context").mkdir(parents=True)
+        run_folder.mkdir(mode=0o700)
         try:
             await context.receive(stream, folder / "context")
             data = context.take_dockerfile(folder / "context", options.dockerfile)
@@ -96,6 +105,8 @@ class BuilderService:
                     output=output,
                     folder=folder,
                     context=folder / "context",
+                    run_folder=run_folder,
+                    offer=offer,
                     caches=self._caches,
                     epoch=_epoch(options),
                     pins=pins,
@@ -106,6 +117,8 @@ class BuilderService:
                     yield line
         finally:
             self._running.pop(build_id, None)
+            self.offers.forget(options.offer)
+            shutil.rmtree(run_folder, ignore_errors=True)
             self._remove_later(folder)
 
     def _remove_later(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ from wherryd.builder import document, metadata
 from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
 from wherryd.builder.dockerfile.shell import Lexer
+from wherryd.builder.offers import Offer
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.output import Output
 from wherryd.builder.variables import Scope
@@ -23,7 +24,8 @@ from wherryd.images.service import ImageService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What all steps of a build share. folder: of this build alone; context: its files.
+    """What all steps of a build share. folder: of this build alone; context: its files. run_folder: of this
+    build too, gone with a reboot. offer: what the client lends.
     epoch: SOURCE_DATE_EPOCH or None. pins: keeps layers until an image has them. slots: how many steps
     may work at once; one that waits for another stage holds none."""
 
@@ -35,6 +37,8 @@ class Tools:
     output: Output
     folder: Path
     context: Path
+    run_folder: Path
+    offer: Offer
     caches: CacheMounts
     epoch: int | None
     pins: set[str]
