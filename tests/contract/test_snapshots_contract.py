@@ -1,10 +1,14 @@
-"""Every snapshot driver keeps the same promises. Needs no root: nothing is mounted here."""
+"""Every snapshot driver keeps the same promises about names and records. Nothing is mounted here, but for the
+file system that a driver needs. What is in the files: tests/guest/test_snapshots_files.py.
+"""
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from file_systems import btrfs
 
 from wherryd.errors import Conflict, InvalidParameter, NotFound
 from wherryd.snapshots.drivers import DRIVERS
@@ -13,10 +17,25 @@ from wherryd.snapshots.protocol import Kind, SnapshotInfo, Snapshotter
 Open = Callable[[], Snapshotter]
 
 
+@pytest.fixture(scope="module")
+def btrfs_root() -> Iterator[Path]:
+    with btrfs() as mounted:
+        yield mounted
+
+
 @pytest.fixture(params=sorted(DRIVERS))
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The driver's own folder."""
+    if request.param == "btrfs":
+        mounted: Path = request.getfixturevalue("btrfs_root")
+        return Path(tempfile.mkdtemp(dir=mounted)) / "btrfs"
+    return tmp_path / str(request.param)
+
+
+@pytest.fixture
+def reopen(root: Path) -> Open:
     """Opens the driver on the same directory again, as a restarted engine does."""
-    return lambda: DRIVERS[request.param](tmp_path / "s")
+    return lambda: DRIVERS[root.name](root)
 
 
 @pytest.fixture
@@ -147,13 +166,13 @@ def test_everything_is_there_again_after_a_restart(reopen: Open) -> None:
     assert second.mounts("other") != mounts
 
 
-def test_restart_removes_folders_without_a_record(reopen: Open, tmp_path: Path) -> None:
+def test_restart_removes_folders_without_a_record(reopen: Open, root: Path) -> None:
     first = reopen()
     first.prepare("kept", "")
     kept = first.unpack_target("kept").directory
     stray = kept.parent / "zz"
     (stray / "deep").mkdir(parents=True)
-    unfinished = tmp_path / "s" / "m" / "zz.new"
+    unfinished = root / "m" / "zz.new"
     unfinished.symlink_to("committed|x|")
     reopen()
     assert kept.is_dir()
@@ -161,10 +180,10 @@ def test_restart_removes_folders_without_a_record(reopen: Open, tmp_path: Path) 
     assert not unfinished.is_symlink()
 
 
-def test_failed_prepare_leaves_nothing(snapshotter: Snapshotter, tmp_path: Path) -> None:
+def test_failed_prepare_leaves_nothing(snapshotter: Snapshotter, root: Path) -> None:
     with pytest.raises(NotFound):
         snapshotter.prepare("one", "missing")
-    assert list((tmp_path / "s" / "l").iterdir()) == []
+    assert list((root / "l").iterdir()) == []
 
 
 def test_new_snapshot_has_its_parents_mode_on_the_root(snapshotter: Snapshotter) -> None:

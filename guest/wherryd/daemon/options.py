@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter
+from wherryd.snapshots import drivers
 from wherryd.spec import dockerinit
 from wherrywire import __version__
 
 DEFAULT_HOST = "unix:///run/wherryd.sock"
+DEFAULT_DATA_ROOT = "/var/lib/wherry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +42,24 @@ class Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wherryd", description="Wherry's container engine.")
+    parser = argparse.ArgumentParser(
+        prog="wherryd",
+        description="Wherry's container engine.",
+        epilog="`wherryd audit --help`: what lies below a data root, and what of it nobody owns.",
+    )
     add = parser.add_argument
     add("-H", "--host", action="append", metavar="URL", help=f"listen here; may repeat ({DEFAULT_HOST})")
-    add("--data-root", metavar="DIR", help="what must survive a reboot (/var/lib/wherry)")
+    add("--data-root", metavar="DIR", help=f"what must survive a reboot ({DEFAULT_DATA_ROOT})")
     add("--exec-root", metavar="DIR", help="state of running containers (/run/wherry)")
     add("-p", "--pidfile", metavar="FILE")
     add("-b", "--bridge", metavar="NAME", help="device of the network `bridge` (wherry0)")
     add("--bip", metavar="CIDR", help="address and size of the bridge (172.17.0.1/16)")
-    add("-s", "--storage-driver", metavar="NAME", help="overlay or vfs (the best that works here)")
+    add(
+        "-s",
+        "--storage-driver",
+        metavar="NAME",
+        help=f"{', '.join(drivers.DRIVERS)} (the best that works here)",
+    )
     add("--default-runtime", metavar="NAME")
     add("--add-runtime", action="append", metavar="NAME=PATH")
     add("--insecure-registry", action="append", metavar="HOST")
@@ -71,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 #: Option's name -> default. Lists are given as tuples.
 _DEFAULTS: dict[str, object] = {
     "host": (DEFAULT_HOST,),
-    "data-root": "/var/lib/wherry",
+    "data-root": DEFAULT_DATA_ROOT,
     "exec-root": "/run/wherry",
     "pidfile": "",
     "bridge": "wherry0",
@@ -142,10 +153,10 @@ def _options(values: dict[str, object]) -> Options:
             ipaddress.ip_address(server)
     except ValueError as exc:
         raise InvalidParameter(f"--bip, --dns: {exc} (hint: --bip 172.17.0.1/16)") from exc
-    if text("storage-driver") not in ("", "overlay", "overlay2", "vfs"):
-        raise InvalidParameter(
-            f'--storage-driver: "{text("storage-driver")}" is not known (hint: overlay or vfs)'
-        )
+    try:
+        storage_driver = drivers.canonical(text("storage-driver"))
+    except InvalidParameter as exc:
+        raise InvalidParameter(f"--storage-driver: {exc}") from exc
     if text("default-runtime") != "wherry-runc" or texts("add-runtime"):
         raise InvalidParameter("--default-runtime, --add-runtime: only wherry-runc can be used yet")
     if not text("cgroup-parent").startswith("/"):
@@ -164,7 +175,7 @@ def _options(values: dict[str, object]) -> Options:
         pidfile=Path(text("pidfile")).absolute() if text("pidfile") else None,
         bridge=text("bridge"),
         bip=bip,
-        storage_driver=text("storage-driver").replace("overlay2", "overlay"),
+        storage_driver=storage_driver,
         default_runtime=text("default-runtime"),
         add_runtimes=texts("add-runtime"),
         insecure_registries=texts("insecure-registry"),

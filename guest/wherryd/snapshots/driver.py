@@ -2,11 +2,11 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter
-from wherryd.snapshots.index import Record, SnapshotIndex
+from wherryd.snapshots.index import Record, SnapshotIndex, remove_tree
 from wherryd.snapshots.protocol import Kind, SnapshotInfo, UnpackTarget, Usage, Whiteouts
 from wherryd.spec.mount import Mount
 from wherryd.sys.filesystems import syncfs
@@ -22,12 +22,15 @@ class DirectoryDriver(ABC):
     def independent_layers(self) -> bool:
         return self.whiteouts is Whiteouts.OVERLAY
 
-    def __init__(self, root: Path) -> None:
-        self._index = SnapshotIndex(root)
+    def __init__(self, root: Path, *, remove: Callable[[Path], None] = remove_tree) -> None:
+        """remove: takes away what `_create` made, and what an interrupted step may have left in its place."""
+        self._index = SnapshotIndex(root, remove)
 
-    @abstractmethod
-    def _fill(self, record: Record) -> None:
-        """Puts into the new, empty directory what a snapshot starts with."""
+    def _create(self, record: Record) -> None:
+        """Makes the snapshot's directory, with what it starts with."""
+        # Mode by mkdir would be cut by the process's umask.
+        self._index.files(record).mkdir()
+        self._index.files(record).chmod(0o755)
 
     @abstractmethod
     def _mounts(self, record: Record) -> tuple[Mount, ...]: ...
@@ -41,10 +44,7 @@ class DirectoryDriver(ABC):
     def _make(self, key: str, parent: str, kind: Kind) -> tuple[Mount, ...]:
         record = self._index.add(key, parent, kind)
         try:
-            # Mode by mkdir would be cut by the process's umask.
-            self._index.files(record).mkdir()
-            self._index.files(record).chmod(0o755)
-            self._fill(record)
+            self._create(record)
             mounts = self._mounts(record)
             self._index.save(record)
         except BaseException:

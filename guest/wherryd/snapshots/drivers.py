@@ -1,4 +1,4 @@
-"""Choosing a driver by name, or the best one that works on a directory."""
+"""Choosing a driver: by name, by what the data root has been used with, or the best one that works there."""
 
 import os
 import shutil
@@ -7,34 +7,72 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter
+from wherryd.snapshots.btrfs import BtrfsDriver
 from wherryd.snapshots.overlay import OverlayDriver
 from wherryd.snapshots.protocol import Snapshotter
 from wherryd.snapshots.vfs import VfsDriver
+from wherryd.sys import btrfs
 
-DRIVERS: dict[str, Callable[[Path], Snapshotter]] = {"overlay": OverlayDriver, "vfs": VfsDriver}
+#: In the order in which they are tried when none is named.
+DRIVERS: dict[str, Callable[[Path], Snapshotter]] = {
+    "overlay": OverlayDriver,
+    "btrfs": BtrfsDriver,
+    "vfs": VfsDriver,
+}
 
 # Docker's name for its second overlay driver, which people have in their scripts.
 _ALIASES = {"overlay2": "overlay", "overlayfs": "overlay"}
 
 
-def open_driver(data_root: Path, name: str = "") -> Snapshotter:
-    """The driver `name` below data_root/<driver>; "" picks overlay where it works, else vfs.
-
-    Raises InvalidParameter for an unknown name, or when overlay is asked for where it cannot work.
-    """
-    data_root.mkdir(parents=True, exist_ok=True)
+def canonical(name: str) -> str:
+    """A driver's own name; "" stays "". Raises InvalidParameter for an unknown one."""
     wanted = _ALIASES.get(name, name)
+    if wanted == "aufs":
+        raise InvalidParameter(
+            "storage driver aufs is in no current kernel; overlay is its successor: --storage-driver overlay"
+        )
     if wanted and wanted not in DRIVERS:
         raise InvalidParameter(f'unknown storage driver "{name}"; use one of: {", ".join(sorted(DRIVERS))}')
-    if wanted != "vfs":
-        problem = overlay_problem(data_root)
-        if not problem:
-            wanted = "overlay"
-        elif wanted == "overlay":
-            raise InvalidParameter(f"storage driver overlay: {problem}; use --storage-driver vfs")
-        else:
-            wanted = "vfs"
+    return wanted
+
+
+def open_driver(data_root: Path, name: str = "") -> Snapshotter:
+    """The driver `name` below data_root/<driver>; "" takes the one that has snapshots there, or else the
+    first of DRIVERS that works there.
+
+    Raises InvalidParameter for an unknown name, for one that cannot work there, and for another than the one
+    that has snapshots there: they would be out of reach.
+    """
+    data_root.mkdir(parents=True, exist_ok=True)
+    wanted = canonical(name)
+    prior = [driver for driver in DRIVERS if _in_use(data_root / driver)]
+    if wanted and prior and wanted not in prior:
+        raise InvalidParameter(
+            f"storage driver {wanted}: images and containers below {data_root} are kept by {prior[0]}; start "
+            f"with --storage-driver {prior[0]}, or give another --data-root (save and load move images)"
+        )
+    wanted = wanted or (prior[0] if prior else "")
+    if wanted:
+        if problem := _PROBLEMS[wanted](data_root):
+            raise InvalidParameter(
+                f"storage driver {wanted}: {problem}; use --storage-driver {_best(data_root)}"
+                + (" and another --data-root" if prior else "")
+            )
+    else:
+        wanted = _best(data_root)
     return DRIVERS[wanted](data_root / wanted)
+
+
+def _best(data_root: Path) -> str:
+    return next(driver for driver in DRIVERS if not _PROBLEMS[driver](data_root))
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a driver has snapshots there: index.py's records."""
+    try:
+        return any((folder / "m").iterdir())
+    except FileNotFoundError:
+        return False
 
 
 def overlay_problem(directory: Path) -> str:
@@ -49,6 +87,20 @@ def overlay_problem(directory: Path) -> str:
     if kind in {"overlay", "nfs", "nfs4", "vfat", "9p", "fuse"}:
         return f"{directory} is on {kind}, which cannot hold its upper directories"
     return ""
+
+
+def btrfs_problem(directory: Path) -> str:
+    """Why there can be no subvolumes; "" when there can."""
+    if not btrfs.is_btrfs(directory):
+        return f"{directory} is not on a btrfs file system"
+    return ""
+
+
+_PROBLEMS: dict[str, Callable[[Path], str]] = {
+    "overlay": overlay_problem,
+    "btrfs": btrfs_problem,
+    "vfs": lambda _directory: "",
+}
 
 
 def _kernel_knows(name: str) -> bool:

@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,20 @@ class Record:
         return SnapshotInfo(self.key, self.parent, self.kind)
 
 
+def read_records(root: Path) -> Iterator[Record]:
+    """The records below a driver's root, whoever has it open; changes nothing."""
+    for link in (root / "m").iterdir():
+        if not link.name.endswith(".new"):
+            kind, key, parent = str(link.readlink()).split("|")
+            yield Record(link.name, key, parent, Kind(kind))
+
+
 class SnapshotIndex:
     """All records in memory, each change on disk first. Any thread."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, remove: Callable[[Path], None] | None = None) -> None:
+        """remove: how a folder goes."""
+        self._remove_folder = remove or remove_tree
         self.root = root
         self.lock = threading.RLock()
         for name in ("m", "l", "w", "trash"):
@@ -56,12 +66,9 @@ class SnapshotIndex:
         self._sweep()
 
     def _read(self) -> Iterator[Record]:
-        for link in (self.root / "m").iterdir():
-            if link.name.endswith(".new"):
-                link.unlink()  # a commit that did not come to its rename
-                continue
-            kind, key, parent = str(link.readlink()).split("|")
-            yield Record(link.name, key, parent, Kind(kind))
+        for link in (self.root / "m").glob("*.new"):
+            link.unlink()  # a commit that did not come to its rename
+        return read_records(self.root)
 
     def _used_ids(self) -> Iterator[str]:
         for name in ("m", "l", "w", "trash"):
@@ -72,7 +79,7 @@ class SnapshotIndex:
         for name in ("l", "w", "trash"):
             for folder in (self.root / name).iterdir():
                 if name == "trash" or folder.name not in owned:
-                    remove_tree(folder)
+                    self._remove_folder(folder)
 
     # names of folders
 
@@ -188,7 +195,7 @@ class SnapshotIndex:
                 folder.rename(self.root / "trash" / place)
             except FileNotFoundError:
                 continue
-            remove_tree(self.root / "trash" / place)
+            self._remove_folder(self.root / "trash" / place)
 
 
 def remove_tree(folder: Path) -> None:

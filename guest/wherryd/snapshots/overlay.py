@@ -34,7 +34,8 @@ class OverlayDriver(DirectoryDriver):
         super().__init__(root)
         self._features = _features()
 
-    def _fill(self, record: Record) -> None:
+    def _create(self, record: Record) -> None:
+        super()._create(record)
         if record.kind is Kind.ACTIVE and record.parent:
             self._index.work(record).mkdir(mode=0o700)
         if record.parent:

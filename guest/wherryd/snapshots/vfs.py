@@ -13,7 +13,8 @@ class VfsDriver(DirectoryDriver):
     name = "vfs"
     whiteouts = Whiteouts.APPLY
 
-    def _fill(self, record: Record) -> None:
+    def _create(self, record: Record) -> None:
+        super()._create(record)
         if record.kind is not Kind.ACTIVE or not record.parent:
             return
         source = self._index.files(self._index.committed(record.parent))
