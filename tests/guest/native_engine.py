@@ -297,7 +297,7 @@ class NativeEngine:
         with contextlib.suppress(AssertionError):
             self.stop()
         for _ in range(50):
-            pids = self._processes()
+            pids = self.processes()
             if not pids:
                 break
             for pid in pids:
@@ -325,7 +325,7 @@ class NativeEngine:
                     found.append(json.loads(record)["bridge"]["device"] or f"br-{network_id[:12]}")
         return found
 
-    def _processes(self) -> list[int]:
+    def processes(self) -> list[int]:
         """Pids with our marker in their environment or in one of our cgroups."""
         marker = f"{_MARKER}={self.name}".encode()
         found = []

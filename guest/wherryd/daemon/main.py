@@ -12,6 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from wherryd.api import early
+from wherryd.daemon import auditcommand
 from wherryd.daemon.engine import Engine
 from wherryd.daemon.locks import hold
 from wherryd.daemon.notify import notify
@@ -28,8 +29,11 @@ _SHUTDOWN_SECONDS = 2.0
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. The only place that exits."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+        if arguments[:1] == ["audit"]:
+            sys.exit(auditcommand.run(arguments[1:]))
+        options = parse(arguments)
         _set_up_logging(options.debug)
         if os.geteuid() != 0:
             raise EngineError("needs to be started as root (hint: sudo wherryd)")

@@ -61,6 +61,11 @@ class ImageCatalog:
         """The uppermost layer of every image."""
         return [row["top_layer"] for row in self._database.query("SELECT top_layer FROM images")]
 
+    def tops_by_id(self) -> dict[str, str]:
+        return {
+            row["id"]: row["top_layer"] for row in self._database.query("SELECT id, top_layer FROM images")
+        }
+
     def ids(self) -> set[str]:
         return {row["id"] for row in self._database.query("SELECT id FROM images")}
 
@@ -138,7 +143,8 @@ class ImageCatalog:
         return image_id
 
     def tag(self, name: Reference, image_id: str) -> None:
-        with self._database.transaction() as cursor:
+        """On disk when it returns: it ends a pull, a load, a build, and the user is told so."""
+        with self._database.transaction(durable=True) as cursor:
             cursor.execute(
                 "INSERT INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id,"
@@ -151,8 +157,8 @@ class ImageCatalog:
             cursor.execute("DELETE FROM tags WHERE reference = ?", (name.canonical,))
 
     def delete(self, image_id: str) -> None:
-        """The row and every name; then the config."""
-        with self._database.transaction() as cursor:
+        """The row and every name; then the config, which no row that comes back may miss."""
+        with self._database.transaction(durable=True) as cursor:
             cursor.execute("DELETE FROM tags WHERE image_id = ?", (image_id,))
             cursor.execute("DELETE FROM images WHERE id = ?", (image_id,))
         self._configs.pop(image_id, None)

@@ -5,7 +5,7 @@
     recipe     a blob in the content store
 
 They are made in the order recipe, snapshot, row, and go in the order row, snapshot, recipe: what an
-interrupted step leaves has no row, and `sweep` removes it.
+interrupted step leaves has no row, and collecting.py removes it.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
@@ -23,11 +25,11 @@ from wherryd.images.stubs import remove_stubs
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
-from wherryd.snapshots.protocol import Kind, Snapshotter
+from wherryd.snapshots.protocol import Snapshotter
 from wherryd.sys import paths
 
 # Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
-_UNPACKING = "unpack-"
+UNPACKING = "unpack-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class LayerStore:
         self._database = database
         self._content = content
         self._snapshotter = snapshotter
-        self._committing = asyncio.Lock()
+        #: Held while a layer becomes one, and by a collection.
+        self.committing = asyncio.Lock()
         #: Held while layers go; who starts to use a layer that is there holds it for that step. Not the
         #: same as the one above: a commit waits for the disk, and a container start must not wait for it.
         self.sweeping = asyncio.Lock()
@@ -114,7 +117,8 @@ class LayerStore:
 
     @contextmanager
     def pinned(self) -> Iterator[set[str]]:
-        """Chain ids in this set survive `sweep` until the end: layers whose image is not stored yet."""
+        """A lease: chain ids in this set survive a collection until the end; for layers whose image is not
+        stored yet."""
         pins: set[str] = set()
         self._pins.append(pins)
         try:
@@ -122,10 +126,14 @@ class LayerStore:
         finally:
             self._pins = [other for other in self._pins if other is not pins]
 
+    def leased(self) -> list[str]:
+        """Chain ids of all leases."""
+        return [chain for pins in self._pins for chain in pins]
+
     @asynccontextmanager
     async def unpacking(self, parent: str, pins: set[str]) -> AsyncIterator["LayerJob"]:
         """A layer under way; left without `commit`, nothing of it stays."""
-        key = f"{_UNPACKING}{secrets.token_hex(8)}"
+        key = f"{UNPACKING}{secrets.token_hex(8)}"
         # Alone if it can be: then the layers below need not be there yet, only at the commit.
         base = "" if self.independent else parent
         await asyncio.to_thread(self._snapshotter.prepare, key, base)
@@ -205,7 +213,7 @@ class LayerStore:
         """The layer, and whether its snapshot was committed by `commit`; otherwise it was there already."""
         chain = chain_id(parent, found.diff_id)
         pins.add(chain)
-        async with self._committing:
+        async with self.committing:
             if known := self.find(chain):
                 return known, False
             recipe = await asyncio.to_thread(lambda: recipe_writer.commit(hash_again=True))
@@ -235,73 +243,8 @@ class LayerStore:
 
     def archive(self, layer: Layer) -> Iterator[bytes]:
         """The layer's uncompressed archive again. Raises SystemFault unless it is byte for byte the same."""
-        root = paths.open_root(str(self._snapshotter.layer_directory(layer.chain_id)))
-        digest = hashlib.sha256()
-        try:
-            with self._content.open(layer.recipe) as recipe:
-                for data in replay(recipe, lambda path: _open_file(root, path)):
-                    digest.update(data)
-                    yield data
-        except (DamagedRecipe, KernelFault) as exc:
-            raise SystemFault(
-                f"layer {layer.diff_id} was damaged on disk: {exc}; load the image again"
-            ) from exc
-        finally:
-            os.close(root)
-        if "sha256:" + digest.hexdigest() != layer.diff_id:
-            raise SystemFault(f"layer {layer.diff_id} was changed on disk; load the image again")
-
-    # removing
-
-    def live(self, tops: Iterable[str]) -> set[str]:
-        """Chain ids that images with these uppermost layers, containers and running imports need."""
-        waiting = [*tops, *(chain for pins in self._pins for chain in pins)]
-        waiting += [info.parent for info in self._snapshotter.walk() if info.kind is not Kind.COMMITTED]
-        parents = {
-            row["chain_id"]: row["parent"]
-            for row in self._database.query("SELECT chain_id, parent FROM layers")
-        }
-        live: set[str] = set()
-        while waiting:
-            chain = waiting.pop()
-            if chain and chain not in live:
-                live.add(chain)
-                waiting.append(parents.get(chain, ""))
-        return live
-
-    async def drop_unfinished(self) -> None:
-        """At start only: removes layers that an earlier process was unpacking when it died."""
-        for info in list(self._snapshotter.walk()):
-            if info.kind is Kind.ACTIVE and info.key.startswith(_UNPACKING):
-                await asyncio.to_thread(self._snapshotter.remove, info.key)
-
-    async def sweep(self, tops: Callable[[], Iterable[str]]) -> list[Layer]:
-        """Removes every layer that is not live, uppermost first; returns those that went."""
-        async with self._committing, self.sweeping:
-            live = self.live(tops())
-            return await asyncio.to_thread(self._sweep, live)
-
-    def _sweep(self, live: set[str]) -> list[Layer]:
-        rows = {row["chain_id"] for row in self._database.query("SELECT chain_id FROM layers")}
-        committed = [info.key for info in self._snapshotter.walk() if info.kind is Kind.COMMITTED]
-        snapshots = set(committed)
-        gone = []
-        for chain in [*sorted(rows - snapshots), *reversed(committed)]:
-            if chain in live and chain in rows and chain in snapshots:
-                continue
-            layer = self.find(chain)
-            if layer is not None:
-                with self._database.transaction() as cursor:
-                    cursor.execute("DELETE FROM layers WHERE chain_id = ?", (chain,))
-                gone.append(layer)
-            if chain in snapshots:
-                self._snapshotter.remove(chain)
-            if layer is not None and not self._recipe_in_use(layer.recipe):
-                self._content.remove(layer.recipe)
-        return gone
-
-    def _recipe_in_use(self, recipe: str) -> bool:
-        return bool(self._database.query("SELECT 1 FROM layers WHERE recipe = ? LIMIT 1", (recipe,)))
+        with self._content.open(layer.recipe) as recipe:
+            yield from archive_of(layer.diff_id, self._snapshotter.layer_directory(layer.chain_id), recipe)
 
     def recipes(self) -> set[str]:
         return {row["recipe"] for row in self._database.query("SELECT recipe FROM layers")}
@@ -332,6 +275,22 @@ class LayerJob:
     async def commit(self, expected: str = "") -> Layer:
         """Raises InvalidParameter when the archive is bad or its diff id is not the expected one."""
         return await self.store.commit(self, expected)
+
+
+def archive_of(diff_id: str, directory: Path, recipe: BinaryIO) -> Iterator[bytes]:
+    """Raises SystemFault unless it is byte for byte what diff_id is of; at its end, or before."""
+    root = paths.open_root(str(directory))
+    digest = hashlib.sha256()
+    try:
+        for data in replay(recipe, lambda path: _open_file(root, path)):
+            digest.update(data)
+            yield data
+    except (DamagedRecipe, KernelFault) as exc:
+        raise SystemFault(f"layer {diff_id} was damaged on disk: {exc}; load the image again") from exc
+    finally:
+        os.close(root)
+    if "sha256:" + digest.hexdigest() != diff_id:
+        raise SystemFault(f"layer {diff_id} was changed on disk; load the image again")
 
 
 def _open_file(root: int, path: bytes) -> int:

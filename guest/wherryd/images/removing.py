@@ -14,8 +14,8 @@ from wherryd.content.digest import short
 from wherryd.errors import Conflict
 from wherryd.images import reference as references
 from wherryd.images.catalog import ImageCatalog
+from wherryd.images.collecting import Collector
 from wherryd.images.image import Image, InUse, Publish
-from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.reference import Reference
 
 
@@ -35,9 +35,9 @@ class _Obstacle:
 
 
 class ImageRemover:
-    def __init__(self, catalog: ImageCatalog, layers: LayerStore, publish: Publish, in_use: InUse) -> None:
+    def __init__(self, catalog: ImageCatalog, collector: Collector, publish: Publish, in_use: InUse) -> None:
         self._catalog = catalog
-        self._layers = layers
+        self._collector = collector
         self._publish = publish
         self._in_use = in_use
 
@@ -92,16 +92,15 @@ class ImageRemover:
         self._catalog.delete(image.id)
         self._publish("image", "delete", image.id, {**image.labels, "name": image.id})
         removal.records.append({"Deleted": image.id})
-        for layer in await self.sweep_layers():
-            removal.records.append({"Deleted": layer.chain_id})
-            removal.bytes_freed += layer.size_bytes
+        await self._collect(removal)
         if prune_parents and image.parent in self._catalog.ids():
             parent = self._catalog.get(image.parent)
             await self._delete(parent, removal, force=False, prune_parents=True, quiet=True)
 
-    async def sweep_layers(self) -> Sequence[Layer]:
-        """Removes the layers that nothing needs any more."""
-        return await self._layers.sweep(self._catalog.tops)
+    async def _collect(self, removal: Removal) -> None:
+        for layer in await self._collector.collect():
+            removal.records.append({"Deleted": layer.chain_id})
+            removal.bytes_freed += layer.size_bytes
 
     def _obstacle(self, image: Image, *, names: bool, stopped: bool) -> _Obstacle | None:
         if self._catalog.children(image.id):
@@ -128,6 +127,8 @@ class ImageRemover:
             for name in names:
                 self._untag(image, name, removal)
             await self._delete(image, removal, force=False, prune_parents=True, quiet=True)
+        # Also what a failed pull left for the next one.
+        await self._collect(removal)
         return removal
 
 

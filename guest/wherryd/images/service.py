@@ -18,6 +18,7 @@ from wherryd.images import filters as selection
 from wherryd.images import platforms, views
 from wherryd.images import reference as references
 from wherryd.images.catalog import ImageCatalog
+from wherryd.images.collecting import Collector
 from wherryd.images.filters import Filters
 from wherryd.images.image import Image, ImageUse, InUse, Progress, Publish
 from wherryd.images.importing import import_tar
@@ -70,8 +71,9 @@ class ImageService:
         self._pusher = Pusher(*parts)
         self._publish = publish
         self.in_use: InUse = _nobody
+        self._collector = Collector(database, self._content, self._snapshotter, self._catalog, self._layers)
         self._remover = ImageRemover(
-            self._catalog, self._layers, publish, lambda image_id: self.in_use(image_id)
+            self._catalog, self._collector, publish, lambda image_id: self.in_use(image_id)
         )
 
     @property
@@ -80,11 +82,7 @@ class ImageService:
 
     async def open(self) -> None:
         """Sweeps what an earlier process left and neither an image nor a container refers to."""
-        await self._layers.drop_unfinished()
-        await self._remover.sweep_layers()
-        keep = self._catalog.ids() | self._layers.recipes()
-        await asyncio.to_thread(self._content.sweep, keep)
-        self._origins.forget_orphans()
+        await self._collector.open()
 
     async def close(self) -> None:
         """Nothing is held open; imports under way end with the requests they belong to."""
@@ -291,8 +289,8 @@ class ImageService:
         except NotFound:
             return
         await asyncio.to_thread(self._snapshotter.remove, container_id)
-        if parent and parent not in self._layers.live(self._catalog.tops()):
-            await self._remover.sweep_layers()
+        if parent and not self._collector.is_live(parent):
+            await self._collector.collect()
 
     def pinned(self) -> AbstractContextManager[set[str]]:
         """For `commit_rootfs`: its layers stay until the end, also before an image has them."""

@@ -1,0 +1,126 @@
+"""Collection: what no image, container or piece of work under way refers to goes. Mark and sweep.
+
+    roots    images (their config, their layers), containers' snapshots (their parents), and leases: what
+             `LayerStore.pinned` holds while an import, a pull or a build has no image yet
+    marked   every layer below a root, with its recipe
+    swept    rows, snapshots and blobs that were not marked
+
+Leases are in memory: their holders are coroutines of this process and end with it. What a killed engine
+was making is nobody's when the next one opens, and goes then.
+
+Rows go first, and durably: a power cut must not bring back a row whose files are gone, while files without
+a row are found again by the next collection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+from wherryd.content.store import ContentStore
+from wherryd.errors import EngineError
+from wherryd.images.catalog import ImageCatalog
+from wherryd.images.layers import UNPACKING, Layer, LayerStore
+from wherryd.images.origins import Origins
+from wherryd.metadata.database import Database
+from wherryd.snapshots.protocol import Kind, Snapshotter
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    def __init__(
+        self,
+        database: Database,
+        content: ContentStore,
+        snapshotter: Snapshotter,
+        catalog: ImageCatalog,
+        layers: LayerStore,
+    ) -> None:
+        self._database = database
+        self._content = content
+        self._snapshotter = snapshotter
+        self._catalog = catalog
+        self._layers = layers
+        self._origins = Origins(database)
+
+    async def open(self) -> None:
+        """At start, before anything is made: what an earlier process was unpacking, images that are not
+        whole any more, and then a collection."""
+        for info in list(self._snapshotter.walk()):
+            if info.kind is Kind.ACTIVE and info.key.startswith(UNPACKING):
+                await asyncio.to_thread(self._snapshotter.remove, info.key)
+        self._drop_broken()
+        await self.collect()
+        self._origins.forget_orphans()
+
+    async def collect(self) -> list[Layer]:
+        """Removes what is not marked; returns the layers that went."""
+        async with self._layers.committing, self._layers.sweeping:
+            live = self.live(self._catalog.tops())
+            gone = await asyncio.to_thread(self._sweep_layers, live)
+            # In one turn of the loop, and with no layer being committed: nobody adds a blob meanwhile.
+            self._content.sweep(self._catalog.ids() | self._layers.recipes())
+        return gone
+
+    def live(self, tops: Iterable[str]) -> set[str]:
+        """Chain ids that images with these uppermost layers, containers and leases need."""
+        waiting = [*tops, *self._layers.leased()]
+        waiting += [info.parent for info in self._snapshotter.walk() if info.kind is not Kind.COMMITTED]
+        parents = {
+            row["chain_id"]: row["parent"]
+            for row in self._database.query("SELECT chain_id, parent FROM layers")
+        }
+        live: set[str] = set()
+        while waiting:
+            chain = waiting.pop()
+            if chain and chain not in live:
+                live.add(chain)
+                waiting.append(parents.get(chain, ""))
+        return live
+
+    def is_live(self, chain: str) -> bool:
+        return chain in self.live(self._catalog.tops())
+
+    def _sweep_layers(self, live: set[str]) -> list[Layer]:
+        """Uppermost first. A layer is its row and its snapshot together; half of one is garbage."""
+        rows = {row["chain_id"] for row in self._database.query("SELECT chain_id FROM layers")}
+        committed = [info.key for info in self._snapshotter.walk() if info.kind is Kind.COMMITTED]
+        snapshots = set(committed)
+        doomed = [
+            chain
+            for chain in [*sorted(rows - snapshots), *reversed(committed)]
+            if not (chain in live and chain in rows and chain in snapshots)
+        ]
+        if not doomed:
+            return []
+        gone = [layer for chain in doomed if (layer := self._layers.find(chain)) is not None]
+        with self._database.transaction(durable=True) as cursor:
+            cursor.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain,) for chain in doomed])
+        for chain in doomed:
+            if chain in snapshots:
+                self._snapshotter.remove(chain)
+        return gone
+
+    def _drop_broken(self) -> None:
+        """An image whose config or layers are not on the disk any more is no image. Its names go with it."""
+        snapshots = {info.key for info in self._snapshotter.walk() if info.kind is Kind.COMMITTED}
+        for image_id, top in self._catalog.tops_by_id().items():
+            problem = self._problem(image_id, top, snapshots)
+            if problem:
+                names = ", ".join(name.familiar for name in self._catalog.references(image_id)) or "no name"
+                log.error("image %s (%s) is removed: %s; pull or load it again", image_id, names, problem)
+                self._catalog.delete(image_id)
+
+    def _problem(self, image_id: str, top: str, snapshots: set[str]) -> str:
+        if not self._content.has(image_id):
+            return "its config is not on the disk any more"
+        try:
+            stack: Sequence[Layer] = self._layers.stack(top)
+        except EngineError as exc:
+            return str(exc)
+        for layer in stack:
+            if layer.chain_id not in snapshots:
+                return f"the files of layer {layer.chain_id} are not on the disk any more"
+            if not self._content.has(layer.recipe):
+                return f"the recipe of layer {layer.chain_id} is not on the disk any more"
+        return ""
