@@ -402,6 +402,7 @@ def test_owners_in_a_layer_are_those_from_inside(fresh_engine: NativeEngine) -> 
 
 def test_builds_work_on_whole_copies_too(fresh_engine: NativeEngine) -> None:
     fresh_engine.stop()
+    fresh_engine.data_root = fresh_engine.folder / "copies"
     fresh_engine.start("--storage-driver", "vfs")
     fresh_engine.import_busybox()
     file = """FROM busybox:test
