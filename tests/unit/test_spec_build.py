@@ -171,3 +171,29 @@ def test_an_unknown_or_impossible_user_is_refused(spec: str) -> None:
 
 def test_added_groups() -> None:
     assert users.resolve("1", PASSWD, GROUP, ["extra", "77"]).additional_gids == (55, 77)
+
+
+HOSTILE_PASSWD = (
+    b"1000:x:0:0::/root:/bin/sh\n"
+    b"nul\0:x:0:0::/root:/bin/sh\nnul:x:7:7::/ho\0me:/bin/sh\n"
+    b"huge:x:4294967296:0::/:/bin/sh\n-1:x:-1:-1::/:/bin/sh\n"
+    b"unicode:x:\xd9\xa1:0::/:/bin/sh\n" + b"::::::\n" * 1000 + b"web:x:33:44::/srv:/bin/sh\n"
+)
+HOSTILE_GROUP = b"44:x:0:\n1000:x:0:web\nhuge:x:99999999999:web\nextra:x:55:\n"
+
+
+def test_a_number_is_never_taken_for_a_name() -> None:
+    """CVE-2016-3697: `--user 1000` of an image that calls its root "1000"."""
+    assert users.resolve("1000", HOSTILE_PASSWD, HOSTILE_GROUP) == users.User(uid=1000, gid=0)
+    assert users.resolve("1:44", HOSTILE_PASSWD, HOSTILE_GROUP).gid == 44
+    assert users.resolve("1", HOSTILE_PASSWD, HOSTILE_GROUP, ["44", "1000"]).additional_gids == (44, 1000)
+
+
+def test_lines_that_nobody_asked_for_do_no_harm() -> None:
+    assert users.resolve("web:extra", HOSTILE_PASSWD, HOSTILE_GROUP).uid == 33
+    assert users.resolve("web", HOSTILE_PASSWD, HOSTILE_GROUP).additional_gids == (0,)  # it is in "1000"
+    for name in ("nul", "unicode"):
+        with pytest.raises(InvalidParameter, match="unable to find user"):
+            users.resolve(name, HOSTILE_PASSWD, HOSTILE_GROUP)
+    with pytest.raises(InvalidParameter, match="range"):
+        users.resolve("huge", HOSTILE_PASSWD, HOSTILE_GROUP)

@@ -1,7 +1,9 @@
 """Who a container's process runs as: `USER` of Docker, looked up by hand in the image's own files.
 
 No NSS and no libc look-up: those would load code from, or ask services named by, the image
-(CVE-2019-14271). Numbers are checked as integers, so none wraps around to root (CVE-2024-40635).
+(CVE-2019-14271). Numbers are checked as integers, so none wraps around to root (CVE-2024-40635), and a
+number is never taken for a name: an image whose passwd has a user "1000" with uid 0 would be root
+(CVE-2016-3697).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,11 +51,12 @@ def resolve(spec: str, passwd: bytes, group: bytes, extra_groups: Sequence[str] 
 def _find_user(part: str, passwd: bytes) -> tuple[str, int, int, str]:
     wanted = _number(part)
     for fields in _lines(passwd, 7):
-        uid, gid = _number(fields[2]), _number(fields[3])
+        if wanted is None and fields[0] != part:
+            continue
+        uid, gid = (_number if wanted is None else _in_range)(fields[2]), _in_range(fields[3])
         if uid is None or gid is None:
             continue
-        # A name of digits still means the number, as in runc: the name is compared first only for words.
-        if fields[0] == part or (wanted is not None and uid == wanted):
+        if wanted is None or uid == wanted:
             return fields[0], uid, gid, fields[5]
     if wanted is None:
         raise InvalidParameter(f"unable to find user {part}: no matching entries in passwd file")
@@ -61,26 +64,27 @@ def _find_user(part: str, passwd: bytes) -> tuple[str, int, int, str]:
 
 
 def _find_group(part: str, groups: Iterable[tuple[str, int, Sequence[str]]]) -> int:
+    wanted = _number(part)
+    if wanted is not None:
+        return wanted
     for name, number, _ in groups:
         if name == part:
             return number
-    wanted = _number(part)
-    if wanted is None:
-        raise InvalidParameter(f"unable to find group {part}: no matching entries in group file")
-    return wanted
+    raise InvalidParameter(f"unable to find group {part}: no matching entries in group file")
 
 
 def _groups(group: bytes) -> Iterator[tuple[str, int, Sequence[str]]]:
     for fields in _lines(group, 4):
-        number = _number(fields[2])
+        number = _in_range(fields[2])
         if number is not None:
             yield fields[0], number, fields[3].split(",")
 
 
 def _lines(content: bytes, columns: int) -> Iterator[list[str]]:
-    for line in content.decode(errors="surrogateescape").splitlines():
+    """Lines as other readers of these files see them. One with a NUL could not become an environment."""
+    for line in content.decode(errors="surrogateescape").split("\n"):
         fields = line.strip().split(":")
-        if len(fields) >= columns and not line.startswith("#"):
+        if len(fields) >= columns and not line.startswith("#") and "\0" not in line:
             yield fields
 
 
@@ -88,6 +92,14 @@ def _number(text: str) -> int | None:
     """None for a word. Raises InvalidParameter for a number that is no id."""
     if not (text.isascii() and text.isdecimal()):
         return None
-    if len(text) > 10 or int(text) > MAX_ID:
+    number = _in_range(text)
+    if number is None:
         raise InvalidParameter(f"uids and gids must be in range 0-{MAX_ID}")
+    return number
+
+
+def _in_range(text: str) -> int | None:
+    """The number; None for anything that is no id: a line of a file that nobody asked for is passed over."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 10 or int(text) > MAX_ID:
+        return None
     return int(text)
