@@ -84,12 +84,21 @@ class Peer:
 
     def receive(self) -> tuple[ChildMessage, list[int]] | None:
         """None at end of file. Raises TimeoutError when the socket has a time limit."""
-        payload, fds, _, _ = socket.recv_fds(self.socket, MAX_PACKET_BYTES, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+        try:
+            received = self._receive()
+        except ConnectionResetError:
+            # The other side has gone with something of ours unread. The kernel tells that once, and before
+            # what the other side had said first: the reason why it has gone is still to be read.
+            received = self._receive()
+        payload, fds, _, _ = received
         if not payload:
             return None
         document = json.loads(payload)
         document["step"] = Step(document["step"])
         return ChildMessage(**document), fds
+
+    def _receive(self) -> tuple[bytes, list[int], int, Any]:
+        return socket.recv_fds(self.socket, MAX_PACKET_BYTES, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
 
     def close(self) -> None:
         self.socket.close()
