@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from wherryd.runtime.messages import Peer, failure
-from wherryd.sys import process, terminal
+from wherryd.sys import keyring, process, terminal
 
 #: A child that could not become the program: its parent has been told why over the pair.
 CHILD_FAILED: Final = 125
@@ -58,8 +58,9 @@ def run_child(peer: Peer, action: Callable[[], None]) -> NoReturn:
 
 
 def let_go(keep: Iterable[int]) -> None:
-    """Closes every descriptor above 2 but those, and gives signals their defaults."""
+    """Closes every descriptor above 2 but those, leaves the engine's keys, gives signals their defaults."""
     close_others(keep)
+    keyring.join_new_session_keyring()
     signal.set_wakeup_fd(-1)
     for number in _CHANGED:
         signal.signal(number, signal.SIG_DFL)
