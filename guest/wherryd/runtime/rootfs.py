@@ -35,6 +35,10 @@ _PROC_TARGETS: Final = (
     "/proc/uptime",
 )
 
+#: What the kernel's own files are on. The masks and device nodes that follow are found by these names again,
+#: and a link could mean another place by then.
+_FOUNDATIONS: Final = ("/proc", "/sys", "/dev")
+
 #: propagation word -> what it does to the whole tree before anything is mounted. Ours must not leak out.
 _TREE_PROPAGATION: Final = {
     "": mounts.MS_SLAVE,
@@ -116,7 +120,7 @@ def _bind(root: int, each: SpecMount, options: MountOptions, source: int) -> Non
     with mounting.detached(source):
         status = os.fstat(source)
         if stat.S_ISDIR(status.st_mode):
-            target = paths.mkdir_in_root(root, each.destination)
+            target = _directory(root, each)
         else:
             target = paths.create_in_root(root, each.destination)
         with mounting.detached(target):
@@ -140,8 +144,36 @@ def _check_target(root: int, target: int, each: SpecMount, directory: bool) -> N
         raise RuntimeFault(f"{each.destination} cannot be mounted because it is inside /proc")
 
 
+def _directory(root: int, each: SpecMount) -> int:
+    """Where a directory is mounted, made if it is missing; for the foundations no link may be on the way.
+
+    With /proc -> /volume/x the volume, mounted later, has another x, and what is masked there is not what
+    procfs is on (CVE-2019-19921, CVE-2023-27561).
+    """
+    if each.kind not in ("proc", "sysfs") and each.destination not in _FOUNDATIONS:
+        return paths.mkdir_in_root(root, each.destination)
+    resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_SYMLINKS
+    path = each.destination.lstrip("/") or "."
+    flags = paths.O_PATH | os.O_DIRECTORY
+    try:
+        try:
+            return paths.openat2(root, path, flags, resolve=resolve)
+        except KernelFault as error:
+            if error.errno != errno.ENOENT:
+                raise
+        os.close(paths.mkdir_in_root(root, each.destination))
+        return paths.openat2(root, path, flags, resolve=resolve)
+    except KernelFault as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise RuntimeFault(
+            f"{each.kind or 'bind'} must be mounted on an ordinary directory, and {each.destination} is a "
+            "link or a file in the image: make it a directory"
+        ) from error
+
+
 def _filesystem(root: int, each: SpecMount, options: MountOptions) -> None:
-    target = paths.mkdir_in_root(root, each.destination)
+    target = _directory(root, each)
     with mounting.detached(target):
         if each.kind not in ("proc", "sysfs"):
             _check_target(root, target, each, True)

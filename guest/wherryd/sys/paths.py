@@ -105,16 +105,28 @@ def _mkdir(root: int, path: str, mode: int, links: int) -> int:
 
 
 def create_in_root(root: int, path: str, mode: int = 0o644) -> int:
-    """A file to mount on: path as it is (any type), or a new empty file; an O_PATH descriptor for it."""
-    clean = _clean(path)
+    """A file to mount on: path as it is (any type), or a new empty file; an O_PATH descriptor for it.
+
+    A dangling symlink is followed and its target made: images of whole machines have /etc/resolv.conf as a
+    link into an empty /run. Raises KernelFault.
+    """
+    return _create(root, _clean(path), mode, _MAX_LINKS)
+
+
+def _create(root: int, path: str, mode: int, links: int) -> int:
     try:
-        return open_in_root(root, clean, O_PATH)
+        return open_in_root(root, path, O_PATH)
     except KernelFault as error:
         if error.errno != errno.ENOENT:
             raise
-    parent = mkdir_in_root(root, posixpath.dirname(clean))
+    parent_path, name = posixpath.split(path)
+    parent = mkdir_in_root(root, parent_path)
     try:
-        name = posixpath.basename(clean)
+        link = _readlink(name, parent)
+        if link is not None:
+            if links == 0:
+                raise KernelFault("open", path, errno.ELOOP)
+            return _create(root, _clean(posixpath.join(parent_path, link)), mode, links - 1)
         flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDONLY | os.O_NONBLOCK
         os.close(openat2(parent, name, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
         return open_in_root(parent, name, O_PATH | os.O_NOFOLLOW)
