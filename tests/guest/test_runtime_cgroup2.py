@@ -83,6 +83,31 @@ def test_devices_outside_the_rules_cannot_be_opened(cgroup: CgroupV2, tmp_path: 
     assert os.waitstatus_to_exitcode(os.waitpid(_inside(cgroup, action), 0)[1]) == 7
 
 
+def test_new_device_rules_replace_the_old_ones(cgroup: CgroupV2, tmp_path: Path) -> None:
+    os.mknod(tmp_path / "kmsg", 0o20666, os.makedev(1, 11))
+    deny = {"allow": False, "access": "rwm"}
+    for allowed in (False, True, False):
+        kmsg = {"allow": allowed, "type": "c", "major": 1, "minor": 11, "access": "r"}
+        cgroup.apply(parse.parse_resources({"devices": [deny, kmsg]}))
+
+        def action() -> int:
+            try:
+                os.close(os.open(tmp_path / "kmsg", os.O_RDONLY))
+            except PermissionError:
+                return 7
+            return 0
+
+        status = os.waitstatus_to_exitcode(os.waitpid(_inside(cgroup, action), 0)[1])
+        assert status == (0 if allowed else 7)
+
+
+def test_unified_keys_are_written_as_they_are(cgroup: CgroupV2) -> None:
+    cgroup.apply(parse.parse_resources({"unified": {"cgroup.max.depth": "3"}}))
+    assert (cgroup.views()[0].source / "cgroup.max.depth").read_text() == "3\n"
+    with pytest.raises(Unavailable, match=r"nosuch\.max"):
+        cgroup.apply(parse.parse_resources({"unified": {"nosuch.max": "3"}}))
+
+
 def test_a_limit_without_its_controller_is_an_error(cgroup: CgroupV2) -> None:
     offered = (cgroup.views()[0].source / "cgroup.controllers").read_text().split()
     if "memory" in offered:

@@ -5,13 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from wherryd.cgroups import blkio, cpu, devices, memory, pids
+from wherryd.cgroups import blkio, cpu, devices, hugetlb, memory, network, pids, rdma
 from wherryd.cgroups.files import Write
 from wherryd.cgroups.manager import normalise, parse_layout
-from wherryd.cgroups.stats import CgroupStats, CpuStats
-from wherryd.errors import InvalidParameter
+from wherryd.cgroups.stats import CgroupStats, CpuStats, HugetlbStats
+from wherryd.errors import Conflict, InvalidParameter
 from wherryd.spec import defaults
-from wherryd.spec.oci import BlockIoLimits, BlockRate, CpuLimits, DeviceRule, MemoryLimits
+from wherryd.spec.oci import (
+    BlockIoLimits,
+    BlockRate,
+    BlockWeight,
+    CpuLimits,
+    DeviceRule,
+    HugepageLimit,
+    MemoryLimits,
+    NetworkLimits,
+    RdmaLimit,
+)
 from wherryd.spec.parse import parse_resources
 
 _MIB = 1024 * 1024
@@ -90,11 +100,127 @@ def test_block_statistics_are_read_in_both_formats(tmp_path: Path) -> None:
     ]
 
 
+def test_block_weights_in_both_versions() -> None:
+    limits = BlockIoLimits(weight=500, weights=(BlockWeight(major=8, minor=16, weight=1000),))
+    assert _pairs(blkio.writes_v1(limits)) == [
+        ("blkio.bfq.weight", "500"),
+        ("blkio.bfq.weight_device", "8:16 1000"),
+    ]
+    assert _pairs(blkio.writes_v2(limits)) == [("io.weight", "default 4950"), ("io.weight", "8:16 10000")]
+    assert _pairs(blkio.writes_v2(limits, bfq=True)) == [
+        ("io.bfq.weight", "default 500"),
+        ("io.bfq.weight", "8:16 1000"),
+    ]
+    with pytest.raises(InvalidParameter, match="leafWeight"):
+        blkio.writes_v2(BlockIoLimits(leaf_weight=10))
+
+
+def test_huge_pages_in_both_versions(tmp_path: Path) -> None:
+    limits = (
+        HugepageLimit(page_size="2048KB", limit=4 * _MIB),
+        HugepageLimit(page_size="1GB", limit=2**64 - 1),
+    )
+    assert _pairs(hugetlb.writes_v1(limits)) == [
+        ("hugetlb.2MB.limit_in_bytes", str(4 * _MIB)),
+        ("hugetlb.1GB.limit_in_bytes", "-1"),
+    ]
+    assert _pairs(hugetlb.writes_v2(limits))[:2] == [
+        ("hugetlb.2MB.max", str(4 * _MIB)),
+        ("hugetlb.2MB.rsvd.max", str(4 * _MIB)),
+    ]
+    for name, text in (("current", "5"), ("max", "max"), ("events", "max 3"), ("rsvd.current", "9")):
+        (tmp_path / f"hugetlb.2MB.{name}").write_text(text)
+    assert hugetlb.read_v2(tmp_path) == {"2MB": HugetlbStats(usage_bytes=5, failcnt=3)}
+    for name, number in (
+        ("usage_in_bytes", 5),
+        ("max_usage_in_bytes", 7),
+        ("limit_in_bytes", 9),
+        ("failcnt", 1),
+    ):
+        (tmp_path / f"hugetlb.1GB.{name}").write_text(f"{number}\n")
+    assert hugetlb.read_v1(tmp_path) == {
+        "1GB": HugetlbStats(usage_bytes=5, max_usage_bytes=7, limit_bytes=9, failcnt=1)
+    }
+
+
+def test_packets_are_marked_in_v1_only() -> None:
+    limits = NetworkLimits(class_id=0x100001, priorities=(("eth0", 500), ("lo", 1)))
+    assert _pairs(network.writes_v1(limits)) == [
+        ("net_prio.ifpriomap", "eth0 500"),
+        ("net_prio.ifpriomap", "lo 1"),
+        ("net_cls.classid", str(0x100001)),
+    ]
+    assert network.writes_v1(NetworkLimits(class_id=0)) == []
+    with pytest.raises(InvalidParameter, match="net_cls"):
+        network.check_v2(limits)
+
+
+def test_rdma_leaves_what_is_not_given() -> None:
+    limits = (RdmaLimit(device="mlx5_1", handles=3), RdmaLimit(device="mlx4_0", handles=1, objects=2))
+    assert _pairs(rdma.writes(limits)) == [
+        ("rdma.max", "mlx5_1 hca_handle=3"),
+        ("rdma.max", "mlx4_0 hca_handle=1 hca_object=2"),
+    ]
+
+
+def test_a_limit_below_the_usage_is_refused_when_asked() -> None:
+    limits = MemoryLimits(limit=_MIB, check_before_update=True)
+    memory.check_update(limits, _MIB)
+    with pytest.raises(Conflict, match="usage"):
+        memory.check_update(limits, _MIB + 1)
+    memory.check_update(MemoryLimits(limit=_MIB), 2 * _MIB)
+
+
+def test_v2_keeps_what_an_update_does_not_give() -> None:
+    assert _pairs(cpu.writes_v2(CpuLimits(period=50000), max_now="20000 100000\n")) == [
+        ("cpu.max", "20000 50000")
+    ]
+    assert _pairs(cpu.writes_v2(CpuLimits(quota=3000), max_now="max 50000\n")) == [("cpu.max", "3000 50000")]
+    assert _pairs(memory.writes_v2(MemoryLimits(swap=3 * _MIB), limit_now=_MIB)) == [
+        ("memory.swap.max", str(2 * _MIB))
+    ]
+
+
+def test_v1_without_a_memory_limit_has_none_of_swap() -> None:
+    writes = memory.writes_v1(MemoryLimits(limit=-1), swap_limit_now=100)
+    assert _pairs(writes) == [("memory.memsw.limit_in_bytes", "-1"), ("memory.limit_in_bytes", "-1")]
+    # Where the kernel does not account for swap there is nothing to lift.
+    assert _pairs(memory.writes_v1(MemoryLimits(limit=-1), swap_limit_now=None)) == [
+        ("memory.limit_in_bytes", "-1")
+    ]
+
+
+def test_a_group_stops_being_idle_before_it_gets_shares() -> None:
+    for plan in (cpu.writes_v1, cpu.writes_v2):
+        files = [write.file for write in plan(CpuLimits(shares=100, idle=0))]
+        assert files[0] == "cpu.idle"
+        assert [write.file for write in plan(CpuLimits(shares=100, idle=1))][-1] == "cpu.idle"
+
+
+def test_realtime_is_of_v1() -> None:
+    limits = CpuLimits(realtime_runtime=5000, realtime_period=10000)
+    assert _pairs(cpu.writes_v1(limits)) == [("cpu.rt_period_us", "10000"), ("cpu.rt_runtime_us", "5000")]
+    with pytest.raises(InvalidParameter, match="realtime"):
+        cpu.writes_v2(limits)
+
+
+def test_zero_leaves_a_limit_as_it_is() -> None:
+    """dockerd and containerd send zeros for what their user did not say."""
+    found = parse_resources({"memory": {"limit": 0, "reservation": 0, "kernel": 0}, "blockIO": {"weight": 0}})
+    assert memory.writes_v1(found.memory, swap_limit_now=None) == []
+    assert memory.writes_v2(found.memory) == []
+    assert blkio.writes_v1(found.block_io) == []
+
+
 def test_stats_survive_json() -> None:
     import json
     from dataclasses import asdict
 
-    stats = CgroupStats(version=1, cpu=CpuStats(total_ns=5, percpu_ns=(2, 3)))
+    stats = CgroupStats(
+        version=1,
+        cpu=CpuStats(total_ns=5, percpu_ns=(2, 3)),
+        hugetlb={"2MB": HugetlbStats(usage_bytes=1)},
+    )
     assert CgroupStats.from_dict(json.loads(json.dumps(asdict(stats)))) == stats
 
 

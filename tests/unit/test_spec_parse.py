@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wherryd.errors import InvalidParameter, NotSupported
-from wherryd.spec import defaults, oci, parse
+from wherryd.spec import defaults, oci, parse, resources
 
 
 def _config(**changes: Any) -> dict[str, Any]:
@@ -54,8 +54,10 @@ def test_ids_out_of_range_are_refused(uid: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
-        ("process.apparmorProfile", "docker-default"),
+        ("linux.intelRdt", {"closID": "x"}),
+        ("linux.mountLabel", "x"),
+        ("linux.netDevices", {"eth1": {}}),
+        ("linux.resources.memory.kernel", 1 << 20),
         ("process.selinuxLabel", "x"),
     ],
 )
@@ -89,9 +91,67 @@ def test_sysctls_outside_the_containers_namespaces_are_refused(name: str, needs:
         parse.parse(document)
 
 
-def test_a_config_without_mount_namespace_is_refused() -> None:
+def test_a_user_namespace_needs_a_mount_namespace_of_its_own() -> None:
+    mappings = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    linux = {"namespaces": [{"type": "user"}], "uidMappings": mappings, "gidMappings": mappings}
     with pytest.raises(InvalidParameter, match="mount namespace"):
-        parse.parse(_config(linux={"namespaces": []}))
+        parse.parse(_config(linux=linux))
+
+
+def test_scheduling_becomes_the_kernels_numbers() -> None:
+    document = _config()
+    document["process"] |= {
+        "scheduler": {"policy": "SCHED_FIFO", "priority": 10, "flags": ["SCHED_FLAG_RESET_ON_FORK"]},
+        "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 3},
+        "execCPUAffinity": {"initial": "0-2,5", "final": "1"},
+    }
+    document["linux"]["personality"] = {"domain": "LINUX32"}
+    spec = parse.parse(document)
+    process = spec.process
+    assert process is not None
+    assert process.scheduler == oci.Scheduler(policy=1, priority=10, flags=1)
+    assert process.io_priority == oci.IoPriority(kind=3, level=3)
+    assert process.cpu_affinity == oci.CpuAffinity(initial=(0, 1, 2, 5), final=(1,))
+    assert spec.linux.personality == 8
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place"),
+    [
+        ("scheduler", {"policy": "SCHED_BEST"}, "process.scheduler.policy"),
+        ("scheduler", {"policy": "SCHED_OTHER", "priority": 1}, "process.scheduler.priority"),
+        ("scheduler", {"policy": "SCHED_OTHER", "nice": 20}, "process.scheduler.nice"),
+        ("scheduler", {"policy": "SCHED_FIFO", "flags": ["X"]}, "process.scheduler.flags"),
+        ("scheduler", {"policy": "SCHED_FIFO", "runtime": 5}, "process.scheduler.runtime"),
+        ("ioPriority", {"class": "IOPRIO_CLASS_X"}, "process.ioPriority.class"),
+        ("execCPUAffinity", {"initial": "0-99999"}, "process.execCPUAffinity.initial"),
+        ("execCPUAffinity", {"final": "1-"}, "process.execCPUAffinity.final"),
+    ],
+)
+def test_scheduling_the_kernel_does_not_have_is_refused(field: str, value: Any, place: str) -> None:
+    document = _config()
+    document["process"][field] = value
+    with pytest.raises(InvalidParameter, match=place):
+        parse.parse(document)
+
+
+def test_unified_keys_stay_inside_the_group() -> None:
+    assert parse.parse_resources({"unified": {"memory.high": "1"}}).unified == {"memory.high": "1"}
+    for name in ("../memory.high", "x/memory.high", "memory", ".."):
+        with pytest.raises(InvalidParameter, match="control file"):
+            parse.parse_resources({"unified": {name: "1"}})
+
+
+def test_default_devices_are_added_to_the_rules_and_alone_deny_the_rest() -> None:
+    null = oci.DeviceRule(allow=True, kind="c", major=1, minor=3)
+    own = oci.DeviceRule(allow=True, kind="c", major=10, minor=229)
+    for given in (oci.Resources(), oci.Resources(devices=(oci.DeviceRule(allow=False), own))):
+        rules = resources.with_default_devices(given).devices
+        assert rules[0] == oci.DeviceRule(allow=False)
+        assert null in rules
+        assert (own in rules) is bool(given.devices)
+    all_of_docker = parse.parse_resources({"devices": list(defaults.DEVICE_RULES)})
+    assert resources.with_default_devices(all_of_docker) == all_of_docker
 
 
 def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wherryd.cgroups.files import Write, read
 from wherryd.cgroups.stats import BlkioEntry, BlkioStats
+from wherryd.errors import InvalidParameter
 from wherryd.spec.oci import BlockIoLimits
 
 CONTROLLER_V1 = "blkio"
@@ -17,7 +18,9 @@ _V2_NAMES = {"rbytes": ("bytes", "read"), "wbytes": ("bytes", "write"), "dbytes"
 }
 
 
-def writes_v1(limits: BlockIoLimits) -> list[Write]:
+def writes_v1(limits: BlockIoLimits, *, bfq: bool = True) -> list[Write]:
+    """bfq: whether the weights are those of the BFQ scheduler, or of CFQ in old kernels."""
+    prefix = "blkio.bfq." if bfq else "blkio."
     files = (
         ("blkio.throttle.read_bps_device", limits.read_bps),
         ("blkio.throttle.write_bps_device", limits.write_bps),
@@ -30,11 +33,28 @@ def writes_v1(limits: BlockIoLimits) -> list[Write]:
         for rate in rates
     ]
     if limits.weight:
-        writes.append(Write(CONTROLLER_V1, "blkio.bfq.weight", str(limits.weight)))
+        writes.append(Write(CONTROLLER_V1, f"{prefix}weight", str(limits.weight)))
+    if limits.leaf_weight:
+        # CFQ alone has them.
+        writes.append(Write(CONTROLLER_V1, "blkio.leaf_weight", str(limits.leaf_weight)))
+    for each in limits.weights:
+        device = f"{each.major}:{each.minor}"
+        if each.weight:
+            writes.append(Write(CONTROLLER_V1, f"{prefix}weight_device", f"{device} {each.weight}"))
+        if each.leaf_weight:
+            value = f"{device} {each.leaf_weight}"
+            writes.append(Write(CONTROLLER_V1, "blkio.leaf_weight_device", value))
     return writes
 
 
-def writes_v2(limits: BlockIoLimits) -> list[Write]:
+def writes_v2(limits: BlockIoLimits, *, bfq: bool = False) -> list[Write]:
+    """bfq: whether weights are given to the BFQ scheduler, in its own range, or to io.cost.
+
+    Raises InvalidParameter for what v2 does not have.
+    """
+    if limits.leaf_weight or any(each.leaf_weight for each in limits.weights):
+        raise InvalidParameter("linux.resources.blockIO.leafWeight: cgroup v2 has none; leave it out")
+    file = "io.bfq.weight" if bfq else "io.weight"
     keys = (
         ("rbps", limits.read_bps),
         ("wbps", limits.write_bps),
@@ -47,10 +67,17 @@ def writes_v2(limits: BlockIoLimits) -> list[Write]:
         for rate in rates
     ]
     if limits.weight:
-        # 10..1000 on 1..10000, as the kernel's BFQ maps it: 10 -> 1, 1000 -> 10000
-        weight = 1 + (max(limits.weight, 10) - 10) * 9999 // 990
-        writes.append(Write(CONTROLLER_V2, "io.weight", f"default {weight}"))
+        writes.append(Write(CONTROLLER_V2, file, f"default {_weight(limits.weight, bfq)}"))
+    for each in limits.weights:
+        if each.weight:
+            value = f"{each.major}:{each.minor} {_weight(each.weight, bfq)}"
+            writes.append(Write(CONTROLLER_V2, file, value))
     return writes
+
+
+def _weight(weight: int, bfq: bool) -> int:
+    """10..1000 on 1..10000, as the kernel's BFQ maps it: 10 -> 1, 1000 -> 10000. BFQ itself ends at 1000."""
+    return weight if bfq else 1 + (max(weight, 10) - 10) * 9999 // 990
 
 
 def read_v1(directory: Path) -> BlkioStats:

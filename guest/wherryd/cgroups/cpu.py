@@ -4,6 +4,7 @@ from pathlib import Path
 
 from wherryd.cgroups.files import Write, ids, number, read, table
 from wherryd.cgroups.stats import CpuStats
+from wherryd.errors import InvalidParameter
 from wherryd.spec.oci import CpuLimits
 
 CONTROLLER = "cpu"
@@ -13,13 +14,19 @@ _TICK_NS = 10_000_000
 
 
 def writes_v1(limits: CpuLimits) -> list[Write]:
-    """The period goes first: a quota is checked against it. 0 means "leave it", as in Docker."""
+    """The period goes first: a quota is checked against it. 0 means "leave it", as in Docker.
+
+    An idle group has no shares to set: it stops being idle before, and becomes it after.
+    """
     writes = [
+        _v1("cpu.idle", limits.idle) if not limits.idle else None,
         _v1("cpu.shares", limits.shares or None),
         _v1("cpu.cfs_period_us", limits.period or None),
         _v1("cpu.cfs_quota_us", limits.quota or None),
         _v1("cpu.cfs_burst_us", limits.burst),
-        _v1("cpu.idle", limits.idle),
+        _v1("cpu.rt_period_us", limits.realtime_period or None),
+        _v1("cpu.rt_runtime_us", limits.realtime_runtime or None),
+        _v1("cpu.idle", limits.idle) if limits.idle else None,
     ]
     return [write for write in writes if write is not None]
 
@@ -28,18 +35,24 @@ def _v1(file: str, value: int | None) -> Write | None:
     return None if value is None else Write(CONTROLLER, file, str(value))
 
 
-def writes_v2(limits: CpuLimits) -> list[Write]:
+def writes_v2(limits: CpuLimits, *, max_now: str = "") -> list[Write]:
+    """max_now: cpu.max as it is, from which what is not given is taken. Raises InvalidParameter."""
+    if limits.realtime_runtime or limits.realtime_period:
+        raise InvalidParameter("linux.resources.cpu.realtimeRuntime: cgroup v2 has none; leave it out")
     writes = []
+    if limits.idle == 0:
+        writes.append(Write(CONTROLLER, "cpu.idle", "0"))
     if limits.shares:
         writes.append(Write(CONTROLLER, "cpu.weight", str(weight(limits.shares))))
     if limits.quota or limits.period:
-        quota = str(limits.quota) if limits.quota and limits.quota > 0 else "max"
+        now = max_now.split() or ["max", str(_DEFAULT_PERIOD_US)]
+        quota = now[0] if not limits.quota else str(limits.quota) if limits.quota > 0 else "max"
         # 50000 100000 -> half a CPU
-        writes.append(Write(CONTROLLER, "cpu.max", f"{quota} {limits.period or _DEFAULT_PERIOD_US}"))
+        writes.append(Write(CONTROLLER, "cpu.max", f"{quota} {limits.period or now[1]}"))
     if limits.burst is not None:
         writes.append(Write(CONTROLLER, "cpu.max.burst", str(limits.burst)))
-    if limits.idle is not None:
-        writes.append(Write(CONTROLLER, "cpu.idle", str(limits.idle)))
+    if limits.idle:
+        writes.append(Write(CONTROLLER, "cpu.idle", "1"))
     return writes
 
 

@@ -36,12 +36,16 @@ def _text(rule: DeviceRule) -> str:
 
 
 def attach_v2(directory: Path, rules: Sequence[DeviceRule]) -> None:
-    """Raises KernelFault when the kernel was built without cgroup BPF."""
+    """Instead of rules given before. Raises KernelFault when the kernel was built without cgroup BPF."""
     program = bpf.prog_load(bpf.BPF_PROG_TYPE_CGROUP_DEVICE, compile_rules(rules))
     try:
         cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            before = bpf.prog_query(cgroup, bpf.BPF_CGROUP_DEVICE)
             bpf.prog_attach(cgroup, program, bpf.BPF_CGROUP_DEVICE, bpf.BPF_F_ALLOW_MULTI)
+            # All that are attached must allow: without the old ones the new one decides, and never nobody.
+            for number in before:
+                bpf.prog_detach(cgroup, number, bpf.BPF_CGROUP_DEVICE)
         finally:
             os.close(cgroup)
     finally:

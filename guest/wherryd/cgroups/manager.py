@@ -23,7 +23,10 @@ FREEZE_TIMEOUT_S: Final = 10.0
 KILL_TIMEOUT_S: Final = 10.0
 REMOVE_TIMEOUT_S: Final = 5.0
 
-_V1_CONTROLLERS = ("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
+_V1_CONTROLLERS = (
+    "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls", "net_prio",
+    "pids", "rdma",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from wherryd.cgroups.files import Write, limit, number, table
 from wherryd.cgroups.stats import MemoryStats
-from wherryd.errors import InvalidParameter
+from wherryd.errors import Conflict, InvalidParameter
 from wherryd.spec.oci import MemoryLimits
 
 CONTROLLER = "memory"
@@ -14,12 +14,16 @@ def writes_v1(limits: MemoryLimits, *, swap_limit_now: int | None) -> list[Write
     """swap_limit_now: memory.memsw.limit_in_bytes as it is, None = no limit.
 
     The kernel refuses a moment in which the limit is above that of memory and swap together, so when
-    both grow, swap goes first. A fresh cgroup has no limit: then it goes second.
+    both grow, swap goes first. A fresh cgroup has no limit: then it goes second. Without a limit of memory
+    there can be none of both.
     """
+    wanted_swap = limits.swap
+    if limits.limit == -1 and wanted_swap is None and swap_limit_now is not None:
+        wanted_swap = -1
     memory = [_v1("memory.limit_in_bytes", limits.limit)]
-    swap = [_v1("memory.memsw.limit_in_bytes", limits.swap)]
+    swap = [_v1("memory.memsw.limit_in_bytes", wanted_swap)]
     grows = swap_limit_now is not None and (
-        limits.swap == -1 or (limits.swap is not None and limits.swap > swap_limit_now)
+        wanted_swap == -1 or (wanted_swap is not None and wanted_swap > swap_limit_now)
     )
     writes = swap + memory if grows else memory + swap
     writes += [
@@ -34,8 +38,11 @@ def _v1(file: str, value: int | None) -> Write | None:
     return None if value is None else Write(CONTROLLER, file, str(value))
 
 
-def writes_v2(limits: MemoryLimits) -> list[Write]:
-    """Raises InvalidParameter for what v2 does not have, or when swap is below the limit."""
+def writes_v2(limits: MemoryLimits, *, limit_now: int | None = None) -> list[Write]:
+    """limit_now: memory.max as it is, None = no limit; for a swap limit that comes without one of memory.
+
+    Raises InvalidParameter for what v2 does not have, or when swap is below the limit.
+    """
     if limits.swappiness is not None:
         raise InvalidParameter(
             "linux.resources.memory.swappiness: cgroup v2 has no such setting; leave it out"
@@ -44,7 +51,7 @@ def writes_v2(limits: MemoryLimits) -> list[Write]:
         raise InvalidParameter("linux.resources.memory.disableOOMKiller: cgroup v2 cannot; leave it out")
     writes = []
     if limits.swap is not None:
-        writes.append(Write(CONTROLLER, "memory.swap.max", _swap_alone(limits)))
+        writes.append(Write(CONTROLLER, "memory.swap.max", _swap_alone(limits, limit_now)))
     if limits.limit is not None:
         writes.append(Write(CONTROLLER, "memory.max", _max(limits.limit)))
     if limits.reservation is not None:
@@ -52,13 +59,14 @@ def writes_v2(limits: MemoryLimits) -> list[Write]:
     return writes
 
 
-def _swap_alone(limits: MemoryLimits) -> str:
+def _swap_alone(limits: MemoryLimits, limit_now: int | None) -> str:
     """v2 counts swap by itself, OCI counts memory and swap: 256 MiB of 128 MiB memory -> 128 MiB."""
     if limits.swap in (-1, 0):
         return "max" if limits.swap == -1 else "0"
-    if limits.limit is None or limits.limit <= 0:
+    memory = limits.limit or limit_now
+    if memory is None or memory <= 0:
         raise InvalidParameter("linux.resources.memory.swap: set a memory limit as well")
-    alone = (limits.swap or 0) - limits.limit
+    alone = (limits.swap or 0) - memory
     if alone < 0:
         raise InvalidParameter("linux.resources.memory.swap: must not be below the memory limit")
     return str(alone)
@@ -68,11 +76,25 @@ def _max(value: int) -> str:
     return "max" if value == -1 else str(value)
 
 
+def check_update(limits: MemoryLimits, usage_bytes: int) -> None:
+    """config-linux.md, "checkBeforeUpdate". Raises Conflict: a lower limit would have something killed."""
+    if limits.check_before_update and limits.limit is not None and 0 < limits.limit < usage_bytes:
+        raise Conflict(
+            f"rejecting memory limit {limits.limit} because of the usage {usage_bytes}: "
+            "free some, or leave checkBeforeUpdate out"
+        )
+
+
 def read_v1(directory: Path) -> MemoryStats:
+    """memsw counts memory and swap together, and is not there when the kernel does not account for swap."""
+    used, most = number(directory / "memory.usage_in_bytes"), limit(directory / "memory.limit_in_bytes")
+    together = limit(directory / "memory.memsw.limit_in_bytes")
     return MemoryStats(
-        usage_bytes=number(directory / "memory.usage_in_bytes"),
+        swap_bytes=max(number(directory / "memory.memsw.usage_in_bytes", used) - used, 0),
+        swap_limit_bytes=None if together is None else max(together - (most or 0), 0),
+        usage_bytes=used,
         max_usage_bytes=number(directory / "memory.max_usage_in_bytes"),
-        limit_bytes=limit(directory / "memory.limit_in_bytes"),
+        limit_bytes=most,
         failcnt=number(directory / "memory.failcnt"),
         oom_kills=oom_kills_v1(directory),
         stats=table(directory / "memory.stat"),
@@ -85,6 +107,8 @@ def read_v2(directory: Path) -> MemoryStats:
         usage_bytes=number(directory / "memory.current"),
         max_usage_bytes=number(directory / "memory.peak"),
         limit_bytes=limit(directory / "memory.max"),
+        swap_bytes=number(directory / "memory.swap.current"),
+        swap_limit_bytes=limit(directory / "memory.swap.max"),
         failcnt=events.get("max", 0),
         oom_kills=events.get("oom_kill", 0),
         stats=table(directory / "memory.stat"),

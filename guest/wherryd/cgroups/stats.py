@@ -22,6 +22,8 @@ class MemoryStats:
     max_usage_bytes: int = 0  # highest usage; 0 when the kernel does not keep it
     limit_bytes: int | None = None  # None = no limit
     failcnt: int = 0  # times usage hit the limit
+    swap_bytes: int = 0  # swap in use, without memory
+    swap_limit_bytes: int | None = None  # likewise; None = no limit
     oom_kills: int = 0
     stats: Mapping[str, int] = field(default_factory=dict)  # memory.stat as the kernel names it
 
@@ -47,12 +49,21 @@ class PidsStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HugetlbStats:
+    usage_bytes: int = 0
+    max_usage_bytes: int = 0  # v1 only
+    limit_bytes: int | None = None  # None = no limit
+    failcnt: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupStats:
     version: int  # 1 or 2: names in memory.stats differ between them
     cpu: CpuStats = field(default_factory=CpuStats)
     memory: MemoryStats = field(default_factory=MemoryStats)
     blkio: BlkioStats = field(default_factory=BlkioStats)
     pids: PidsStats = field(default_factory=PidsStats)
+    hugetlb: Mapping[str, HugetlbStats] = field(default_factory=dict)  # page size ("2MB") -> use
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> "CgroupStats":
@@ -67,4 +78,6 @@ class CgroupStats:
                 serviced=tuple(BlkioEntry(**entry) for entry in blkio["serviced"]),
             ),
             pids=PidsStats(**document["pids"]),
+            # A monitor of an older version, found again after an upgrade, does not tell.
+            hugetlb={size: HugetlbStats(**each) for size, each in document.get("hugetlb", {}).items()},
         )

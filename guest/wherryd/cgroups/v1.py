@@ -5,13 +5,14 @@ CI machines and many Linux hosts are like this. The guest VM is not: see v2.py.
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from wherryd.cgroups import blkio, cpu, cpuset, devices, memory, pids, tree
-from wherryd.cgroups.files import Write, limit, read, write
+from wherryd.cgroups import blkio, cpu, cpuset, devices, hugetlb, memory, network, pids, rdma, tree
+from wherryd.cgroups.files import Write, limit, number, read, write
 from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View, join
 from wherryd.cgroups.stats import BlkioStats, CgroupStats, MemoryStats, PidsStats
-from wherryd.errors import Conflict, SystemFault, Unavailable
+from wherryd.errors import Conflict, InvalidParameter, SystemFault, Unavailable
 from wherryd.spec.oci import Resources
 
 
@@ -48,17 +49,30 @@ class CgroupV1:
         return False
 
     def apply(self, resources: Resources) -> None:
-        memory_dir = self._directories.get(memory.CONTROLLER)
-        swap_now = limit(memory_dir / "memory.memsw.limit_in_bytes") if memory_dir else None
-        for each in (
-            *memory.writes_v1(resources.memory, swap_limit_now=swap_now),
-            *cpu.writes_v1(resources.cpu),
-            *cpuset.writes(resources.cpu),
-            *pids.writes(resources.pids_limit),
-            *blkio.writes_v1(resources.block_io),
-            *devices.writes_v1(resources.devices),
-        ):
+        if resources.unified:
+            raise InvalidParameter(
+                f"linux.resources.unified ({', '.join(resources.unified)}) is of cgroup v2, "
+                "and this machine has v1: leave it out"
+            )
+        for each in self._planned(resources):
             self._write(each)
+
+    def _planned(self, resources: Resources) -> Iterator[Write]:
+        """One controller after the other: what is there now decides about some."""
+        memory_dir, blkio_dir = (self._directories.get(name) for name in ("memory", "blkio"))
+        if memory_dir is not None and resources.memory.check_before_update:
+            memory.check_update(resources.memory, number(memory_dir / "memory.usage_in_bytes"))
+        swap_now = limit(memory_dir / "memory.memsw.limit_in_bytes") if memory_dir else None
+        yield from memory.writes_v1(resources.memory, swap_limit_now=swap_now)
+        yield from cpu.writes_v1(resources.cpu)
+        yield from cpuset.writes(resources.cpu)
+        yield from pids.writes(resources.pids_limit)
+        bfq = blkio_dir is None or not (blkio_dir / "blkio.weight").exists()
+        yield from blkio.writes_v1(resources.block_io, bfq=bfq)
+        yield from hugetlb.writes_v1(resources.hugepage_limits)
+        yield from network.writes_v1(resources.network)
+        yield from rdma.writes(resources.rdma)
+        yield from devices.writes_v1(resources.devices)
 
     def _write(self, each: Write) -> None:
         directory = self._directories.get(each.controller)
@@ -93,12 +107,14 @@ class CgroupV1:
     def stats(self) -> CgroupStats:
         at = self._directories.get
         memory_dir, pids_dir, blkio_dir = at("memory"), at("pids"), at("blkio")
+        hugetlb_dir = at("hugetlb")
         return CgroupStats(
             version=1,
             cpu=cpu.read_v1(at("cpu"), at("cpuacct")),
             memory=memory.read_v1(memory_dir) if memory_dir else MemoryStats(),
             blkio=blkio.read_v1(blkio_dir) if blkio_dir else BlkioStats(),
             pids=pids.read(pids_dir) if pids_dir else PidsStats(),
+            hugetlb=hugetlb.read_v1(hugetlb_dir) if hugetlb_dir else {},
         )
 
     def oom_kills(self) -> int:

@@ -4,16 +4,17 @@ Controllers are switched on from the root downwards, in each parent's cgroup.sub
 leaf holds processes ("no internal processes" rule). Kernel: admin-guide/cgroup-v2.rst.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from wherryd.cgroups import blkio, cpu, cpuset, devices, memory, pids, tree
-from wherryd.cgroups.files import Write, read, table, write
+from wherryd.cgroups import blkio, cpu, cpuset, devices, hugetlb, memory, network, pids, rdma, tree
+from wherryd.cgroups.files import Write, limit, number, read, table, write
 from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View
 from wherryd.cgroups.stats import CgroupStats
 from wherryd.errors import Conflict, SystemFault, Unavailable
 from wherryd.spec.oci import Resources
 
-_WANTED = ("cpu", "cpuset", "io", "memory", "pids")
+_WANTED = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids", "rdma")
 
 
 class CgroupV2:
@@ -45,19 +46,38 @@ class CgroupV2:
             write(directory, "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
 
     def apply(self, resources: Resources) -> None:
-        for each in (
-            *memory.writes_v2(resources.memory),
-            *cpu.writes_v2(resources.cpu),
-            *cpuset.writes(resources.cpu),
-            *pids.writes(resources.pids_limit),
-            *blkio.writes_v2(resources.block_io),
-        ):
+        network.check_v2(resources.network)
+        for each in self._planned(resources):
             self._write(each)
         if resources.devices:
             devices.attach_v2(self._directory, resources.devices)
 
+    def _planned(self, resources: Resources) -> Iterator[Write]:
+        """One controller after the other: what is there now decides about some. `unified` comes last."""
+        directory = self._directory
+        if resources.memory.check_before_update:
+            memory.check_update(resources.memory, number(directory / "memory.current"))
+        limit_now = limit(directory / "memory.max") if resources.memory.swap is not None else None
+        yield from memory.writes_v2(resources.memory, limit_now=limit_now)
+        partial = bool(resources.cpu.quota) is not bool(resources.cpu.period)
+        yield from cpu.writes_v2(resources.cpu, max_now=read(directory / "cpu.max") if partial else "")
+        yield from cpuset.writes(resources.cpu)
+        yield from pids.writes(resources.pids_limit)
+        weighted = resources.block_io.weight or resources.block_io.weights
+        bfq = bool(weighted) and (directory / "io.bfq.weight").exists()
+        yield from blkio.writes_v2(resources.block_io, bfq=bfq)
+        yield from hugetlb.writes_v2(resources.hugepage_limits)
+        yield from rdma.writes(resources.rdma)
+        for name, value in resources.unified.items():
+            # A value may have several lines, which the kernel takes one at a time.
+            for line in value.splitlines() or [""]:
+                yield Write(name.partition(".")[0], name, line)
+
     def _write(self, each: Write) -> None:
-        if each.controller not in read(self._directory / "cgroup.controllers").split():
+        if (
+            each.controller != "cgroup"
+            and each.controller not in read(self._directory / "cgroup.controllers").split()
+        ):
             raise Unavailable(
                 f"{each.file} cannot be set: the {each.controller} controller is not available in "
                 f"{self._directory}; boot with it enabled, or leave the limit out"
@@ -81,6 +101,7 @@ class CgroupV2:
             memory=memory.read_v2(self._directory),
             blkio=blkio.read_v2(self._directory),
             pids=pids.read(self._directory),
+            hugetlb=hugetlb.read_v2(self._directory),
         )
 
     def oom_kills(self) -> int:

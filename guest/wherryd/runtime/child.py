@@ -18,6 +18,9 @@ from wherryd.sys import keyring, process, terminal
 #: A child that could not become the program: its parent has been told why over the pair.
 CHILD_FAILED: Final = 125
 
+#: The first descriptor that is not a standard stream.
+FIRST_FREE: Final = 3
+
 #: Signals Python or the monitor has changed; exec would hand down an ignored one.
 _CHANGED: Final = (
     signal.SIGPIPE,
@@ -75,6 +78,13 @@ def close_others(keep: Iterable[int]) -> None:
             process.close_range(first, fd - 1)
         first = fd + 1
     process.close_range(first)
+
+
+def hand_down(count: int) -> None:
+    """The program gets the first so many descriptors after its streams, and no other one."""
+    for fd in range(FIRST_FREE, FIRST_FREE + count):
+        os.set_inheritable(fd, True)
+    process.close_range(FIRST_FREE + count, flags=process.CLOSE_RANGE_CLOEXEC)
 
 
 def take_streams(streams: ChildStreams, uid: int) -> None:

@@ -4,9 +4,10 @@ Used by the monitor, and by wherry-runc without one. What was made is unmade whe
 error of the unmaking is attached to the first one.
 """
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,16 +15,17 @@ from typing import Final
 from wherryd import clock
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
-from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import execin, hooks, idmap, init, launch, namespaces, seccomp
+from wherryd.errors import Conflict, EngineError, InvalidParameter, KernelFault
+from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, namespaces, seccomp
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
 from wherryd.runtime.state import State, StateDir, is_alive, process_start_ticks
 from wherryd.runtime.types import ExitStatus
-from wherryd.spec import parse
+from wherryd.spec import parse, resources
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import NamespaceKind, Process, Spec
+from wherryd.sys import mounts
 
 #: How a container whose monitor was killed is said to have ended, as no one saw its status.
 LOST_EXIT_CODE: Final = 137
@@ -39,11 +41,14 @@ class Container:
     layers: tuple[Mount, ...]
 
     @staticmethod
-    def load(directory: StateDir, bundle: Path, layers: tuple[Mount, ...]) -> "Container":
-        """Reads the bundle. Raises InvalidParameter, NotSupported."""
-        spec = parse.load(bundle / "config.json")
+    def load(
+        directory: StateDir, bundle: Path, layers: tuple[Mount, ...], config: Path | None = None
+    ) -> "Container":
+        """Reads the bundle's config, or a copy of it. Raises InvalidParameter, NotSupported."""
+        spec = parse.load(config or bundle / "config.json")
         if spec.process is None:
             raise InvalidParameter(f"{bundle}/config.json has no `process`: nothing could be started")
+        apparmor.check(spec.process.apparmor_profile)
         path = normalise(spec.linux.cgroups_path, directory.container_id)
         return Container(
             spec=spec,
@@ -70,10 +75,12 @@ class Container:
         keep_fds: tuple[int, ...] = (),
         tied: bool = True,
         meanwhile: Callable[[], None] = lambda: None,
+        preserve_fds: int = 0,
+        pivot: bool = True,
     ) -> Launched:
         """Cgroup and init, up to its gate. Raises EngineError with the cgroup removed again.
 
-        meanwhile: done while init sets itself up.
+        meanwhile: done while init sets itself up. The rest: see InitPlan.
         """
         made = hooked = False
 
@@ -81,7 +88,7 @@ class Container:
             nonlocal made
             self.cgroup.create()
             made = True
-            self.cgroup.apply(self.spec.linux.resources)
+            self.cgroup.apply(resources.with_default_devices(self.spec.linux.resources))
             return self.cgroup.admit(pid)
 
         def environment(pid: int) -> None:
@@ -105,6 +112,8 @@ class Container:
                     container_id=self.directory.container_id,
                     keep_fds=keep_fds,
                     tied=tied,
+                    preserve_fds=preserve_fds,
+                    pivot=pivot,
                 ),
                 make_cgroup,
                 meanwhile,
@@ -114,6 +123,7 @@ class Container:
             # A group that was there before, with processes of somebody else, is not ours to kill.
             if made:
                 self._remove_cgroup(error)
+            unmount_root(self.spec.linux.namespaces, launch.rootfs_path(self.spec, self.bundle))
             if hooked:
                 # runtime.md, "Lifecycle": a failed create goes on with the end.
                 self.stopped(error.add_note)
@@ -154,8 +164,11 @@ class Container:
         init_pidfd: int,
         born_inside: bool,
         tied: bool = True,
+        preserve_fds: int = 0,
+        init_root: int = -1,
     ) -> Launched:
-        """A further process, up to its gate."""
+        """A further process, up to its gate. See ExecPlan."""
+        apparmor.check(process.apparmor_profile)
         self._give_streams(streams)
         return launch.launch_exec(
             execin.ExecPlan(
@@ -168,6 +181,9 @@ class Container:
                 gate=init.wait_for_start,
                 system_calls=self.seccomp_program(),
                 tied=tied,
+                preserve_fds=preserve_fds,
+                init_root=init_root,
+                personality=self.spec.linux.personality,
             )
         )
 
@@ -215,6 +231,13 @@ class Container:
             gate=gate,
             annotations=dict(self.spec.annotations),
         )
+
+
+def unmount_root(namespaces: Iterable[str], rootfs: str) -> None:
+    """Without a mount namespace of its own a container's mounts outlive it. Done twice is fine."""
+    if NamespaceKind.MOUNT not in namespaces:
+        with contextlib.suppress(KernelFault):  # EINVAL: nothing is mounted there
+            mounts.umount2(rootfs, mounts.MNT_DETACH | mounts.UMOUNT_NOFOLLOW)
 
 
 def discard_stale(directory: StateDir) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from wherryd.cgroups.manager import CgroupManager
-from wherryd.runtime import child, devices, identity, init, namespaces, seccomp
+from wherryd.runtime import apparmor, child, devices, identity, init, namespaces, scheduling, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
 from wherryd.spec.oci import NamespaceKind, Process
 from wherryd.sys import namespaces as ns
@@ -22,7 +22,8 @@ from wherryd.sys import process as proc
 class ExecPlan:
     """init_pidfd: of the container's init. namespaces: kinds that are not the host's.
 
-    born_inside: whether the forking process's children are in the PID namespace already.
+    born_inside: whether the forking process's children are in the PID namespace already. init_root: init's
+    root directory, where that is not the root of its mount namespace; -1 = it is.
     """
 
     process: Process
@@ -34,6 +35,9 @@ class ExecPlan:
     gate: Callable[[Peer], None]
     system_calls: seccomp.Program | None = None
     tied: bool = True
+    preserve_fds: int = 0
+    init_root: int = -1
+    personality: int | None = None
 
     @property
     def forks_again(self) -> bool:
@@ -46,9 +50,14 @@ def run(plan: ExecPlan, peer: Peer) -> NoReturn:
 
 def _exec(plan: ExecPlan, peer: Peer) -> None:
     os.setsid()
-    child.let_go((peer.socket.fileno(), *plan.streams.fds(), plan.init_pidfd))
+    preserved = range(child.FIRST_FREE, child.FIRST_FREE + plan.preserve_fds)
+    child.let_go((peer.socket.fileno(), *plan.streams.fds(), plan.init_pidfd, plan.init_root, *preserved))
+    scheduling.set_affinity(plan.process.cpu_affinity.initial)
     plan.cgroup.enter()
+    scheduling.set_affinity(plan.process.cpu_affinity.final)
     identity.set_oom_score(plan.process.oom_score_adj)
+    own_proc = apparmor.open_proc(plan.process.apparmor_profile)
+    scheduling.apply(plan.process, forks=plan.forks_again)
     os.umask(0)
     guard = seccomp.Guard(plan.system_calls, status="running")
     to_join = [kind for kind in plan.namespaces if not (plan.born_inside and kind is NamespaceKind.PID)]
@@ -56,6 +65,10 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
         identity.raise_rlimits(plan.process.rlimits)
     ns.setns(plan.init_pidfd, namespaces.mask(to_join), "the container's namespaces")
     os.close(plan.init_pidfd)
+    if plan.init_root >= 0:
+        os.fchdir(plan.init_root)
+        os.chroot(".")
+        os.close(plan.init_root)
     if plan.forks_again:
         pid = os.fork()
         if pid:
@@ -80,4 +93,14 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     identity.set_rlimits(plan.process.rlimits)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
-    init.settle(plan.process, who, guard, tied=plan.tied, peer=peer, gate=plan.gate)
+    scheduling.set_personality(plan.personality)
+    init.settle(
+        plan.process,
+        who,
+        guard,
+        tied=plan.tied,
+        peer=peer,
+        gate=plan.gate,
+        own_proc=own_proc,
+        preserve_fds=plan.preserve_fds,
+    )

@@ -1,20 +1,17 @@
 """The child that becomes the container's first process. The order of its steps is this file's point.
 
- 1. let go of the parent's descriptors, signals and session
- 2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
-    as late as its namespace and its mount allow: the parent makes it while we mount
- 3. only with a user namespace: what only works outside of it (outside.py), joins of what was there before,
-    then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
- 4. the other namespaces; host name; sysctls, through our own /proc
- 5. the root: mounts, device nodes, terminal, masks, working directory, read-only
-    hooks of create: the engine's, then the container's
- 6. pivot: from here on no path outside exists, and nothing is imported
- 7. streams, limits, user, capabilities, no_new_privs
- 8. find the program, say READY, wait at the start gate
- 9. seccomp filter, exec: nothing of our own is called under the filter but capset and execve
-
-Seam for what comes with a later issue: AppArmor and SELinux labels between 4 and 5 (written before any
-mount of the image is there).
+1. let go of the parent's descriptors, signals and session
+2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
+   as late as its namespace and its mount allow: the parent makes it while we mount
+3. only with a user namespace: what only works outside of it (outside.py), joins of what was there before,
+   then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
+4. the other namespaces; host name; sysctls, through our own /proc
+5. the root: mounts, device nodes, terminal, masks, working directory, read-only
+   hooks of create: the engine's, then the container's
+6. pivot: from here on no path outside exists, and nothing is imported
+7. streams, limits, user, capabilities, no_new_privs
+8. find the program, say READY, wait at the start gate
+9. AppArmor profile, seccomp filter, exec: nothing of our own is called under the filter but capset and execve
 """
 
 import os
@@ -26,7 +23,18 @@ from typing import NoReturn
 from wherryd.cgroups import manager
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import child, devices, hooks, identity, namespaces, outside, rootfs, seccomp
+from wherryd.runtime import (
+    apparmor,
+    child,
+    devices,
+    hooks,
+    identity,
+    namespaces,
+    outside,
+    rootfs,
+    scheduling,
+    seccomp,
+)
 from wherryd.runtime.messages import ChildMessage, Peer, Step
 from wherryd.spec import parse
 from wherryd.spec.mount import Mount
@@ -40,6 +48,8 @@ class InitPlan:
     """All the child needs to know, made by the parent before the fork.
 
     gate: how init waits for start; it returns when it may go on. tied: init dies with its parent.
+    preserve_fds: how many descriptors from 3 on the program gets. pivot: whether the old root is let go by
+    pivot_root(2); it cannot be where the root is a ramdisk.
     """
 
     spec: Spec
@@ -54,6 +64,8 @@ class InitPlan:
     container_id: str = ""
     keep_fds: tuple[int, ...] = ()
     tied: bool = True
+    preserve_fds: int = 0
+    pivot: bool = True
 
 
 def wait_for_start(peer: Peer) -> None:
@@ -97,9 +109,12 @@ def run(plan: InitPlan, peer: Peer) -> NoReturn:
 def _init(plan: InitPlan, peer: Peer) -> None:
     linux = plan.spec.linux
     os.setsid()
-    child.let_go((peer.socket.fileno(), *plan.streams.fds(), *plan.keep_fds))
+    preserved = range(child.FIRST_FREE, child.FIRST_FREE + plan.preserve_fds)
+    child.let_go((peer.socket.fileno(), *plan.streams.fds(), *plan.keep_fds, *preserved))
     join = CgroupJoin(plan, peer)
     identity.set_oom_score(plan.process.oom_score_adj)
+    scheduling.apply(plan.process, forks=namespaces.needs_stage(linux))
+    own_proc = apparmor.open_proc(plan.process.apparmor_profile)
     os.chdir(plan.bundle)
     os.umask(0)
     prepared = None
@@ -122,7 +137,8 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     _open_streams(plan, slave, who.uid)
     identity.set_rlimits(plan.process.rlimits)
     state = _run_hooks(plan, peer)
-    rootfs.enter(root)
+    rootfs.enter(root, linux, pivot=plan.pivot)
+    scheduling.set_personality(linux.personality)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
     settle(
@@ -132,6 +148,8 @@ def _init(plan: InitPlan, peer: Peer) -> None:
         tied=plan.tied,
         peer=peer,
         gate=plan.gate,
+        own_proc=own_proc,
+        preserve_fds=plan.preserve_fds,
         last=lambda: hooks.run("startContainer", plan.spec.hooks.start_container, state),
     )
 
@@ -245,9 +263,14 @@ def settle(
     tied: bool,
     peer: Peer,
     gate: Callable[[Peer], None],
+    own_proc: int = -1,
+    preserve_fds: int = 0,
     last: Callable[[], None] = lambda: None,
 ) -> None:
-    """Steps 7 to 9, the same for init and exec: becomes the user, waits at the gate, becomes the program."""
+    """Steps 7 to 9, the same for init and exec: becomes the user, waits at the gate, becomes the program.
+
+    own_proc: our own /proc, for an AppArmor profile. last: done under it, right before the filter.
+    """
     final = identity.become(
         who,
         wanted.capabilities,
@@ -259,12 +282,14 @@ def settle(
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
     identity.check_cwd()
     program = identity.find_program(wanted, identity.environment(wanted, who.home))
-    proc.close_range(3, flags=proc.CLOSE_RANGE_CLOEXEC)
+    child.hand_down(preserve_fds)
     peer.send(ChildMessage(step=Step.READY))
     gate(peer)
     if tied:
         # Not earlier: with a stage between, that one's end would count as the parent's.
         proc.prctl(proc.PR_SET_PDEATHSIG, 9)
     last()
+    if own_proc >= 0:
+        apparmor.change_on_exec(own_proc, wanted.apparmor_profile)
     guard.install(final)
     identity.execute(program)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any, Final, NoReturn
 
 from wherryd import clock
-from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported, RuntimeFault
+from wherryd.errors import Conflict, InvalidParameter, NotFound, RuntimeFault
 from wherryd.runtime import launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
@@ -277,11 +277,7 @@ class Monitor:
         self._which(request).resize(int(request["height"]), int(request["width"]))
 
     def _op_update(self, _connection: Connection, _number: int, request: dict[str, Any]) -> None:
-        resources = parse.parse_resources(request["resources"])
-        cgroup = self._container.cgroup
-        if resources.devices and cgroup.version == 2:
-            raise NotSupported("device rules cannot be changed while the container runs: create it again")
-        cgroup.apply(resources)
+        self._container.cgroup.apply(parse.parse_resources(request["resources"]))
 
     def _op_stats(self, *_: Any) -> dict[str, Any]:
         return asdict(self._container.cgroup.stats())

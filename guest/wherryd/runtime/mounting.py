@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from wherryd.errors import KernelFault, RuntimeFault
+from wherryd.errors import EngineError, KernelFault, RuntimeFault
 from wherryd.runtime import idmap
 from wherryd.runtime.mountoptions import Attributes, MountOptions, parse
 from wherryd.spec.mount import Mount
@@ -84,6 +84,21 @@ def set_propagation(fd: int, options: MountOptions, subject: str) -> None:
 
 
 @contextmanager
+def told(each: SpecMount) -> Iterator[None]:
+    """Errors name the mount, in runc's words. Raises RuntimeFault."""
+    try:
+        yield
+    except (EngineError, OSError) as error:
+        raise RuntimeFault(
+            f"error mounting {each.source or each.kind!r} to rootfs at {each.destination!r}: {error}"
+        ) from error
+
+
+def is_shared(options: MountOptions) -> bool:
+    return any(kind == mounts.MS_SHARED for kind, _ in options.propagation)
+
+
+@contextmanager
 def id_namespace(mount: SpecMount, linux: Linux, user_namespace: int = -1) -> Iterator[int]:
     """The user namespace whose mapping a bind mount of the config wants; -1 for none.
 
@@ -113,15 +128,19 @@ def bind(source: str, options: MountOptions, id_namespace: int = -1) -> int:
     return fd
 
 
-def mount_root(directory: str, layers: tuple[Mount, ...], id_namespace: int = -1) -> None:
+def mount_root(
+    directory: str, layers: tuple[Mount, ...], id_namespace: int = -1, *, private: bool = False
+) -> None:
     """Puts the root file system on a directory of ours; without layers the directory itself becomes a mount.
 
     id_namespace: a user namespace by which the ids of layers are mapped, except of an overlay, whose own
-    layers are mapped (outside.py); -1 = not.
-    Runs inside the container's own mount namespace, so nothing of it is seen outside.
+    layers are mapped (outside.py); -1 = not. private: what is mounted below does not spread. Runs inside the
+    container's own mount namespace if it has one, so nothing of it is seen outside.
     """
     if not layers:
         with detached(mounts.clone_mount(directory, recursive=True)) as copy, opened(directory) as target:
+            if private:
+                mounts.mount_setattr(copy, propagation=mounts.MS_PRIVATE, recursive=True, subject=directory)
             mounts.move_mount(copy, target, directory)
         return
     for layer in layers:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wherryd.errors import EngineError, RuntimeFault
+from wherryd.errors import RuntimeFault
 from wherryd.runtime import idmap, mounting
 from wherryd.runtime.mountoptions import parse
 from wherryd.spec.mount import Mount
@@ -34,18 +34,16 @@ class Prepared:
 def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: int) -> Prepared:
     """Relative sources are taken from the working directory, the bundle. Raises EngineError."""
     ns.unshare(ns.CLONE_NEWNS)
-    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
     sources: dict[int, int] = {}
-    for number, each in enumerate(spec.mounts):
-        options = parse(each.options)
-        if options.bind or each.kind == "bind":
-            try:
-                with mounting.id_namespace(each, spec.linux, user_namespace) as mapping:
+    for shared in (True, False):
+        if not shared:
+            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        for number, each in enumerate(spec.mounts):
+            options = parse(each.options)
+            # See rootfs.shared_sources: those that shall be shared come first.
+            if (options.bind or each.kind == "bind") and mounting.is_shared(options) is shared:
+                with mounting.told(each), mounting.id_namespace(each, spec.linux, user_namespace) as mapping:
                     sources[number] = mounting.bind(each.source, options, mapping)
-            except (EngineError, OSError) as error:
-                raise RuntimeFault(
-                    f"error mounting {each.source!r} to rootfs at {each.destination!r}: {error}"
-                ) from error
     if layers and spec.linux.uid_mappings:
         layers = tuple(_mapped(layer, rootfs, user_namespace) for layer in layers)
         with _as_root_inside(spec.linux):

@@ -9,15 +9,16 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from wherryd.cgroups.manager import CgroupManager
-from wherryd.errors import EngineError, KernelFault, RuntimeFault
+from wherryd.errors import KernelFault, RuntimeFault
 from wherryd.runtime import mounting
 from wherryd.runtime.mountoptions import MountOptions, parse
 from wherryd.runtime.outside import Prepared
 from wherryd.spec.mount import Mount
-from wherryd.spec.oci import NamespaceKind, Spec, SpecMount
+from wherryd.spec.oci import Linux, NamespaceKind, Spec, SpecMount
 from wherryd.sys import mounts, paths
 from wherryd.sys.libc import AT_FDCWD
 
@@ -39,13 +40,12 @@ _PROC_TARGETS: Final = (
 #: and a link could mean another place by then.
 _FOUNDATIONS: Final = ("/proc", "/sys", "/dev")
 
-#: propagation word -> what it does to the whole tree before anything is mounted. Ours must not leak out.
-_TREE_PROPAGATION: Final = {
-    "": mounts.MS_SLAVE,
-    "slave": mounts.MS_SLAVE,
-    "rslave": mounts.MS_SLAVE,
-    "private": mounts.MS_PRIVATE,
-    "rprivate": mounts.MS_PRIVATE,
+#: propagation word -> what it makes of the container's root, once nothing of the host's is above it.
+_ROOT_PROPAGATION: Final = {
+    "shared": mounts.MS_SHARED,
+    "rshared": mounts.MS_SHARED | mounts.MS_REC,
+    "unbindable": mounts.MS_UNBINDABLE,
+    "runbindable": mounts.MS_UNBINDABLE | mounts.MS_REC,
 }
 
 
@@ -66,26 +66,41 @@ class RootfsPlan:
 
 def build(plan: RootfsPlan) -> int:
     """All mounts up to, not including, masks; an O_PATH descriptor of the root. Raises EngineError."""
-    change = _TREE_PROPAGATION.get(plan.spec.linux.rootfs_propagation)
-    if change is None:
-        raise RuntimeFault(
-            f"linux.rootfsPropagation {plan.spec.linux.rootfs_propagation!r} is not supported: "
-            "use slave or private"
-        )
-    mounts.mount(None, "/", None, mounts.MS_REC | change)
+    linux = plan.spec.linux
+    sources = {} if plan.prepared is None else plan.prepared.sources
+    if linux.is_new(NamespaceKind.MOUNT):
+        if plan.prepared is None:
+            sources = shared_sources(plan.spec)
+        mounts.mount(None, "/", None, mounts.MS_REC | tree_propagation(linux))
     if plan.prepared is None:
-        mounting.mount_root(plan.path, plan.layers)
+        # In a mount namespace of somebody else what is mounted below the root must not spread.
+        private = not linux.is_new(NamespaceKind.MOUNT)
+        mounting.mount_root(plan.path, plan.layers, private=private)
         root = paths.open_root(plan.path)
     else:
         root = _own_root()
     for number, each in enumerate(plan.spec.mounts):
-        try:
-            _mount(root, number, each, plan)
-        except (EngineError, OSError) as error:
-            raise RuntimeFault(
-                f"error mounting {each.source or each.kind!r} to rootfs at {each.destination!r}: {error}"
-            ) from error
+        with mounting.told(each):
+            _mount(root, each, plan, sources.get(number))
     return root
+
+
+def tree_propagation(linux: Linux) -> int:
+    """What becomes of the host's mounts in our copy before anything is mounted. Ours must not leak out."""
+    cut_off = linux.rootfs_propagation.endswith(("private", "unbindable"))
+    return mounts.MS_PRIVATE if cut_off else mounts.MS_SLAVE
+
+
+def shared_sources(spec: Spec) -> dict[int, int]:
+    """Number of a mount -> its copy, of binds that shall be shared. They are taken while the host's mounts
+    still are what they are there: of a slave's copy nothing would ever be seen outside."""
+    found = {}
+    for number, each in enumerate(spec.mounts):
+        options = parse(each.options)
+        if (options.bind or each.kind == "bind") and mounting.is_shared(options):
+            with mounting.told(each), mounting.id_namespace(each, spec.linux) as mapping:
+                found[number] = mounting.bind(each.source, options, mapping)
+    return found
 
 
 def _own_root() -> int:
@@ -97,20 +112,19 @@ def _own_root() -> int:
     return copy
 
 
-def _mount(root: int, number: int, each: SpecMount, plan: RootfsPlan) -> None:
+def _mount(root: int, each: SpecMount, plan: RootfsPlan, source: int | None) -> None:
+    """source: a bind's copy, when it was taken before."""
     options = parse(each.options)
     if options.bind or each.kind == "bind":
-        _bind(root, each, options, _source(number, each, options, plan))
+        _bind(root, each, options, _source(each, options, plan) if source is None else source)
     elif each.kind == "cgroup":
         _cgroup(root, each, options, plan)
     else:
         _filesystem(root, each, options)
 
 
-def _source(number: int, each: SpecMount, options: MountOptions, plan: RootfsPlan) -> int:
+def _source(each: SpecMount, options: MountOptions, plan: RootfsPlan) -> int:
     """A detached copy of what is bound."""
-    if plan.prepared is not None:
-        return plan.prepared.sources[number]
     # A relative source is taken from the bundle, where we stand.
     with mounting.id_namespace(each, plan.spec.linux) as mapping:
         return mounting.bind(each.source, options, mapping)
@@ -299,11 +313,49 @@ def make_root_readonly(root: int) -> None:
     mounts.mount_setattr(root, set_=mounts.MOUNT_ATTR_RDONLY, subject="/")
 
 
-def enter(root: int) -> None:
-    """pivot_root onto itself, then the old root, stacked below, is let go. Source: pivot_root(2), NOTES."""
+def enter(root: int, linux: Linux, *, pivot: bool = True) -> None:
+    """pivot_root onto itself, then the old root, stacked below, is let go. Source: pivot_root(2), NOTES.
+
+    In a mount namespace that others use too, it is only our own root that changes.
+    """
     os.fchdir(root)
+    if not linux.is_new(NamespaceKind.MOUNT):
+        os.chroot(".")
+        os.chdir("/")
+        return
+    if not pivot:
+        _move(linux)
+        return
     mounts.pivot_root(".", ".")
     # Unmounts below the old root must not travel to the host.
     mounts.mount(None, ".", None, mounts.MS_SLAVE | mounts.MS_REC)
     mounts.umount2(".", mounts.MNT_DETACH)
     os.chdir("/")
+    _propagate(linux)
+
+
+def _propagate(linux: Linux) -> None:
+    change = _ROOT_PROPAGATION.get(linux.rootfs_propagation)
+    if change is not None:
+        mounts.mount(None, "/", None, change)
+
+
+def _move(linux: Linux) -> None:
+    """Without pivot_root, from the working directory: the host's mounts are taken away or, where they are
+    held, covered: whoever got out of the chroot would find them. Then the root is moved over all.
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    here = os.getcwd()  # noqa: PTH109
+    for line in reversed(lines):
+        fields = line.partition(" - ")[0].split()
+        place, kind = fields[4].replace("\\040", " "), line.partition(" - ")[2].split()[0]
+        if kind in ("proc", "sysfs") and not f"{place}/".startswith(f"{here}/"):
+            mounts.mount(None, place, None, mounts.MS_SLAVE | mounts.MS_REC)
+            try:
+                mounts.umount2(place, mounts.MNT_DETACH)
+            except KernelFault:
+                mounts.mount("tmpfs", place, "tmpfs", 0)
+    mounts.mount(".", "/", None, mounts.MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
+    _propagate(linux)

@@ -3,6 +3,7 @@
     <exec root>/containers/<id>/     0700; made by the monitor, removed by delete
         state.json      who the container is: see `State`; rewritten when it starts
         exit.json       how it ended: see ExitStatus; written before anybody is told
+        config.json     wherry-runc's: the config it was created by; start.fifo: its start gate
         monitor.sock    the monitor's door, see messages.py
         monitor.log     what the monitor had to complain about; normally empty
     <exec root>/seccomp/             0700; compiled filters of all containers, see seccomp.py
@@ -77,6 +78,11 @@ class StateDir:
     @property
     def log_file(self) -> Path:
         return self.path / "monitor.log"
+
+    @property
+    def config_file(self) -> Path:
+        """wherry-runc's copy of config.json: what comes later in the bundle changes nothing any more."""
+        return self.path / "config.json"
 
     @property
     def gate_fifo(self) -> Path:

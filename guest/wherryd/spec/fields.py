@@ -105,3 +105,13 @@ class Fields:
             self.problem(name, "must be an object of strings")
             return {}
         return dict(value)
+
+
+class Refusals:
+    """Fields that say something this runtime cannot carry out, gathered by their places."""
+
+    def __init__(self) -> None:
+        self.places: list[str] = []
+
+    def look(self, fields: Fields, names: tuple[str, ...]) -> None:
+        self.places += [".".join(filter(None, (fields.path, name))) for name in names if name in fields]

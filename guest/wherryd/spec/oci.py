@@ -45,6 +45,35 @@ class CapabilitySets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduler:
+    """config.md, "scheduler", with the kernel's numbers: see sched_setattr(2)."""
+
+    policy: int
+    nice: int = 0
+    priority: int = 0
+    flags: int = 0
+    runtime_ns: int = 0
+    deadline_ns: int = 0
+    period_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoPriority:
+    """config.md, "ioPriority". kind: the kernel's class, level: 0 (first) to 7; see ioprio_set(2)."""
+
+    kind: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuAffinity:
+    """config.md, "execCPUAffinity": CPUs before and after exec's process is in its cgroup; empty = leave."""
+
+    initial: tuple[int, ...] = ()
+    final: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     args: tuple[str, ...]
     env: tuple[str, ...]
@@ -56,6 +85,10 @@ class Process:
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    apparmor_profile: str = ""
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+    cpu_affinity: CpuAffinity = field(default_factory=CpuAffinity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,23 +155,30 @@ class DeviceRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryLimits:
-    """Bytes; -1 = no limit, None = leave it. swap: memory and swap together, as Docker has it."""
+    """Bytes; -1 = no limit, None = leave it. swap: memory and swap together, as Docker has it.
+
+    check_before_update: refuse a limit below what is used, instead of letting the kernel kill for it.
+    """
 
     limit: int | None = None
     reservation: int | None = None
     swap: int | None = None
     swappiness: int | None = None
     disable_oom_killer: bool = False
+    check_before_update: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuLimits:
-    """quota, period, burst: microseconds; quota -1 = no limit. cpus, mems: list format of cpuset(7)."""
+    """quota, period, burst, realtime_*: microseconds; quota -1 = no limit. cpus, mems: lists as cpuset(7) has
+    them."""
 
     shares: int | None = None
     quota: int | None = None
     period: int | None = None
     burst: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
     cpus: str = ""
     mems: str = ""
     idle: int | None = None
@@ -154,8 +194,20 @@ class BlockRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockWeight:
+    """A weight for one block device, 10 to 1000; None and 0 = leave it."""
+
+    major: int
+    minor: int
+    weight: int | None = None
+    leaf_weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockIoLimits:
     weight: int | None = None
+    leaf_weight: int | None = None
+    weights: tuple[BlockWeight, ...] = ()
     read_bps: tuple[BlockRate, ...] = ()
     write_bps: tuple[BlockRate, ...] = ()
     read_iops: tuple[BlockRate, ...] = ()
@@ -163,14 +215,39 @@ class BlockIoLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HugepageLimit:
+    page_size: str  # "2MB"
+    limit: int  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkLimits:
+    """class_id: of packets, for tc. priorities: (device, priority) of what is sent."""
+
+    class_id: int | None = None
+    priorities: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RdmaLimit:
+    device: str
+    handles: int | None = None
+    objects: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """config-linux.md, "Control groups"."""
+    """config-linux.md, "Control groups". unified: control files of cgroup v2 as they are."""
 
     devices: tuple[DeviceRule, ...] = ()
     memory: MemoryLimits = field(default_factory=MemoryLimits)
     cpu: CpuLimits = field(default_factory=CpuLimits)
     pids_limit: int | None = None  # 0 or less = no limit
     block_io: BlockIoLimits = field(default_factory=BlockIoLimits)
+    hugepage_limits: tuple[HugepageLimit, ...] = ()
+    network: NetworkLimits = field(default_factory=NetworkLimits)
+    rdma: tuple[RdmaLimit, ...] = ()
+    unified: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +265,7 @@ class Linux:
     sysctl: Mapping[str, str] = field(default_factory=dict)
     time_offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # clock -> (seconds, ns)
     seccomp: Seccomp | None = None
+    personality: int | None = None  # a PER_* of personality(2)
 
     def is_new(self, kind: NamespaceKind) -> bool:
         return self.namespaces.get(kind, "") is None

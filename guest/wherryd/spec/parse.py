@@ -1,7 +1,7 @@
 """config.json -> `oci.Spec`: the one door. Tells all problems at once, and refuses what it cannot carry out.
 
-What is refused today (AppArmor, SELinux, ...) is listed in _REFUSED
-tables below: each line goes when the runtime learns it.
+What is refused (SELinux, resctrl, ...) is listed in the
+_REFUSED tables below and in resources.py: each name goes when the runtime learns it.
 """
 
 import json
@@ -11,26 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from wherryd.errors import InvalidParameter, NotSupported
-from wherryd.spec import oci, seccomp
-from wherryd.spec.fields import Fields
+from wherryd.spec import oci, resources, scheduling, seccomp
+from wherryd.spec.fields import Fields, Refusals
 
 #: A config beyond this is not a config; checked before it is read.
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 
 _REFUSED_TOP: Final = ("solaris", "windows", "vm", "zos")
-_REFUSED_PROCESS: Final = (
-    "apparmorProfile",
-    "selinuxLabel",
-    "scheduler",
-    "ioPriority",
-    "execCPUAffinity",
-    "commandLine",
-)
-_REFUSED_LINUX: Final = ("intelRdt", "personality", "mountLabel", "netDevices", "memoryPolicy")
-_REFUSED_RESOURCES: Final = ("hugepageLimits", "network", "rdma", "unified")
-_REFUSED_MEMORY: Final = ("kernel", "kernelTCP", "checkBeforeUpdate")
-_REFUSED_CPU: Final = ("realtimeRuntime", "realtimePeriod")
-_REFUSED_BLOCK_IO: Final = ("leafWeight", "weightDevice")
+_REFUSED_PROCESS: Final = ("selinuxLabel", "commandLine")
+_REFUSED_LINUX: Final = ("intelRdt", "mountLabel", "netDevices", "memoryPolicy")
 
 _PROPAGATIONS = (
     "",
@@ -43,14 +32,6 @@ _PROPAGATIONS = (
     "unbindable",
     "runbindable",
 )
-
-
-class _Refusals:
-    def __init__(self) -> None:
-        self.places: list[str] = []
-
-    def look(self, fields: Fields, names: tuple[str, ...]) -> None:
-        self.places += [".".join(filter(None, (fields.path, name))) for name in names if name in fields]
 
 
 def load(path: Path) -> oci.Spec:
@@ -69,7 +50,7 @@ def load(path: Path) -> oci.Spec:
 def parse(document: Any) -> oci.Spec:
     """Raises InvalidParameter with one problem per line, NotSupported with what this runtime cannot do."""
     problems: list[str] = []
-    refused = _Refusals()
+    refused = Refusals()
     top = Fields(document, "", problems)
     refused.look(top, _REFUSED_TOP)
     version = top.text("ociVersion")
@@ -95,7 +76,7 @@ def parse(document: Any) -> oci.Spec:
 def parse_process(document: Any) -> oci.Process:
     """A `process` object by itself, as exec gets it. Raises InvalidParameter, NotSupported."""
     problems: list[str] = []
-    refused = _Refusals()
+    refused = Refusals()
     process = _process(Fields(document, "process", problems), refused)
     _raise(problems, refused)
     return process
@@ -104,13 +85,13 @@ def parse_process(document: Any) -> oci.Process:
 def parse_resources(document: Any) -> oci.Resources:
     """A `linux.resources` object by itself, as update gets it. Raises InvalidParameter, NotSupported."""
     problems: list[str] = []
-    refused = _Refusals()
-    resources = _resources(Fields(document, "linux.resources", problems), refused)
+    refused = Refusals()
+    found = resources.parse(Fields(document, "linux.resources", problems), refused)
     _raise(problems, refused)
-    return resources
+    return found
 
 
-def _raise(problems: list[str], refused: _Refusals) -> None:
+def _raise(problems: list[str], refused: Refusals) -> None:
     if problems:
         raise InvalidParameter("invalid runtime config:\n" + "\n".join(f"  {line}" for line in problems))
     if refused.places:
@@ -120,7 +101,7 @@ def _raise(problems: list[str], refused: _Refusals) -> None:
         )
 
 
-def _process(fields: Fields, refused: _Refusals) -> oci.Process:
+def _process(fields: Fields, refused: Refusals) -> oci.Process:
     refused.look(fields, _REFUSED_PROCESS)
     args = fields.texts("args")
     if not args:
@@ -151,6 +132,10 @@ def _process(fields: Fields, refused: _Refusals) -> oci.Process:
         rlimits=tuple(_rlimit(limit) for limit in fields.children("rlimits")),
         no_new_privileges=fields.flag("noNewPrivileges"),
         oom_score_adj=fields.number("oomScoreAdj", low=-1000, high=1000),
+        apparmor_profile=fields.text("apparmorProfile"),
+        scheduler=scheduling.scheduler(fields.child("scheduler")) if "scheduler" in fields else None,
+        io_priority=scheduling.io_priority(fields.child("ioPriority")) if "ioPriority" in fields else None,
+        cpu_affinity=scheduling.cpu_affinity(fields.child("execCPUAffinity")),
     )
 
 
@@ -226,7 +211,7 @@ def _mount(fields: Fields) -> oci.SpecMount:
     )
 
 
-def _linux(fields: Fields, refused: _Refusals) -> oci.Linux:
+def _linux(fields: Fields, refused: Refusals) -> oci.Linux:
     refused.look(fields, _REFUSED_LINUX)
     propagation = fields.text("rootfsPropagation")
     if propagation not in _PROPAGATIONS:
@@ -237,7 +222,7 @@ def _linux(fields: Fields, refused: _Refusals) -> oci.Linux:
         gid_mappings=tuple(_id_mapping(entry) for entry in fields.children("gidMappings")),
         devices=tuple(_device(entry) for entry in fields.children("devices")),
         cgroups_path=fields.text("cgroupsPath"),
-        resources=_resources(fields.child("resources"), refused),
+        resources=resources.parse(fields.child("resources"), refused),
         rootfs_propagation=propagation,
         masked_paths=fields.texts("maskedPaths"),
         readonly_paths=fields.texts("readonlyPaths"),
@@ -249,6 +234,7 @@ def _linux(fields: Fields, refused: _Refusals) -> oci.Linux:
             for entry in [fields.child("timeOffsets").child(clock)]
         },
         seccomp=seccomp.parse(fields.child("seccomp")) if "seccomp" in fields else None,
+        personality=scheduling.personality(fields.child("personality")) if "personality" in fields else None,
     )
 
 
@@ -294,74 +280,12 @@ def _device(fields: Fields) -> oci.DeviceNode:
     )
 
 
-def _resources(fields: Fields, refused: _Refusals) -> oci.Resources:
-    refused.look(fields, _REFUSED_RESOURCES)
-    memory, cpu, block_io = fields.child("memory"), fields.child("cpu"), fields.child("blockIO")
-    refused.look(memory, _REFUSED_MEMORY)
-    refused.look(cpu, _REFUSED_CPU)
-    refused.look(block_io, _REFUSED_BLOCK_IO)
-    return oci.Resources(
-        devices=tuple(_device_rule(rule) for rule in fields.children("devices")),
-        memory=oci.MemoryLimits(
-            limit=memory.number("limit", low=-1),
-            reservation=memory.number("reservation", low=-1),
-            swap=memory.number("swap", low=-1),
-            swappiness=memory.number("swappiness", low=0, high=100),
-            disable_oom_killer=memory.flag("disableOOMKiller"),
-        ),
-        cpu=oci.CpuLimits(
-            shares=cpu.number("shares", low=0, high=262144),
-            quota=cpu.number("quota", low=-1),
-            period=cpu.number("period", low=0, high=1_000_000),
-            burst=cpu.number("burst", low=0),
-            cpus=cpu.text("cpus"),
-            mems=cpu.text("mems"),
-            idle=cpu.number("idle", low=0, high=1),
-        ),
-        pids_limit=fields.child("pids").number("limit"),
-        block_io=oci.BlockIoLimits(
-            weight=block_io.number("weight", low=0, high=1000),
-            read_bps=_rates(block_io, "throttleReadBpsDevice"),
-            write_bps=_rates(block_io, "throttleWriteBpsDevice"),
-            read_iops=_rates(block_io, "throttleReadIOPSDevice"),
-            write_iops=_rates(block_io, "throttleWriteIOPSDevice"),
-        ),
-    )
-
-
-def _device_rule(fields: Fields) -> oci.DeviceRule:
-    kind, access = fields.text("type") or "a", fields.text("access") or "rwm"
-    if kind not in ("a", "b", "c"):
-        fields.problem("type", f"must be a, b or c, is {kind!r}")
-    if set(access) - set("rwm"):
-        fields.problem("access", f"must be of the letters r, w and m, is {access!r}")
-    major, minor = fields.number("major", low=-1), fields.number("minor", low=-1)
-    return oci.DeviceRule(
-        allow=fields.flag("allow"),
-        kind=kind,
-        major=None if major == -1 else major,
-        minor=None if minor == -1 else minor,
-        access=access,
-    )
-
-
-def _rates(fields: Fields, name: str) -> tuple[oci.BlockRate, ...]:
-    return tuple(
-        oci.BlockRate(
-            major=entry.number("major", low=0, required=True) or 0,
-            minor=entry.number("minor", low=0, required=True) or 0,
-            rate=entry.number("rate", low=0, required=True) or 0,
-        )
-        for entry in fields.children(name)
-    )
-
-
 def _cross_check(spec: oci.Spec, top: Fields) -> None:
     linux, kinds = spec.linux, oci.NamespaceKind
-    if kinds.MOUNT not in linux.namespaces:
-        top.problem("linux.namespaces", "needs a mount namespace: without one the root would be the host's")
-    if linux.namespaces.get(kinds.MOUNT):
-        top.problem("linux.namespaces", "a mount namespace cannot be joined by path: leave its path out")
+    if kinds.USER in linux.namespaces and not linux.is_new(kinds.MOUNT):
+        top.problem(
+            "linux.namespaces", "a user namespace needs a new mount namespace: it may not use another"
+        )
     for name, value in (("hostname", spec.hostname), ("domainname", spec.domainname)):
         if value and kinds.UTS not in linux.namespaces:
             top.problem(name, "needs a private UTS namespace (linux.namespaces: uts)")

@@ -1,0 +1,21 @@
+"""RDMA handles and objects, by device. Kernel: admin-guide/cgroup-v1/rdma.rst; the same file in v2."""
+
+from collections.abc import Sequence
+
+from wherryd.cgroups.files import Write
+from wherryd.spec.oci import RdmaLimit
+
+CONTROLLER = "rdma"
+
+
+def writes(limits: Sequence[RdmaLimit]) -> list[Write]:
+    found = []
+    for each in limits:
+        parts = [
+            f"{key}={value}"
+            for key, value in (("hca_handle", each.handles), ("hca_object", each.objects))
+            if value is not None
+        ]
+        if parts:
+            found.append(Write(CONTROLLER, "rdma.max", " ".join([each.device, *parts])))
+    return found
