@@ -29,6 +29,7 @@ PACKAGES: Sequence[str] = (
     "python3",
     "python3-aiohttp",
     "python3-dnslib",
+    "python3-dulwich",
     "python3-isal",
     "python3-zstandard",
     "sudo",

@@ -103,6 +103,7 @@ def options(request: web.Request) -> BuildOptions:
     if hosts := [each for value in query.getall("extrahosts", []) for each in value.split(",") if each]:
         host["ExtraHosts"] = hosts
     return BuildOptions(
+        remote=_remote(query.get("remote", "")),
         dockerfile=query.get("dockerfile") or "Dockerfile",
         tags=tuple(_tag(text) for text in query.getall("t", []) if text),
         build_args=_strings(_json(request, "buildargs", dict), "buildargs", null=True),
@@ -127,17 +128,17 @@ def _refuse(request: web.Request) -> None:
     query = request.query
     if query.get("version") == "2":
         raise NotSupported("BuildKit is not available; set DOCKER_BUILDKIT=0")
-    if query.get("remote"):
-        raise NotSupported(
-            f'remote: building from "{query["remote"]}" is not available yet; '
-            "download it and send it as the context"
-        )
     if params.boolean(query, "squash"):
         raise NotSupported("squash is not available; use a multi-stage build with COPY --from")
     if query.get("outputs"):
         raise NotSupported(
             "outputs is not available yet; build an image and use `docker save` or `docker cp`"
         )
+
+
+def _remote(text: str) -> str:
+    """Docker's own client names what it sends itself "client-session"; older ones send nothing."""
+    return "" if text == "client-session" else text
 
 
 def _tag(text: str) -> Reference:

@@ -34,13 +34,16 @@ class Downloaded:
     digest: str
 
 
-async def download(url: str, folder: Path, number: int, checksum: str) -> Downloaded:
-    """checksum: "sha256:<hex>" the file must have, or "". Raises DockerfileError, InvalidParameter."""
+async def download(url: str, folder: Path, number: int, checksum: str, name: str = "") -> Downloaded:
+    """checksum: "sha256:<hex>" the file must have, or "". name: instead of the one in the URL.
+
+    Raises DockerfileError, InvalidParameter.
+    """
     if checksum and not digests.is_digest(checksum):
         raise DockerfileError(
             f'invalid checksum "{checksum}"', "--checksum=sha256: and 64 hexadecimal digits"
         )
-    name = posixpath.basename(unquote(urlsplit(url).path))
+    name = name or posixpath.basename(unquote(urlsplit(url).path))
     if name in ("", ".", ".."):
         raise DockerfileError(
             f"cannot determine filename for source {url}", "give a URL that ends in a file's name"
@@ -56,15 +59,13 @@ async def download(url: str, folder: Path, number: int, checksum: str) -> Downlo
             session.get(url, max_redirects=_MAX_REDIRECTS) as answer,
         ):
             if answer.status != 200:
-                raise InvalidParameter(
-                    f"ADD failed: {url}: the server answers {answer.status} {answer.reason}"
-                )
+                raise InvalidParameter(f"{url}: the server answers {answer.status} {answer.reason}")
             digest = await _store(answer.content, target)
             modified = answer.headers.get("Last-Modified", "")
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-        raise InvalidParameter(f"ADD failed: cannot download {url}: {exc or type(exc).__name__}") from exc
+        raise InvalidParameter(f"cannot download {url}: {exc or type(exc).__name__}") from exc
     if checksum and digest != checksum:
-        raise InvalidParameter(f"ADD failed: {url} has digest {digest}, expected {checksum}")
+        raise InvalidParameter(f"{url} has digest {digest}, expected {checksum}")
     when = _seconds(modified)
     target.chmod(0o600)
     os.utime(target, (when, when))
@@ -77,7 +78,7 @@ async def _store(content: aiohttp.StreamReader, target: Path) -> str:
         async for data in content.iter_chunked(_CHUNK_BYTES):
             length += len(data)
             if length > _MAX_BYTES:
-                raise InvalidParameter(f"ADD failed: the download has more than {_MAX_BYTES} bytes")
+                raise InvalidParameter(f"the download has more than {_MAX_BYTES} bytes")
             found.update(data)
             await asyncio.to_thread(file.write, data)
     return "sha256:" + found.hexdigest()

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.builder import context
+from wherryd.builder import context, remote
 from wherryd.builder.build import Build
 from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
@@ -91,8 +91,12 @@ class BuilderService:
         (folder / "context").mkdir(parents=True)
         run_folder.mkdir(mode=0o700)
         try:
-            await context.receive(stream, folder / "context")
-            data = context.take_dockerfile(folder / "context", options.dockerfile)
+            name = options.dockerfile
+            if not options.remote:
+                await context.receive(stream, folder / "context")
+            elif await remote.receive(options.remote, folder, folder / "context"):
+                name = "Dockerfile"
+            data = context.take_dockerfile(folder / "context", name)
             program = read(data)
             output = Output(quiet=options.quiet)
             with self._images.pinned() as pins:

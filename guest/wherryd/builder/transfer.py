@@ -6,17 +6,19 @@ import os
 import posixpath
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
-from wherryd.builder import download, metadata
+from wherryd.builder import context, download, metadata
 from wherryd.builder.copying import digest
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder, Inline
 from wherryd.builder.copying.process import carry_out
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
+from wherryd.builder.git import address
+from wherryd.builder.git.process import archive
 from wherryd.builder.stage import StageState
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
@@ -135,13 +137,9 @@ async def _fetched(
     state: StageState, step: ins.Transfer, sources: tuple[str, ...]
 ) -> tuple[Path, tuple[str, ...]] | None:
     """Downloads of an ADD: (their folder, their paths in it). None when the sources are files."""
-    urls = [source for source in sources if source.startswith(download.SCHEMES)]
+    repositories = [source for source in sources if address.is_git(source)]
+    urls = [source for source in sources if source.startswith(download.SCHEMES) or source in repositories]
     checksum = state.expand(step.checksum) if isinstance(step, ins.Add) else ""
-    for source in sources:
-        if source.startswith(("git@", "git://")) or (source in urls and ".git" in source):
-            raise DockerfileError(
-                f"{step.keyword} {source}: git sources are not available yet", "RUN git clone"
-            )
     if not urls:
         if checksum:
             raise DockerfileError("checksum can't be specified for sources that are no downloads")
@@ -152,12 +150,35 @@ async def _fetched(
         raise DockerfileError("downloads and files in one ADD are not available yet", "write two ADD lines")
     if checksum and len(urls) > 1:
         raise DockerfileError("checksum can't be specified for multiple sources")
+    if repositories:
+        return await _cloned(state, step, sources, checksum)
     folder = state.tools.folder / "downloads" / secrets.token_hex(8)
     paths_in_it = []
     for number, url in enumerate(urls):
         await state.tools.output.say(f"Downloading {url}\n")
-        paths_in_it.append((await download.download(url, folder, number, checksum)).path)
+        try:
+            paths_in_it.append((await download.download(url, folder, number, checksum)).path)
+        except InvalidParameter as exc:
+            raise InvalidParameter(f"ADD failed: {exc}") from exc
     return folder, tuple(paths_in_it)
+
+
+async def _cloned(
+    state: StageState, step: ins.Add, sources: tuple[str, ...], checksum: str
+) -> tuple[Path, tuple[str, ...]]:
+    """One repository's files."""
+    if step.keep_git_dir:
+        raise DockerfileError("ADD --keep-git-dir is not available", "RUN git clone")
+    if len(sources) > 1:
+        raise DockerfileError(
+            "a git source and others in one ADD are not available yet", "write two ADD lines"
+        )
+    folder = state.tools.folder / "downloads" / secrets.token_hex(8)
+    folder.mkdir(parents=True)
+    await state.tools.output.say(f"Fetching {sources[0]}\n")
+    async with aclosing(archive(address.parse(sources[0], checksum), state.tools.folder)) as stream:
+        await context.receive(stream, folder)
+    return folder, ("/",)
 
 
 def _destination(state: StageState, path: str) -> str:

@@ -1,0 +1,191 @@
+"""Sources in git repositories, from a real git daemon on loopback; and contexts from web servers."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from builder_rig import build, built, context, saved, shell, tree
+from native_engine import NativeEngine
+
+pytestmark = pytest.mark.root
+
+
+def git(folder: Path, *arguments: str) -> str:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "protocol.file.allow",
+        "GIT_CONFIG_VALUE_0": "always",
+        **{
+            f"GIT_{who}_{what}": "test@example"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
+        "GIT_AUTHOR_DATE": "1700000000 +0000",
+        "GIT_COMMITTER_DATE": "1700000000 +0000",
+    }
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Repository:
+    url: str
+    first: str
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """Two commits; the tag v1 (annotated) is the first; a submodule, a link, a program, a folder."""
+    base = tmp_path_factory.mktemp("git")
+    module, work = base / "module", base / "work"
+    for folder in (module, work):
+        folder.mkdir()
+        git(folder, "init", "-q", "-b", "main")
+    (module / "in-module").write_text("module")
+    git(module, "add", ".")
+    git(module, "commit", "-qm", "module")
+    (work / "app").mkdir()
+    (work / "app" / "Dockerfile").write_text("FROM busybox:test\nCOPY . /ctx\n")
+    (work / "app" / "run").write_text("#!/bin/sh\n")
+    (work / "app" / "run").chmod(0o755)
+    (work / "Dockerfile").write_text("FROM busybox:test\nCOPY app/run /\n")
+    (work / "link").symlink_to("/etc/passwd")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "first")
+    git(work, "tag", "-a", "v1", "-m", "one")
+    first = git(work, "rev-parse", "HEAD")
+    (work / "app" / "second").write_text("2")
+    git(work, "submodule", "add", "-q", "../module", "sub")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "second")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # A stranger's commit is given only when asked for by a name, unless the server allows it.
+    git(work, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(module, "config", "uploadpack.allowAnySHA1InWant", "true")
+    program = Path(git(base, "--exec-path")) / "git-daemon"
+    daemon = subprocess.Popen(
+        [program, f"--base-path={base}", "--export-all", "--listen=127.0.0.1", f"--port={port}", base],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield Repository(f"git://127.0.0.1:{port}/work", first)
+    finally:
+        daemon.terminate()
+        daemon.wait(10)
+
+
+def test_add_takes_a_repository_with_its_submodules(engine: NativeEngine, repository: Repository) -> None:
+    file = f"FROM busybox:test\nADD {repository.url} /src/\n"
+    built(engine, {"Dockerfile": file}, t="git:1")
+    found = tree(saved(engine, "git:1"))
+    assert {"src/app/second", "src/sub/in-module", "src/.gitmodules"} <= set(found)
+    assert shell(engine, "git:1", "readlink /src/link; cat /src/sub/in-module; stat -c %a /src/app/run") == (
+        "/etc/passwd\nmodule755\n"
+    )
+    assert "Using cache" in built(engine, {"Dockerfile": file}).text
+
+
+@pytest.mark.parametrize("ref", ["v1", "commit", "?tag=v1", "?ref=v1&subdir="])
+def test_a_ref_is_a_branch_a_tag_or_a_commit(engine: NativeEngine, repository: Repository, ref: str) -> None:
+    suffix = ref if ref.startswith("?") else "#" + ref.replace("commit", repository.first)
+    file = f"FROM busybox:test\nADD {repository.url}{suffix} /src/\n"
+    built(engine, {"Dockerfile": file}, t="git:2")
+    assert (
+        shell(engine, "git:2", "ls /src /src/app")
+        == "/src:\nDockerfile\napp\nlink\n\n/src/app:\nDockerfile\nrun\n"
+    )
+
+
+def test_a_folder_of_a_repository_and_its_checksum(engine: NativeEngine, repository: Repository) -> None:
+    good = f"FROM scratch\nADD --checksum={repository.first[:12]} {repository.url}#v1:app /\n"
+    built(engine, {"Dockerfile": good}, t="git:3")
+    assert {"Dockerfile", "run"} == {name for name, entry in tree(saved(engine, "git:3")).items()}
+    bad = build(engine, {"Dockerfile": good.replace("v1", "main")})
+    assert f"expected {repository.first[:12]}" in bad.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "problem"),
+    [
+        ("#nope", 'there is no branch, tag or commit "nope"'),
+        ("#v1:nope", "there is no folder nope"),
+        ("#v1:../etc", "is not in the repository"),
+        ("-missing", "git://127.0.0.1"),
+    ],
+)
+def test_what_is_not_in_a_repository_is_named(
+    engine: NativeEngine, repository: Repository, suffix: str, problem: str
+) -> None:
+    found = build(engine, {"Dockerfile": f"FROM scratch\nADD {repository.url}{suffix} /\n"})
+    assert problem in found.error["message"]
+
+
+def test_a_repository_is_a_context(engine: NativeEngine, repository: Repository) -> None:
+    built(engine, b"", remote=f"{repository.url}#main:app", t="git:4")
+    assert shell(engine, "git:4", "ls /ctx") == "Dockerfile\nrun\nsecond\n"
+    built(engine, b"", remote=f"{repository.url}#v1", dockerfile="app/Dockerfile", t="git:5")
+    assert shell(engine, "git:5", "ls /ctx") == "Dockerfile\napp\nlink\n"
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    """/context.tar and /Dockerfile."""
+    files = {
+        "/context.tar": context({"Dockerfile": "FROM busybox:test\nCOPY f /\n", "f": "from the web"}),
+        "/any": b"FROM busybox:test\nRUN echo alone > /f\n",
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            data = files.get(self.path)
+            self.send_response(404 if data is None else 200)
+            self.send_header("Content-Length", str(len(data or b"")))
+            self.end_headers()
+            self.wfile.write(data or b"")
+
+        def log_message(self, *_: object) -> None:
+            """Not into the tests' output."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+def test_an_archive_or_a_dockerfile_on_the_web_is_a_context(engine: NativeEngine, web: str) -> None:
+    built(engine, b"", remote=f"{web}/context.tar", t="web:1")
+    assert shell(engine, "web:1", "cat /f") == "from the web"
+    built(engine, b"", remote=f"{web}/any", t="web:2")
+    assert shell(engine, "web:2", "cat /f") == "alone\n"
+    missing = build(engine, b"", remote=f"{web}/nope")
+    assert missing.status == 400
+    assert "the server answers 404" in missing.text
