@@ -1,14 +1,16 @@
-"""--userns-remap=auto: root of a container is nobody on the host, through the API."""
+"""Containers have user namespaces: root of one is nobody on the host, through the API."""
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from native_engine import NativeEngine
+from native_engine import IMAGE, NativeEngine
 
 from wherryd.containers import idranges
+from wherryd.sys import namespaces as ns
 from wherrywire import rawstream
 
 pytestmark = pytest.mark.root
@@ -44,6 +46,16 @@ def said(engine: NativeEngine, script: str, host: dict[str, Any] | None = None, 
     container = engine.run("sh", "-c", script, Tty=True, HostConfig=host or {}, **fields)
     engine.wait(container)
     return str(engine.call("GET", f"/containers/{container}/logs", stdout=1, stderr=1).text).split()
+
+
+def executed(engine: NativeEngine, container: str, script: str, user: str = "") -> str:
+    made = engine.call(
+        "POST",
+        f"/containers/{container}/exec",
+        {"Cmd": ["sh", "-c", script], "AttachStdout": True, "AttachStderr": True, "User": user},
+    )
+    answer = engine.call("POST", f"/exec/{made.json['Id']}/start", {"Detach": False, "Tty": False})
+    return b"".join(frame.payload for frame in rawstream.Decoder().feed(answer.body)).decode()
 
 
 def test_each_containers_root_is_somebody_else_on_the_host(remapped: NativeEngine) -> None:
@@ -109,7 +121,9 @@ def test_the_host_is_out_of_reach_for_a_root_that_got_out(remapped: NativeEngine
             {"IpcMode": "host"},
             marks=pytest.mark.skipif(not Path("/dev/mqueue").is_dir(), reason="this host has no /dev/mqueue"),
         ),
-        {"CapAdd": ["NET_ADMIN"]},
+        {"CapAdd": ["SYS_TIME"]},
+        {"CapAdd": ["ALL"]},
+        {"Binds": ["/proc/sys:/host:ro"]},
     ],
 )
 def test_what_needs_the_hosts_ids_has_them(remapped: NativeEngine, host: dict[str, Any]) -> None:
@@ -117,12 +131,91 @@ def test_what_needs_the_hosts_ids_has_them(remapped: NativeEngine, host: dict[st
     assert uid_of(pid_of(remapped, container)) == 0
 
 
-def test_namespaces_of_a_remapped_container_can_be_joined(remapped: NativeEngine) -> None:
-    first = remapped.run(
-        "sh", "-c", "hostname > /dev/shm/name; sleep 1000", HostConfig={"IpcMode": "shareable"}
+def test_what_was_not_asked_for_is_said(remapped: NativeEngine) -> None:
+    def warnings(host: dict[str, Any]) -> list[str]:
+        body = {"Image": IMAGE, "HostConfig": host}
+        return list(remapped.call("POST", "/containers/create", body).json["Warnings"])
+
+    assert "SYS_TIME has no force in a user namespace" in warnings({"CapAdd": ["SYS_TIME"]})[0]
+    assert (
+        "/proc/sys is on a file system without id-mapped mounts"
+        in warnings({"Binds": ["/proc/sys:/h:ro"]})[0]
     )
-    for mode in ("NetworkMode", "PidMode", "IpcMode"):
-        assert said(remapped, "echo joined", {mode: f"container:{first}"}) == ["joined"]
+    assert warnings({"CapAdd": ["NET_ADMIN"]}) == warnings({"PidMode": "host"}) == []
+
+
+@pytest.mark.parametrize("mode", ["NetworkMode", "PidMode", "IpcMode"])
+def test_who_joins_a_namespace_has_its_owners_ids_and_power(remapped: NativeEngine, mode: str) -> None:
+    first = remapped.run("sleep", "1000", HostConfig={"IpcMode": "shareable"})
+    second = remapped.run("sleep", "1000", HostConfig={mode: f"container:{first}", "CapAdd": ["NET_ADMIN"]})
+    pids = [pid_of(remapped, each) for each in (first, second)]
+    assert uid_of(pids[0]) == uid_of(pids[1]) >= idranges.FIRST
+    namespaces = [os.readlink(f"/proc/{pid}/ns/user") for pid in pids]  # noqa: PTH115
+    assert namespaces[0] == namespaces[1]
+    script = "ip link set lo mtu 1400 && cat /sys/class/net/lo/mtu"
+    assert executed(remapped, second, script) == "1400\n"
+
+
+def test_who_joins_two_owners_has_the_hosts_ids(remapped: NativeEngine) -> None:
+    first, second = (remapped.run("sleep", "1000", HostConfig={"IpcMode": "shareable"}) for _ in range(2))
+    third = remapped.run(
+        "sleep", "1000", HostConfig={"NetworkMode": f"container:{first}", "IpcMode": f"container:{second}"}
+    )
+    assert uid_of(pid_of(remapped, third)) == 0
+
+
+def test_capabilities_have_force_over_what_is_the_containers(remapped: NativeEngine) -> None:
+    """Raw sockets by default; with the capability for it, its network and its mounts."""
+    network = "ping -c 1 -W 2 127.0.0.1 > /dev/null && echo ping; ip link set lo mtu 1400 || echo refused"
+    assert said(remapped, f"exec 2> /dev/null; {network}") == ["ping", "refused"]
+    assert said(remapped, f"{network}; cat /sys/class/net/lo/mtu", {"CapAdd": ["NET_ADMIN"]}) == [
+        "ping",
+        "1500",
+    ]
+    mount = "mount -t tmpfs none /tmp && echo x > /tmp/x && mount --bind /tmp /root && cat /root/x"
+    assert said(remapped, mount, {"CapAdd": ["SYS_ADMIN"]}) == ["x"]
+
+
+def test_the_networks_settings_are_the_containers(remapped: NativeEngine) -> None:
+    script = (
+        "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ping_group_range; "
+        "echo 1 > /proc/sys/net/ipv4/ip_forward || echo readonly; ls /sys/class/net; "
+        "stat -f -c %T /sys; touch /sys/class/net/lo/mtu || echo readonly"
+    )
+    host = {"Sysctls": {"net.ipv4.ip_forward": "1"}}
+    found = said(remapped, script, host)
+    assert found[0] == "1"
+    assert found.count("readonly") == 2
+    assert {"lo", "eth0", "sysfs"} <= set(found)
+
+
+def test_terminals_belong_to_the_user(remapped: NativeEngine) -> None:
+    container = remapped.run("sh", "-c", "tty; stat -c %u:%g $(tty) /dev/console", Tty=True, User="user")
+    remapped.wait(container)
+    text = remapped.call("GET", f"/containers/{container}/logs", stdout=1).text
+    assert text.split() == ["/dev/pts/0", "1000:5", "1000:5"]
+
+
+def test_file_capabilities_that_a_container_gives_have_force(remapped: NativeEngine) -> None:
+    """They name the root that they hold for; on disk that is the image's, so every container has them."""
+    container = remapped.run("sh", "-c", "cp /bin/busybox /home/busybox; sleep 1000")
+    executed(remapped, container, "until test -x /home/busybox; do usleep 1000; done")
+    net_raw = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
+    child = os.fork()
+    if child == 0:
+        try:
+            pidfd = os.pidfd_open(pid_of(remapped, container))
+            ns.setns(pidfd, ns.CLONE_NEWUSER | ns.CLONE_NEWNS)
+            os.setresuid(0, 0, 0)
+            os.setxattr("/home/busybox", "security.capability", net_raw)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    shown = executed(remapped, container, "/home/busybox grep CapEff /proc/self/status", user="user")
+    assert shown.split() == ["CapEff:", f"{1 << 13:016x}"]
+    (upper,) = remapped.data_root.glob("**/home/busybox")
+    assert os.getxattr(upper, "security.capability") == net_raw
 
 
 def test_the_range_stays_over_restarts_of_both(remapped: NativeEngine) -> None:
@@ -133,13 +226,7 @@ def test_the_range_stays_over_restarts_of_both(remapped: NativeEngine) -> None:
     assert uid_of(pid_of(remapped, container)) == uid
     assert remapped.call("POST", f"/containers/{container}/restart", t=0).status == 204
     assert uid_of(pid_of(remapped, container)) == uid
-    made = remapped.call(
-        "POST",
-        f"/containers/{container}/exec",
-        {"Cmd": ["sh", "-c", "id -u; cat /kept"], "AttachStdout": True},
-    )
-    answer = remapped.call("POST", f"/exec/{made.json['Id']}/start", {"Detach": False, "Tty": False})
-    assert b"".join(frame.payload for frame in rawstream.Decoder().feed(answer.body)) == b"0\nx\nx\n"
+    assert executed(remapped, container, "id -u; cat /kept") == "0\nx\nx\n"
 
 
 def test_ports_limits_and_users_work(remapped: NativeEngine) -> None:

@@ -231,7 +231,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "InitCommit": {"ID": ""},
         "SecurityOptions": [
             "name=seccomp,profile=builtin",
-            *(("name=userns",) if service.deps.remap_ids else ()),
+            *(("name=userns",) if service.deps.id_trial is not None else ()),
             "name=cgroupns",
         ],
         "CDISpecDirs": [],

@@ -58,7 +58,8 @@ async def create(
     for volume in made:
         deps.events.publish("volume", "create", volume, {"driver": "local"})
     deps.publish(record, "create")
-    return container, wish.warnings
+    told = idranges.warnings(deps, container.record.host_config, container.record.mounts)
+    return container, (*wish.warnings, *told)
 
 
 def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> ContainerRecord:
@@ -89,7 +90,6 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         host_config=host,
         endpoints=networking.complete(deps, wish.endpoints, host["NetworkMode"]),
         mounts=points,
-        id_base=idranges.allocate(host, (each.record for each in deps.store)) if deps.remap_ids else 0,
         log_path=str(deps.files(container_id).log) if host["LogConfig"]["Type"] == "json-file" else "",
     )
 

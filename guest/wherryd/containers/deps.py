@@ -12,6 +12,7 @@ from wherryd.containers.store import ContainerStore
 from wherryd.containers.volumes import VolumeStore
 from wherryd.images.service import ImageService
 from wherryd.networks.service import NetworkService
+from wherryd.runtime import idmap
 from wherryd.runtime.client import RuntimeClient
 
 
@@ -27,10 +28,10 @@ class Deps:
     volumes: VolumeStore
     events: EventBus
     logs: LogWatcher
-    #: Whether containers have ids of their own: --userns-remap=auto.
-    remap_ids: bool = False
     #: Whether a container that says nothing about it has an init process.
     default_init: bool = False
+    #: What can be id-mapped; None = containers have the host's ids (--userns-remap).
+    id_trial: idmap.Trial | None = None
     #: What this engine can hand out at most: names of its own bounding set.
     capabilities: Sequence[str] = field(default_factory=tuple)
 

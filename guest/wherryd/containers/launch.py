@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, hostchecks, networking, plan
+from wherryd.containers import files, hostchecks, idranges, networking, plan
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
@@ -24,17 +24,20 @@ log = logging.getLogger(__name__)
 async def launch(deps: Deps, container: Container) -> str:
     """Runs the container's process and connects whoever attached before; when it started, RFC 3339.
 
-    Sets monitor and sandbox of the handle and leaves its record alone. Raises EngineError with
+    Sets monitor and sandbox of the handle, and of its record the range of ids. Raises EngineError with
     everything undone.
     """
+    prepare_mount_sources(deps, container.record)
+    ids = idranges.decide(deps, container.record)
     record = container.record
+    if record.id_base != ids.base:
+        record = deps.store.update(container, id_base=ids.base)
     async with AsyncExitStack() as undo:
-        sandbox = await networking.attach(deps, record)
+        sandbox = await networking.attach(deps, record, ids)
         undo.push_async_callback(deps.networks.detach, record.id)
-        prepare_mount_sources(deps, record)
         _write_files(deps, record, sandbox)
         rootfs = await deps.images.rootfs_mounts(record.id)
-        bundle = make_bundle(deps, record, plan.config(deps, record, sandbox, rootfs))
+        bundle = make_bundle(deps, record, plan.config(deps, record, sandbox, rootfs, ids))
         undo.callback(shutil.rmtree, bundle, ignore_errors=True)
         monitor = await deps.runtime.create(
             record.id, bundle=bundle, rootfs=rootfs, io=container_io(deps, container)

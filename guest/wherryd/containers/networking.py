@@ -11,6 +11,7 @@ from typing import Any
 
 from wherryd.containers import files, kinds, plan, ports
 from wherryd.containers.deps import Deps
+from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, NotSupported
@@ -110,8 +111,9 @@ def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
     )
 
 
-async def attach(deps: Deps, record: ContainerRecord) -> Sandbox:
+async def attach(deps: Deps, record: ContainerRecord, ids: Ids) -> Sandbox:
     """At the start. Raises Conflict, NotFound, ..."""
+    owner = deps.networks.sandbox(ids.owner) if ids.owner else None
     mode = record.network_mode
     if mode.startswith("container:"):
         peer = deps.store.get(mode.partition(":")[2]).record
@@ -128,6 +130,8 @@ async def attach(deps: Deps, record: ContainerRecord) -> Sandbox:
         endpoints=wishes(record),
         dns=record.host_config["Dns"],
         serves_port_53=not offered.isdisjoint(_NAME_SERVER_PORTS),
+        id_base=ids.base,
+        user_namespace=(owner.userns_path or "") if owner else "",
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import confinement, idranges, rootfiles
+from wherryd.containers import confinement, rootfiles
 from wherryd.containers.deps import Deps
+from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.errors import Conflict, InvalidParameter
 from wherryd.networks.sandbox import Sandbox
-from wherryd.spec import dockerinit, users
+from wherryd.spec import dockerinit, idrange, users
 from wherryd.spec.build import Device, Plan, UserMount, build, granted
 from wherryd.spec.mount import Mount
 
@@ -26,12 +27,14 @@ def hostname(record: ContainerRecord) -> str:
     return record.id[:SHORT_ID]
 
 
-def config(deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequence[Mount]) -> dict[str, Any]:
+def config(
+    deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequence[Mount], ids: Ids
+) -> dict[str, Any]:
     """config.json for this start. Raises InvalidParameter for a user or device that is not there."""
     files = deps.files(record.id)
     if record.network_mode.startswith("container:"):
         files = deps.files(record.network_mode.partition(":")[2])
-    mounts = [mount(point) for point in record.mounts]
+    mounts = [mount(point, ids) for point in record.mounts]
     covered = [each.destination for each in mounts]
     mounts += files.mounts(covered, bool(record.host_config["ReadonlyRootfs"]))
     words = [record.path, *record.args]
@@ -50,12 +53,12 @@ def config(deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequen
             hostname=hostname(record),
             domainname=record.config["Domainname"],
             host_config=record.host_config,
-            namespaces=_namespaces(deps, record, sandbox),
+            namespaces=_namespaces(deps, record, sandbox, ids),
             cgroup_parent=record.host_config["CgroupParent"] or deps.cgroup_parent,
             available_capabilities=deps.capabilities,
             mounts=mounts,
             devices=devices(record),
-            id_mappings=idranges.mappings(record.id_base),
+            id_mappings=idrange.mappings(ids.base),
             seccomp=confinement.seccomp_filter(
                 record.host_config, granted(record.host_config, deps.capabilities)
             ),
@@ -69,7 +72,7 @@ def has_init(deps: Deps, record: ContainerRecord) -> bool:
     return deps.default_init if wish is None else bool(wish)
 
 
-def mount(point: MountPoint) -> UserMount:
+def mount(point: MountPoint, ids: Ids) -> UserMount:
     return UserMount(
         type="tmpfs" if point.type == "tmpfs" else "bind",
         source=point.source,
@@ -77,6 +80,7 @@ def mount(point: MountPoint) -> UserMount:
         read_only=not point.rw,
         propagation=point.propagation or "rprivate",
         options=point.options if point.type == "tmpfs" else (),
+        idmap=ids.words.get(point.source, ""),
     )
 
 
@@ -94,7 +98,7 @@ def living_user(record: ContainerRecord, user: str) -> users.User:
     return users.resolve(user or record.config["User"], passwd, group, extra)
 
 
-def _namespaces(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> dict[str, str | None]:
+def _namespaces(deps: Deps, record: ContainerRecord, sandbox: Sandbox, ids: Ids) -> dict[str, str | None]:
     """Kind -> path to join, or None for a new one. What is left out is the host's."""
     host = record.host_config
     found: dict[str, str | None] = {"mount": None}
@@ -111,8 +115,8 @@ def _namespaces(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> dict[s
             found[kind] = None
     if host["CgroupnsMode"] == "private":
         found["cgroup"] = None
-    if record.id_base:
-        found["user"] = None
+    if ids.base:
+        found["user"] = sandbox.userns_path
     return found
 
 

@@ -14,6 +14,7 @@ from wherryd.api import absent, build, containers, execs, images, networks, stre
 from wherryd.api import registry as registries
 from wherryd.api.app import build_app
 from wherryd.builder.service import BuilderService
+from wherryd.containers import idranges
 from wherryd.containers.deps import Deps
 from wherryd.containers.events import EventBus
 from wherryd.containers.logwatch import LogWatcher
@@ -21,12 +22,15 @@ from wherryd.containers.service import ContainerService
 from wherryd.containers.store import ContainerStore
 from wherryd.containers.volumes import VolumeStore
 from wherryd.daemon.options import Options
+from wherryd.errors import EngineError
 from wherryd.images.service import ImageService
 from wherryd.metadata.database import Database
 from wherryd.networks.service import NetworkService
 from wherryd.registry.hosts import RegistryOptions
 from wherryd.registry.service import Registry
+from wherryd.runtime import idmap
 from wherryd.runtime.client import RuntimeClient
+from wherryd.spec import idrange
 from wherryd.sys import capabilities
 
 log = logging.getLogger(__name__)
@@ -67,7 +71,8 @@ class Engine:
         )
         await image_service.open()
         stack.push_async_callback(image_service.close)
-        network_service = self._networks(database, store)
+        id_trial = self._id_trial(stack)
+        network_service = self._networks(database, store, user_namespaces=id_trial is not None)
         await network_service.open()
         stack.push_async_callback(network_service.close)
         volume_store = VolumeStore(options.data_root / "volumes", store.volume_users)
@@ -87,7 +92,7 @@ class Engine:
             events=self.events,
             logs=logs,
             capabilities=capabilities.names(capabilities.bounding_set()),
-            remap_ids=options.userns_remap == "auto",
+            id_trial=id_trial,
             default_init=options.init,
         )
         service = ContainerService(deps)
@@ -109,7 +114,29 @@ class Engine:
             )
         )
 
-    def _networks(self, database: Database, store: ContainerStore) -> NetworkService:
+    def _id_trial(self, stack: AsyncExitStack) -> idmap.Trial | None:
+        """None when containers are to have the host's ids, or have to: that is logged."""
+        if not self._options.remap_ids:
+            return None
+        data_root = self._options.data_root
+        try:
+            trial = idmap.Trial(idrange.mappings(idranges.FIRST))
+        except EngineError as error:
+            log.warning("containers have the host's ids: no user namespace can be made: %s", error)
+            return None
+        stack.callback(trial.close)
+        if not trial.word(str(data_root)):
+            log.warning(
+                "containers have the host's ids: the file system of %s has no id-mapped mounts "
+                "(ext4, xfs, btrfs and tmpfs have them; --userns-remap=host says that it is meant so)",
+                data_root,
+            )
+            return None
+        return trial
+
+    def _networks(
+        self, database: Database, store: ContainerStore, *, user_namespaces: bool
+    ) -> NetworkService:
         def container_name(container_id: str) -> str:
             container = store.by_id(container_id)
             return container.record.name if container else ""
@@ -122,6 +149,7 @@ class Engine:
             dns=self._options.dns,
             publish=self.events.publish,
             container_name=container_name,
+            user_namespaces=user_namespaces,
         )
 
     def _app(self, service: ContainerService, registry: Registry, builder: BuilderService) -> web.Application:

@@ -36,7 +36,7 @@ class Options:
     dns: tuple[str, ...]
     group: str
     cgroup_parent: str
-    userns_remap: str
+    remap_ids: bool
     init: bool
     debug: bool
 
@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--cgroup-parent", metavar="PATH", help="cgroup above all containers' (/wherry)")
     add(
         "--userns-remap",
-        metavar="auto",
-        help="auto: containers have ids of their own, root inside is nobody outside (off)",
+        metavar="auto|host",
+        help="auto: containers have ids of their own, root inside is nobody outside; host: not (host)",
     )
     add("--init", action="store_true", default=None, help="an init process in every container (off)")
     add("--config-file", metavar="FILE")
@@ -95,7 +95,7 @@ _DEFAULTS: dict[str, object] = {
     "dns": (),
     "group": "wherry",
     "cgroup-parent": "/wherry",
-    "userns-remap": "",
+    "userns-remap": "host",
     "init": False,
     "debug": False,
 }
@@ -163,10 +163,10 @@ def _options(values: dict[str, object]) -> Options:
         raise InvalidParameter("--cgroup-parent: wants an absolute path such as /wherry")
     if values["init"] and not dockerinit.available(os.uname().machine):
         raise InvalidParameter(f"--init: there is no init program for {os.uname().machine}; leave it out")
-    if text("userns-remap") not in ("", "auto"):
+    if text("userns-remap") not in ("", "auto", "host"):
         raise InvalidParameter(
             f'--userns-remap: "{text("userns-remap")}" is not known: every container gets a range '
-            "of its own, no user is needed for it (hint: auto)"
+            "of its own, no user is needed for it (hint: auto, or host to switch it off)"
         )
     return Options(
         hosts=texts("host"),
@@ -183,7 +183,7 @@ def _options(values: dict[str, object]) -> Options:
         dns=texts("dns"),
         group=text("group"),
         cgroup_parent=text("cgroup-parent"),
-        userns_remap=text("userns-remap"),
+        remap_ids=text("userns-remap") == "auto",
         init=bool(values["init"]),
         debug=bool(values["debug"]),
     )

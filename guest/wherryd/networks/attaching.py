@@ -28,6 +28,7 @@ from wherryd.networks.namespaces import Namespace, SandboxPool
 from wherryd.networks.ports import PortTable, Reservation
 from wherryd.networks.recovery import Found
 from wherryd.networks.sandbox import EndpointWish, PortBinding
+from wherryd.spec import idrange
 
 _log = logging.getLogger(__name__)
 _JOIN = "container:"
@@ -36,13 +37,21 @@ Later = Callable[[Coroutine[Any, Any, None]], None]
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Who attaches, and how. mode, dns, serves_port_53: as in NetworkService.attach."""
+    """Who attaches, and how: as in NetworkService.attach."""
 
     container_id: str
     mode: str
     hostname: str
     dns: tuple[str, ...]
     serves_port_53: bool
+    id_base: int = 0
+    user_namespace: str = ""
+
+    async def namespace(self, pool: SandboxPool) -> Namespace:
+        """Raises KernelFault, RuntimeFault."""
+        if self.user_namespace:
+            return await pool.make_inside(Path(self.user_namespace))
+        return await pool.take(idrange.mappings(self.id_base))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,7 @@ class Attacher:
             mode=joined.mode,
             hostname=joined.hostname,
             host_namespace=target.host_namespace,
+            id_base=target.id_base,
         )
         self.store.save(record)
         self.members.put(record)
@@ -108,7 +118,7 @@ class Attacher:
         async with contextlib.AsyncExitStack() as undo:
             sandbox_id = secrets.token_hex(32)
             if not host:
-                namespace = await self.pool.take()
+                namespace = await joined.namespace(self.pool)
                 namespace.close()
                 undo.callback(namespaces.remove, namespace.path)
                 sandbox_id = namespace.sandbox_id
@@ -139,7 +149,7 @@ class Attacher:
             unpublished = ports.validate(wanted)
             reservations = self._reserve(gateway, unpublished) if gateway else []
             undo.callback(self.ports.release, reservations)
-            namespace = await self.pool.take()
+            namespace = await joined.namespace(self.pool)
             undo.callback(namespaces.remove, namespace.path)
             with contextlib.closing(namespace):
                 record = replace(
@@ -426,6 +436,7 @@ def _record(joined: Joined, mode: str, sandbox_id: str, *, host_namespace: bool 
         host_namespace=host_namespace,
         dns=joined.dns,
         serves_port_53=joined.serves_port_53,
+        id_base=0 if host_namespace else joined.id_base,
     )
 
 

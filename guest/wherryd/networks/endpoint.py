@@ -20,6 +20,7 @@ class SandboxRecord:
     container's. host_namespace: it is the engine's own, not one of ours. wanted: the ports to publish
     as the request has them. ports: the same as resolved, empty while no network can publish them. dns: the
     user's servers (docker run --dns), for the resolver. serves_port_53: it wants that port for itself.
+    id_base: of the user namespace that owns the namespace (spec/idrange.py); 0 when the engine's does.
     """
 
     container_id: str
@@ -31,6 +32,7 @@ class SandboxRecord:
     ports: tuple[PortBinding, ...] = ()
     dns: tuple[str, ...] = ()
     serves_port_53: bool = False
+    id_base: int = 0
 
     @property
     def owns_namespace(self) -> bool:

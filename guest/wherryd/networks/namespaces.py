@@ -1,10 +1,15 @@
 """Network namespaces that live by a file, not by a process.
 
     <exec root>/netns/<12 hex digits>     a bind mount of the namespace; the digits begin the sandbox's id
+    <exec root>/userns/<12 hex digits>    of the user namespace that owns it, if it is not the engine's own
 
-A namespace is made by a thread that unshares and ends: the namespace of a thread is its own, so nothing
+A namespace is made, and set up, by a thread that ends: the namespace of a thread is its own, so nothing
 else in the engine ever leaves the host's. The thread also opens a netlink socket, which stays in the
 new namespace; so configuring it later needs no second visit.
+
+Capabilities have force over a network only in the user namespace that owns it, which is the one its maker
+was in. So for a container with ids of its own both are made together, ahead; which ids they are is said
+when a container takes them.
 """
 
 import asyncio
@@ -13,17 +18,20 @@ import errno
 import logging
 import os
 import secrets
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from wherryd.errors import KernelFault
+from wherryd.errors import KernelFault, SystemFault
 from wherryd.networks import links
 from wherryd.networks.netlink import Netlink
+from wherryd.runtime import idmap
+from wherryd.spec.oci import IdMapping
 from wherryd.sys.mounts import MNT_DETACH, MS_BIND, mount, umount2
-from wherryd.sys.namespaces import CLONE_NEWNET, setns, unshare
+from wherryd.sys.namespaces import CLONE_NEWNET, CLONE_NEWUSER, setns, sleeper, unshare
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -38,6 +46,7 @@ REFILL_DELAY_SECONDS = 0.1
 class Namespace:
     """A namespace with lo up, and the two descriptors needed to plug a device into it. Close it after use.
 
+    maps: of the user namespace that owns it, until they are written; None when the engine's does.
     Closing gives up the descriptors only (twice is fine); `remove` ends the namespace itself.
     """
 
@@ -45,9 +54,19 @@ class Namespace:
     path: Path
     fd: int
     inside: Netlink
+    maps: idmap.Maps | None = None
+
+    def give_ids(self, mappings: Sequence[IdMapping]) -> None:
+        """To the user namespace that owns it. Once. Raises RuntimeFault."""
+        if self.maps is not None:
+            self.maps.write(mappings, mappings)
+            self.maps.close()
+            self.maps = None
 
     def close(self) -> None:
         self.inside.close()
+        if self.maps is not None:
+            self.maps.close()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -55,6 +74,16 @@ class Namespace:
 
 def path_of(directory: Path, sandbox_id: str) -> Path:
     return directory / sandbox_id[:12]
+
+
+def owners(directory: Path) -> Path:
+    """The folder of the user namespaces, beside that of the network namespaces."""
+    return directory.with_name("userns")
+
+
+def owner_of(path: Path) -> Path:
+    """Where the user namespace is that owns the network namespace at `path`, if it has one of its own."""
+    return owners(path.parent) / path.name
 
 
 def _in_thread(work: Callable[[], _Result]) -> _Result:
@@ -76,31 +105,85 @@ def _in_thread(work: Callable[[], _Result]) -> _Result:
     return outcome[0]
 
 
-def create(directory: Path) -> Namespace:
-    """A new namespace, bound to a file in `directory`. Takes about 1 ms. Raises KernelFault."""
+def create(directory: Path, *, with_owner: bool = False, owner: Path | None = None) -> Namespace:
+    """A new namespace, bound to a file in `directory`. Takes about 1 ms. Raises KernelFault.
+
+    with_owner: in a new user namespace too, which has no ids yet. owner: in the user namespace there.
+    """
     sandbox_id = secrets.token_hex(32)
     path = path_of(directory, sandbox_id)
 
     def body() -> Namespace:
-        unshare(CLONE_NEWNET)
-        fd = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
-            mount(_OWN, str(path), None, MS_BIND)
+        with contextlib.ExitStack() as undo:
+            undo.callback(remove, path)
+            maps = None
+            if with_owner:
+                maps = _with_owner(path)
+                undo.callback(maps.close)
+            elif owner is not None:
+                _inside(owner, path)
+            else:
+                unshare(CLONE_NEWNET)
+                _bind(_OWN, path)
+            fd = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, fd)
             _no_ipv6_on_new_devices()
             inside = Netlink()
-            try:
-                links.loopback_up(inside)
-            except BaseException:
-                inside.close()
-                raise
-        except BaseException:
-            os.close(fd)
-            remove(path)
-            raise
-        return Namespace(sandbox_id, path, fd, inside)
+            undo.callback(inside.close)
+            links.loopback_up(inside)
+            undo.pop_all()
+        return Namespace(sandbox_id, path, fd, inside, maps)
 
     return _in_thread(body)
+
+
+def _with_owner(path: Path) -> idmap.Maps:
+    """Makes both namespaces and brings the calling thread into that of the network."""
+    with sleeper(CLONE_NEWUSER | CLONE_NEWNET) as pid:
+        process = idmap.process_directory(pid)
+        maps = idmap.Maps(process)
+        try:
+            _bind(str(process / "ns/net"), path)
+            _bind(str(process / "ns/user"), owner_of(path))
+        except BaseException:
+            maps.close()
+            raise
+    _join(path)
+    return maps
+
+
+def _inside(owner: Path, path: Path) -> None:
+    """Makes the network namespace in a user namespace that is there, and brings the calling thread into it.
+
+    Only a process in that user namespace can, and a process with threads enters none: so other programs do.
+    """
+    command = ["nsenter", f"--user={owner}", "--", "unshare", "--net", "--", "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as process:
+        assert process.stdin is not None, "a pipe"  # noqa: S101
+        assert process.stdout is not None, "a pipe"  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b".")
+            process.stdin.flush()
+        # What comes back was sent by the last of them: it is in both.
+        if process.stdout.read(1) != b".":
+            raise SystemFault(f"cannot make a network namespace in the user namespace {owner}, see the log")
+        _bind(f"/proc/{process.pid}/ns/net", path)
+        process.stdin.close()
+    _bind(str(owner), owner_of(path))
+    _join(path)
+
+
+def _bind(source: str, path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    mount(source, str(path), None, MS_BIND)
+
+
+def _join(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(fd, CLONE_NEWNET, str(path))
+    finally:
+        os.close(fd)
 
 
 def _no_ipv6_on_new_devices() -> None:
@@ -132,11 +215,7 @@ def make_inside(path: Path, make: Callable[[], _Result]) -> _Result:
     """What `make` makes in the namespace, such as sockets, which stay there. Raises KernelFault, OSError."""
 
     def body() -> _Result:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(fd, CLONE_NEWNET, str(path))
-        finally:
-            os.close(fd)
+        _join(path)
         return make()
 
     return _in_thread(body)
@@ -151,24 +230,28 @@ def is_namespace(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Unbinds and deletes the file; the namespace ends with its last process. Idempotent."""
-    try:
-        umount2(str(path), MNT_DETACH)
-    except KernelFault as fault:
-        if fault.errno not in (errno.EINVAL, errno.ENOENT):
-            raise
-    path.unlink(missing_ok=True)
+    """Unbinds and deletes the file, and that of its owner; the namespaces end with their last process.
+
+    Idempotent."""
+    for each in (path, owner_of(path)):
+        try:
+            umount2(str(each), MNT_DETACH)
+        except KernelFault as fault:
+            if fault.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+        each.unlink(missing_ok=True)
 
 
 class SandboxPool:
     """Keeps a few namespaces ready, so that a container's start does not wait for one.
 
-    Of one event loop. `close` removes those not handed out.
+    with_owner: what is ready, see `create`. Of one event loop. `close` removes those not handed out.
     """
 
-    def __init__(self, directory: Path, size: int = READY_SANDBOXES) -> None:
+    def __init__(self, directory: Path, size: int = READY_SANDBOXES, *, with_owner: bool = False) -> None:
         self._directory = directory
         self._size = size
+        self._with_owner = with_owner
         self._ready: list[Namespace] = []
         self._refill: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
@@ -178,11 +261,31 @@ class SandboxPool:
         if not self._closed.is_set() and (self._refill is None or self._refill.done()):
             self._refill = asyncio.create_task(self._fill())
 
-    async def take(self) -> Namespace:
-        """A ready namespace, or a new one. The caller owns it. Raises KernelFault."""
-        namespace = self._ready.pop() if self._ready else await asyncio.to_thread(create, self._directory)
+    async def take(self, ids: Sequence[IdMapping] = ()) -> Namespace:
+        """A ready namespace, or a new one. The caller owns it. Raises KernelFault, RuntimeFault.
+
+        ids: of a user namespace that shall own it; none for the engine's own.
+        """
+        if self._with_owner is bool(ids) and self._ready:
+            namespace = self._ready.pop()
+        else:
+            namespace = await self._create(with_owner=bool(ids))
         self.fill()
+        try:
+            namespace.give_ids(ids)
+        except BaseException:
+            namespace.close()
+            remove(namespace.path)
+            raise
         return namespace
+
+    async def make_inside(self, owner: Path) -> Namespace:
+        """A new namespace that belongs to the user namespace there, another container's. Raises KernelFault,
+        SystemFault."""
+        return await asyncio.to_thread(create, self._directory, owner=owner)
+
+    async def _create(self, *, with_owner: bool) -> Namespace:
+        return await asyncio.to_thread(create, self._directory, with_owner=with_owner)
 
     async def close(self) -> None:
         self._closed.set()
@@ -198,7 +301,7 @@ class SandboxPool:
             await asyncio.wait_for(self._closed.wait(), REFILL_DELAY_SECONDS)
         while len(self._ready) < self._size and not self._closed.is_set():
             try:
-                self._ready.append(await asyncio.to_thread(create, self._directory))
+                self._ready.append(await self._create(with_owner=self._with_owner))
             except (KernelFault, OSError) as error:
                 # Not lost: the next `take` makes its own and tells its caller what is wrong.
                 _log.warning("cannot prepare a network namespace: %s", error)

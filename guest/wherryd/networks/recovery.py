@@ -69,7 +69,8 @@ def sweep(found: Found, fabric: Fabric, directory: Path) -> None:
                 _log.info("removing the left-over device %s", veth)
                 segment.bridge.delete_device(veth)
     keep = {namespaces.path_of(directory, each.sandbox_id) for each in found.sandboxes}
-    for path in directory.iterdir():
+    owners = namespaces.owners(directory)
+    for path in {*directory.iterdir(), *(directory / each.name for each in owners.iterdir())}:
         if path not in keep:
             _log.info("removing the left-over namespace %s", path)
             namespaces.remove(path)

@@ -71,8 +71,10 @@ class Sandbox:
     `linux.namespaces[].path`; None means "the engine's own namespace" (mode "host"). key: Docker's
     SandboxKey, "" where Docker shows none. mode: "bridge", "none", "host", "container:<id>" or the name
     of a user's network. attachments: its networks, the one with the default route first; none for
-    "container:<id>", whose network settings Docker leaves empty. ports: with host_port resolved; empty
-    while no network can publish them. resolver: whether the engine answers names at 127.0.0.11.
+    "container:<id>", whose network settings Docker leaves empty. userns_path: the user namespace that owns
+    it, with the ids from id_base on (spec/idrange.py); None and 0 when that is the engine's own. ports: with
+    host_port resolved; empty while no network can publish them. resolver: whether the engine answers names
+    at 127.0.0.11.
     """
 
     sandbox_id: str
@@ -82,6 +84,8 @@ class Sandbox:
     attachments: tuple[Attachment, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     resolver: bool = False
+    userns_path: str | None = None
+    id_base: int = 0
 
     @property
     def primary(self) -> Attachment:

@@ -21,7 +21,7 @@ from typing import Any
 
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
 from wherryd.metadata.database import Database
-from wherryd.networks import recovery, request, wishes
+from wherryd.networks import namespaces, recovery, request, wishes
 from wherryd.networks.attaching import Attacher, Joined
 from wherryd.networks.catalog import Network, NetworkCatalog, document
 from wherryd.networks.dns.resolvers import Resolvers
@@ -51,13 +51,15 @@ class NetworkService:
         dns: Sequence[str],
         publish: Publish | None = None,
         container_name: Callable[[str], str] | None = None,
+        user_namespaces: bool = False,
     ) -> None:
         """Remembers only; `open` acts. Raises InvalidParameter for an impossible bridge name or subnet.
 
         subnet: the default bridge's own address with the prefix, as dockerd's --bip ("172.17.0.1/16").
         dns: the daemon's --dns. publish: called with (type, action, actor id, attributes) for the events
         of networks. container_name: id -> name without "/", for inspect, messages and the resolver; None
-        means that the id stands for it.
+        means that the id stands for it. user_namespaces: whether containers usually have one, so that what
+        is kept ready has one too.
         """
         if subnet.network.prefixlen > 29 or subnet.ip == subnet.network.network_address:
             raise InvalidParameter(
@@ -70,7 +72,7 @@ class NetworkService:
         self._store = EndpointStore(database)
         self._members = Members(self._fabric.is_internal)
         self._ports = PortTable()
-        self._pool = SandboxPool(self._directory)
+        self._pool = SandboxPool(self._directory, with_owner=user_namespaces)
         self._publish_event = publish
         self._container_name = container_name or (lambda container_id: container_id)
         self._resolvers = Resolvers(
@@ -155,18 +157,24 @@ class NetworkService:
         endpoints: Sequence[EndpointWish] = (),
         dns: Sequence[str] = (),
         serves_port_53: bool = False,
+        id_base: int = 0,
+        user_namespace: str = "",
     ) -> Sandbox:
         """A network namespace for the container, connected as `mode` and `endpoints` say.
 
         mode: "default", "bridge", "none", "host", "container:<full id>", or a network's name or id.
         endpoints: every network to join, for bridges; empty means the one that mode names, with `mac`.
         dns: the user's servers, for the resolver. serves_port_53: the container wants port 53 for itself, so
-        the resolver must leave it free. Ports are published by the network with the default
-        route. Raises Conflict when the container is attached already, or, in Docker's wording, when a host
-        port is taken; NotFound for an unknown network; InvalidParameter and Forbidden for an address that
-        cannot be had. After an error, and after cancellation, nothing is left.
+        the resolver must leave it free. id_base: the namespace belongs to a user namespace of these ids, not
+        to the engine's (spec/idrange.py): a new one, or the one at the path user_namespace; with
+        "container:<id>" both are the other's. Ports are published by the network with the default route.
+        Raises Conflict when the container is attached already, or, in Docker's wording, when a host port is
+        taken; NotFound for an unknown network; InvalidParameter and Forbidden for an address that cannot be
+        had. After an error, and after cancellation, nothing is left.
         """
-        joined = Joined(container_id, mode or "default", hostname, tuple(dns), serves_port_53)
+        joined = Joined(
+            container_id, mode or "default", hostname, tuple(dns), serves_port_53, id_base, user_namespace
+        )
         wanted = tuple(endpoints) or (EndpointWish(network="bridge" if mode == "default" else mode, mac=mac),)
         task = asyncio.ensure_future(self._attach(joined, wanted, ports))
         try:
@@ -326,7 +334,8 @@ class NetworkService:
 
     def _open(self) -> Sequence[str]:
         """In a worker thread; ids of containers whose network was lost."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self._directory, namespaces.owners(self._directory)):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._fabric.open()
         found = recovery.sort_out(
             self._store.sandboxes(), self._store.endpoints(), self._fabric, self._directory

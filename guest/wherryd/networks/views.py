@@ -6,7 +6,7 @@ from pathlib import Path
 from wherryd.networks.catalog import Network
 from wherryd.networks.endpoint import Endpoint, SandboxRecord
 from wherryd.networks.members import dns_names
-from wherryd.networks.namespaces import path_of
+from wherryd.networks.namespaces import owner_of, path_of
 from wherryd.networks.sandbox import Attachment, Sandbox
 
 
@@ -25,6 +25,8 @@ def sandbox_of(
         attachments=attachments,
         ports=record.ports,
         resolver=resolver,
+        userns_path=str(owner_of(Path(path))) if path and record.id_base else None,
+        id_base=record.id_base,
     )
 
 

@@ -7,11 +7,9 @@ Source: mount_setattr(2) "ID-mapped mounts", user_namespaces(7).
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from wherryd.errors import KernelFault, RuntimeFault
 from wherryd.spec.oci import IdMapping
@@ -29,60 +27,97 @@ def host_id(mappings: Mappings, container_id: int) -> int | None:
     return None
 
 
+class Maps:
+    """uid_map and gid_map of a new user namespace, held open: to be written once, and then closed.
+
+    It need not be by then that anybody is in the namespace. Source: user_namespaces(7).
+    """
+
+    def __init__(self, process: Path) -> None:
+        """process: /proc/<pid> of somebody in the namespace."""
+        self._opened: list[tuple[str, int]] = []
+        try:
+            for name in ("uid_map", "gid_map"):
+                self._opened.append((name, os.open(process / name, os.O_WRONLY | os.O_CLOEXEC)))
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, uids: Mappings, gids: Mappings) -> None:
+        """Raises RuntimeFault."""
+        for (name, fd), mappings in zip(self._opened, (uids, gids), strict=True):
+            text = "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)
+            try:
+                os.write(fd, text.encode())
+            except OSError as error:
+                raise RuntimeFault(
+                    f"write {name} of the user namespace: {error.strerror}: check the mappings"
+                ) from error
+
+    def close(self) -> None:
+        """Done twice is fine."""
+        while self._opened:
+            os.close(self._opened.pop()[1])
+
+
 @contextmanager
 def namespace(uids: Mappings, gids: Mappings) -> Iterator[int]:
     """A new user namespace's descriptor; the namespace lives on as long as something is in it or uses it.
 
-    Made by a child that has nothing else to do: who makes it by unshare(2) is in it, and could no longer
-    do what must be done outside. Needs our own /proc. Raises RuntimeFault, KernelFault.
+    Made by a process that has nothing else to do: who makes it by unshare(2) is in it, and could no longer
+    do what must be done outside. Raises RuntimeFault, KernelFault.
     """
-    receive, send = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _hold(send)
-    os.close(send)
-    try:
-        with os.fdopen(receive, "rb") as pipe:
-            said = pipe.readline().decode().split()
-        if len(said) != 1:
-            raise KernelFault("unshare", "a user namespace", int(said[1]) if said else 0)
-        # Our number for the child may be another one than that of the /proc we see.
-        process = Path("/proc") / said[0]
-        _write_maps(process, uids, gids)
+    with ns.sleeper(ns.CLONE_NEWUSER) as pid:
+        process = process_directory(pid)
+        with contextlib.closing(Maps(process)) as maps:
+            maps.write(uids, gids)
         fd = os.open(process / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def _hold(send: int) -> NoReturn:
-    """The child: makes the namespace, says which process it is, and waits to be killed."""
+class Trial:
+    """Tells by trying what can be id-mapped. Close it; twice is fine. Raises as `namespace` does."""
+
+    def __init__(self, mappings: Mappings) -> None:
+        with namespace(mappings, mappings) as fd:
+            self._namespace = os.dup(fd)
+
+    def word(self, path: str) -> str:
+        """The option of a bind of path: "ridmap" where all that is mounted there can be mapped, "idmap" where
+        the uppermost mount can, "" where it cannot. What is not there is the mount's own error."""
+        for word, recursive in (("ridmap", True), ("idmap", False)):
+            try:
+                fd = mounts.clone_mount(path, recursive=recursive)
+            except KernelFault:
+                return "ridmap"
+            try:
+                apply(fd, self._namespace, path, recursive=recursive)
+            except RuntimeFault:
+                continue
+            finally:
+                os.close(fd)
+            return word
+        return ""
+
+    def close(self) -> None:
+        if self._namespace >= 0:
+            os.close(self._namespace)
+            self._namespace = -1
+
+
+def process_directory(pid: int) -> Path:
+    """A child's own in /proc, where it may have another number than we know it by: that of a container, with
+    the engine's /proc still there. Source: pidfd_open(2), fdinfo."""
+    pidfd = os.pidfd_open(pid)
     try:
-        try:
-            ns.unshare(ns.CLONE_NEWUSER)
-            os.write(send, os.readlink("/proc/self").encode() + b"\n")  # noqa: PTH115
-        except (KernelFault, OSError) as error:
-            os.write(send, f"error {error.errno}\n".encode())
-        while True:
-            signal.pause()
+        lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
     finally:
-        os._exit(1)
-
-
-def _write_maps(process: Path, uids: Mappings, gids: Mappings) -> None:
-    for name, mappings in (("uid_map", uids), ("gid_map", gids)):
-        text = "".join(f"{each.container_id} {each.host_id} {each.size}\n" for each in mappings)
-        try:
-            (process / name).write_text(text)
-        except OSError as error:
-            raise RuntimeFault(
-                f"write {name} of the user namespace: {error.strerror}: check the mappings"
-            ) from error
+        os.close(pidfd)
+    number = next(line.split()[1] for line in lines if line.startswith("Pid:"))
+    return Path("/proc", number)
 
 
 def apply(mount: int, user_namespace: int, subject: str, *, recursive: bool = False) -> None:

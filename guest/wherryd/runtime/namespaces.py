@@ -49,13 +49,14 @@ def mask(kinds: Iterable[NamespaceKind | str]) -> int:
 
 
 def joins_early(linux: Linux) -> bool:
-    """Whether namespaces given by path are joined before the user namespace: one that is new has no power
-    over namespaces that were there before it. One that is joined is their owner, so it comes first."""
-    return linux.is_new(NamespaceKind.USER)
+    """Whether namespaces given by path are joined before the user namespace. One that is new has no power
+    over namespaces that were there before it; and with a joined one their sysctls take values only from
+    outside that its ids cannot express (net.ipv4.ping_group_range)."""
+    return NamespaceKind.USER in linux.namespaces
 
 
 def join_early(linux: Linux) -> None:
-    """With a new user namespace: all that have a path, PID for children only."""
+    """With a user namespace: all that have a path, PID for children only."""
     if not joins_early(linux):
         return
     pid_path = linux.namespaces.get(NamespaceKind.PID)

@@ -43,6 +43,8 @@ class UserMount:
     read_only: bool = False
     propagation: str = "rprivate"
     options: tuple[str, ...] = ()
+    #: "idmap" or "ridmap": a bind whose files keep on the host the ids that they have inside.
+    idmap: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,12 +211,8 @@ def _adapted(mount: dict[str, Any], plan: Plan) -> dict[str, Any]:
             "source": destination,
             "options": ["rbind", "nosuid", "noexec", "nodev"],
         }
-    foreign = "network" not in plan.namespaces or (
-        "user" in plan.namespaces and plan.namespaces["network"] is not None
-    )
-    if foreign and destination == "/sys" and not plan.host_config["Privileged"]:
-        # sysfs shows the network namespace that mounts it, and only its owner may: a bind is all that is
-        # allowed where it is the host's, or was made by the engine for a container with ids of its own.
+    if "network" not in plan.namespaces and destination == "/sys" and not plan.host_config["Privileged"]:
+        # sysfs shows the network namespace that mounts it; that of the host is the host's to mount.
         return {
             "destination": "/sys",
             "type": "bind",
@@ -243,8 +241,7 @@ def _user_mount(mount: UserMount, plan: Plan) -> dict[str, Any]:
             access,
             mount.propagation,
             *mount.options,
-            # Files on the host keep the ids that they have inside.
-            *(("idmap",) if plan.id_mappings else ()),
+            *((mount.idmap or "idmap",) if plan.id_mappings else ()),
         ],
     }
 

@@ -1,12 +1,18 @@
-"""Namespaces: unshare(2), setns(2), and the two names of the UTS namespace.
+"""Namespaces: unshare(2), setns(2), clone(2) for what only a new process can make, the UTS namespace's names.
 
 Python has os.unshare and os.setns from 3.12 on; we also run on 3.11.
 """
 
+import contextlib
 import ctypes
+import mmap
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from wherryd.sys.libc import check, function
+from wherryd.sys.libc import check, function, libc
 
 # linux/sched.h
 CLONE_NEWTIME: Final = 0x00000080
@@ -17,9 +23,17 @@ CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
+_CLONE_VM: Final = 0x00000100
+
+_STACK_BYTES: Final = 64 * 1024
+#: More than a pthread_mutex_t of any architecture; all zeros are a fresh mutex.
+_MUTEX_BYTES: Final = 128
 
 _unshare = function("unshare", ctypes.c_int)
 _setns = function("setns", ctypes.c_int, ctypes.c_int)
+_clone = function("clone", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+_lock = function("pthread_mutex_lock", ctypes.c_void_p)
+_lock_address = ctypes.cast(libc.pthread_mutex_lock, ctypes.c_void_p)
 _sethostname = function("sethostname", ctypes.c_char_p, ctypes.c_size_t)
 _setdomainname = function("setdomainname", ctypes.c_char_p, ctypes.c_size_t)
 
@@ -33,6 +47,38 @@ def unshare(flags: int) -> None:
 def setns(fd: int, nstype: int, subject: str = "") -> None:
     """setns(2). fd: a namespace file, or a pidfd with a mask of CLONE_NEW* (Linux 5.8)."""
     check(_setns(fd, nstype), "setns", subject or f"{nstype:#x}")
+
+
+@contextmanager
+def sleeper(flags: int) -> Iterator[int]:
+    """The pid of a new process in new namespaces (CLONE_NEW*), which does nothing and ends with the block.
+
+    A user namespace cannot be unshared by a process with threads, and a fork of one is not safe. This child
+    shares our memory, runs no Python, and waits inside libc for a mutex that is never released: so it costs
+    no copy of anything, and does not touch what is ours. Raises KernelFault as unshare does.
+    """
+    mutex = ctypes.create_string_buffer(_MUTEX_BYTES)
+    _lock(ctypes.addressof(mutex))
+    with mmap.mmap(-1, _STACK_BYTES) as stack:
+        view = (ctypes.c_char * _STACK_BYTES).from_buffer(stack)
+        top = ctypes.addressof(view) + _STACK_BYTES - 16
+        # A handler of ours must not run over there.
+        masked = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        try:
+            pid = check(
+                _clone(_lock_address, top, flags | _CLONE_VM | signal.SIGCHLD, ctypes.addressof(mutex)),
+                "clone",
+                f"{flags:#x}",
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        try:
+            yield pid
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
+                os.waitpid(pid, 0)
+            del view
 
 
 def sethostname(name: str) -> None:
