@@ -168,10 +168,8 @@ def test_capabilities_have_force_over_what_is_the_containers(remapped: NativeEng
     """Raw sockets by default; with the capability for it, its network and its mounts."""
     network = "ping -c 1 -W 2 127.0.0.1 > /dev/null && echo ping; ip link set lo mtu 1400 || echo refused"
     assert said(remapped, f"exec 2> /dev/null; {network}") == ["ping", "refused"]
-    assert said(remapped, f"{network}; cat /sys/class/net/lo/mtu", {"CapAdd": ["NET_ADMIN"]}) == [
-        "ping",
-        "1500",
-    ]
+    shown = said(remapped, f"{network}; cat /sys/class/net/lo/mtu", {"CapAdd": ["NET_ADMIN"]})
+    assert shown == ["ping", "1400"]
     mount = "mount -t tmpfs none /tmp && echo x > /tmp/x && mount --bind /tmp /root && cat /root/x"
     assert said(remapped, mount, {"CapAdd": ["SYS_ADMIN"]}) == ["x"]
 
