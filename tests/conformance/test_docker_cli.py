@@ -216,11 +216,6 @@ def test_a_new_volume_over_the_images_files_has_them(engine: NativeEngine) -> No
     assert ok(engine, "volume", "ls", "-q") == ""
 
 
-def test_cp_is_refused_by_name(engine: NativeEngine, tmp_path: Path) -> None:
-    ok(engine, "create", "--name", "box", IMAGE, "true")
-    assert b"docker cp) is not available yet" in engine.docker("cp", "box:/etc/passwd", str(tmp_path)).stderr
-
-
 def test_capabilities_follow_add_and_drop(engine: NativeEngine) -> None:
     found = ok(
         engine,

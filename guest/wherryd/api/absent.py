@@ -13,17 +13,8 @@ _SWARM = "This node is not a swarm manager. Wherry has no swarm mode; run contai
 _SWARM_PREFIXES = ("swarm", "nodes", "services", "tasks", "secrets", "configs")
 
 #: method, path, what is missing and what to do instead.
-_COPY = "copying files in and out (docker cp) is not available yet; use a bind mount, or exec with tar"
 _LATER = (
-    ("HEAD", "/containers/{id}/archive", _COPY),
-    ("GET", "/containers/{id}/archive", _COPY),
-    ("PUT", "/containers/{id}/archive", _COPY),
     ("GET", "/containers/{id}/changes", "listing a container's changes (docker diff) is not available yet"),
-    (
-        "GET",
-        "/containers/{id}/export",
-        "exporting a container is not available yet; use `docker save` on its image",
-    ),
     ("GET", "/containers/{id}/checkpoints", "checkpoints are not available"),
     ("POST", "/containers/{id}/checkpoints", "checkpoints are not available"),
     (

@@ -68,6 +68,9 @@ class Lifecycle:
     async def _start_locked(self, container: Container, *, by_user: bool) -> None:
         if container.cleanup is not None:
             await asyncio.shield(container.cleanup)
+        if container.copies:
+            # They still have the files of the last run mounted.
+            await asyncio.wait([copy.ended for copy in container.copies])
         try:
             started_at = await launch(self._deps, container)
         except EngineError as exc:
@@ -295,6 +298,9 @@ class Lifecycle:
             self._check_removable(container, force=force)
             if container.record.alive:
                 await self._kill_to_remove(container)
+            if force:
+                for copy in container.copies:
+                    copy.interrupt()
             async with container.lock:
                 if container.removed.done():
                     return

@@ -48,6 +48,8 @@ class Container:
         self.draining: set[asyncio.Future[None]] = set()
         #: The clean-up after an exit; a new start waits for it.
         self.cleanup: asyncio.Task[None] | None = None
+        #: Copies of its files under way (archive/service.py). Those of a run must end before the next one.
+        self.copies: set[Any] = set()
         self.restarter: asyncio.Task[None] | None = None
         #: Runs its health check.
         self.prober: asyncio.Task[None] | None = None

@@ -10,11 +10,12 @@ from pathlib import Path
 from aiohttp import web
 
 from wherryd import clock
-from wherryd.api import absent, build, containers, execs, images, networks, streams, system, volumes
+from wherryd.api import absent, archive, build, containers, execs, images, networks, streams, system, volumes
 from wherryd.api import registry as registries
 from wherryd.api.app import build_app
 from wherryd.builder.service import BuilderService
 from wherryd.containers import idranges
+from wherryd.containers.archive.service import ArchiveService
 from wherryd.containers.deps import Deps
 from wherryd.containers.events import EventBus
 from wherryd.containers.logwatch import LogWatcher
@@ -158,6 +159,7 @@ class Engine:
             [
                 system.routes(service, self._facts()),
                 containers.routes(service),
+                archive.routes(service, ArchiveService(deps)),
                 streams.routes(service),
                 execs.routes(service),
                 registries.routes(registry),

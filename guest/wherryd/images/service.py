@@ -282,6 +282,10 @@ class ImageService:
         """Raises NotFound."""
         return self._snapshotter.mounts(container_id)
 
+    async def rootfs_view(self, container_id: str) -> tuple[Mount, ...]:
+        """The same files, only to be read; also while the container runs. Raises NotFound."""
+        return tuple(map(_read_only, self._snapshotter.mounts(container_id)))
+
     async def remove_rootfs(self, container_id: str) -> None:
         """Idempotent. Layers of an image that was removed while the container lived go with it."""
         try:
@@ -335,6 +339,16 @@ class ImageService:
         """Bytes the container wrote (SizeRw). Raises NotFound."""
         usage = await asyncio.to_thread(self._snapshotter.usage, container_id)
         return usage.size_bytes
+
+
+def _read_only(mount: Mount) -> Mount:
+    """An overlay whose upper layer is the uppermost of the lower ones: it is written to elsewhere."""
+    if mount.type != "overlay":
+        return replace(mount, options=("rbind", "ro"))
+    given = dict(option.partition("=")[::2] for option in mount.options)
+    lower = ":".join(filter(None, (given.get("upperdir", ""), given["lowerdir"])))
+    kept = [option for option in mount.options if option.partition("=")[2] == "off"]
+    return replace(mount, options=(f"lowerdir={lower}", *kept))
 
 
 def _looks_like_id(text: str) -> bool:

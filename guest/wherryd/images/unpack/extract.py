@@ -16,7 +16,7 @@ from typing import cast
 
 from wherryd.images.unpack.directories import Directories, Directory, open_directory
 from wherryd.images.unpack.errors import ArchiveError
-from wherryd.images.unpack.headers import Header
+from wherryd.images.unpack.members import members
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
 from wherryd.images.unpack.reader import TarReader
 from wherryd.images.unpack.recipe import RecipeWriter, write_all
@@ -62,19 +62,8 @@ class Extractor:
 
     def run(self) -> None:
         """Reads the archive to its end. Raises ArchiveError, naming the entry, and OSError."""
-        archive = tarfile.TarFile(
-            fileobj=self._reader,  # type: ignore[arg-type]
-            tarinfo=Header,
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
-        while (member := archive.next()) is not None:
-            archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them
+        for member in members(self._reader, self._limits.trailing_bytes):
             self._entry(member)
-        if self._reader.last_read.strip(b"\0"):
-            # tarfile ends without an error at a block that is neither a header nor the end marker.
-            raise ArchiveError(f"damaged header at byte {self._reader.tell() - len(self._reader.last_read)}")
-        self._reader.drain(self._limits.trailing_bytes)
         self._recipe.finish()
         self._set_directory_times()
 

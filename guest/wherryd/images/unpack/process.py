@@ -5,7 +5,6 @@ module path, so it costs a few tens of milliseconds and reads no site packages' 
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import socket
@@ -16,9 +15,9 @@ from typing import Any
 from wherryd.errors import EngineError, InvalidParameter, SystemFault
 from wherryd.images.unpack.child import Order
 from wherryd.images.unpack.extract import Limits
+from wherryd.images.unpack.pipe import PipeWriter
 from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
 
-_PIPE_BYTES = 1024 * 1024
 _START = """
 import sys
 sys.path[:] = sys.argv.pop(1).split(":")
@@ -43,7 +42,7 @@ class Unpacked:
 class Unpacking:
     """One layer under way. `start`, `feed` until the end, then `finish`; or `abort`, which may come twice."""
 
-    def __init__(self, process: asyncio.subprocess.Process, pipe: int, control: socket.socket) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, pipe: PipeWriter, control: socket.socket) -> None:
         #: Of the child, for logs and tests.
         self.pid = process.pid
         self._process = process
@@ -82,34 +81,19 @@ class Unpacking:
         finally:
             theirs.close()
             os.close(reading)
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        os.set_blocking(writing, False)
-        return cls(process, writing, ours)
+        return cls(process, PipeWriter(writing), ours)
 
     async def feed(self, data: bytes | memoryview) -> None:
         """Waits while the child is behind. Raises what `finish` raises when the child gave up."""
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._pipe, view) :]
-            except BlockingIOError:
-                await self._writable()
-            except BrokenPipeError:
-                await self.finish()
-                raise SystemFault("the unpacker stopped reading before the end of the archive") from None
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_writer(self._pipe, ready.set)
         try:
-            await ready.wait()
-        finally:
-            loop.remove_writer(self._pipe)
+            await self._pipe.write(data)
+        except BrokenPipeError:
+            await self.finish()
+            raise SystemFault("the unpacker stopped reading before the end of the archive") from None
 
     async def finish(self) -> Unpacked:
         """Says that the archive is complete, and waits. Raises InvalidParameter, SystemFault."""
-        self._close_pipe()
+        self._pipe.close()
         answer = await self._answer
         status = await self._process.wait()
         if answer is None:
@@ -131,14 +115,9 @@ class Unpacking:
         """Ends the child, if it still runs."""
         if self._process.returncode is None:
             self._process.kill()
-        self._close_pipe()
+        self._pipe.close()
         await self._process.wait()
         await self._answer
-
-    def _close_pipe(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
 
 
 def _error(answer: dict[str, Any]) -> EngineError:

@@ -1,0 +1,100 @@
+"""Files of containers: archive (`docker cp`), export. Source: Engine API 1.51, section Container."""
+
+import base64
+import json
+from contextlib import aclosing
+from typing import Any, cast
+
+from aiohttp import web
+
+from wherryd.api import params
+from wherryd.api.app import require
+from wherryd.api.copying import Presence
+from wherryd.api.images import body
+from wherryd.containers.archive.service import ArchiveService, Outgoing, PathStat
+from wherryd.containers.service import ContainerService
+from wherryd.errors import InvalidParameter
+
+_STAT_HEADER = "X-Docker-Container-Path-Stat"
+
+
+class _Handlers:
+    def __init__(self, service: ContainerService, archives: ArchiveService) -> None:
+        self._service = service
+        self._archives = archives
+
+    async def stat(self, request: web.Request) -> web.Response:
+        """HEAD /containers/{id}/archive"""
+        container = self._service.get(require(request, "id"))
+        found = await self._archives.stat(container, _path(request))
+        return web.Response(headers={_STAT_HEADER: _encoded(found)})
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """GET /containers/{id}/archive"""
+        container = self._service.get(require(request, "id"))
+        compressed = _wants_gzip(request)
+        async with self._archives.read(container, _path(request), compressed=compressed) as outgoing:
+            headers = {_STAT_HEADER: _encoded(outgoing.stat)}
+            if compressed:
+                headers["Content-Encoding"] = "gzip"
+            return await _stream(request, outgoing, headers)
+
+    async def put(self, request: web.Request) -> web.Response:
+        """PUT /containers/{id}/archive"""
+        container = self._service.get(require(request, "id"))
+        await self._archives.write(
+            container,
+            _path(request),
+            body(request),
+            no_overwrite=params.boolean(request.query, "noOverwriteDirNonDir"),
+            as_user=params.boolean(request.query, "copyUIDGID"),
+        )
+        return web.Response()
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """GET /containers/{id}/export"""
+        container = self._service.get(require(request, "id"))
+        async with self._archives.export(container) as outgoing:
+            return await _stream(request, outgoing, {})
+
+
+def _path(request: web.Request) -> str:
+    path = request.query.get("path", "")
+    if not path:
+        raise InvalidParameter("bad parameter: path cannot be empty")
+    return path
+
+
+def _encoded(stat: PathStat) -> str:
+    return base64.b64encode(json.dumps(stat).encode("utf-8", "backslashreplace")).decode()
+
+
+def _wants_gzip(request: web.Request) -> bool:
+    """Whether Accept-Encoding has gzip, and not with q=0."""
+    for part in request.headers.get("Accept-Encoding", "").split(","):
+        name, _, quality = part.strip().partition(";")
+        if name.strip().lower() == "gzip":
+            return quality.replace(" ", "").rstrip("0.") != "q="
+    return False
+
+
+async def _stream(request: web.Request, outgoing: Outgoing, headers: dict[str, str]) -> web.StreamResponse:
+    """An error from here on breaks the connection off: an archive has no place for a message."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-tar", **headers})
+    response.enable_chunked_encoding()
+    async with aclosing(cast("Any", Presence(request).iterate(outgoing.chunks))) as chunks:
+        await response.prepare(request)
+        async for data in chunks:
+            await response.write(data)
+    await response.write_eof()
+    return response
+
+
+def routes(service: ContainerService, archives: ArchiveService) -> list[web.RouteDef]:
+    handlers: Any = _Handlers(service, archives)
+    return [
+        web.head("/containers/{id}/archive", handlers.stat),
+        web.get("/containers/{id}/archive", handlers.get, allow_head=False),
+        web.put("/containers/{id}/archive", handlers.put),
+        web.get("/containers/{id}/export", handlers.export, allow_head=False),
+    ]

@@ -1,0 +1,123 @@
+"""Files as entries of a tar archive: one way of writing them for layers, `cp` and `export`.
+
+Times are whole seconds, owners are numbers, PAX where ustar does not suffice: the same files make the same
+bytes. Source: POSIX pax, "pax Interchange Format"; OCI image-spec, "Image Layer Filesystem Changeset".
+"""
+# Everything here is relative to a descriptor, for which pathlib has no form.
+# ruff: noqa: PTH115
+
+import errno
+import os
+import stat
+import tarfile
+from typing import Protocol
+
+CHUNK_BYTES = 1024 * 1024
+END_BYTES = 2 * tarfile.BLOCKSIZE
+_XATTR = "SCHILY.xattr."
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+}
+
+
+class Sink(Protocol):
+    """Where the archive goes."""
+
+    def raw(self, data: bytes) -> None:
+        """Headers and padding."""
+
+    def contents(self, fd: int, path: str, size: int) -> None:
+        """Exactly size bytes of the file, from its beginning."""
+
+
+class EntryWriter:
+    """`add` each file, then `end`."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._links: dict[tuple[int, int], str] = {}
+        #: Bytes of all regular files so far.
+        self.size = 0
+
+    def add(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
+        """One file of any kind: name in the opened folder, path in the archive.
+
+        Sockets are left out, as Docker does: they mean nothing without a process. Raises OSError when it is
+        not, or no longer, what status says.
+        """
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None:
+            return
+        info = self._info(path, kind, status)
+        if kind == tarfile.SYMTYPE:
+            info.linkname = os.readlink(name, dir_fd=folder)
+        elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+            info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        if kind not in (tarfile.REGTYPE, tarfile.DIRTYPE):
+            self._sink.raw(encoded(info))
+            return
+        if kind == tarfile.REGTYPE and status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            if first != path:
+                info.type, info.linkname = tarfile.LNKTYPE, first
+                self._sink.raw(encoded(info))
+                return
+        fd = os.open(name, _OPEN, dir_fd=folder)
+        try:
+            self._opened(info, fd, path, status)
+        finally:
+            os.close(fd)
+
+    def _info(self, path: str, kind: bytes, status: os.stat_result) -> tarfile.TarInfo:
+        info = tarfile.TarInfo(path)
+        info.type, info.mode = kind, stat.S_IMODE(status.st_mode)
+        info.uid, info.gid = status.st_uid, status.st_gid
+        info.mtime = max(0, int(status.st_mtime_ns // 1_000_000_000))
+        return info
+
+    def _opened(self, info: tarfile.TarInfo, fd: int, path: str, status: os.stat_result) -> None:
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino) != (status.st_dev, status.st_ino):
+            # Somebody put another file there between the two looks.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        info.pax_headers = _xattrs(fd)
+        if info.type == tarfile.DIRTYPE:
+            self._sink.raw(encoded(info))
+            return
+        info.size = status.st_size
+        self._sink.raw(encoded(info))
+        if info.size:
+            self._sink.contents(fd, path, info.size)
+            self._sink.raw(bytes(-info.size % tarfile.BLOCKSIZE))
+        self.size += info.size
+
+    def end(self) -> None:
+        """The archive's end marker."""
+        self._sink.raw(bytes(END_BYTES))
+
+
+def encoded(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _xattrs(fd: int) -> dict[str, str]:
+    """The attributes that an archive carries: the same that are taken from one (unpack/metadata.py)."""
+    try:
+        names = os.listxattr(fd)
+    except OSError as exc:
+        if exc.errno == errno.ENOTSUP:
+            return {}
+        raise
+    wanted = [
+        name
+        for name in sorted(names)
+        if name == "security.capability"
+        or (name.startswith("user.") and not name.startswith("user.overlay."))
+    ]
+    return {_XATTR + name: os.fsdecode(os.getxattr(fd, name)) for name in wanted}
