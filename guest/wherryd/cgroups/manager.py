@@ -140,7 +140,10 @@ def parse_layout(mountinfo: str) -> Layout:
             unified = mount_point if unified is None or mount_point == Path("/sys/fs/cgroup") else unified
         elif fstype == "cgroup":
             options = rest.split()[-1].split(",")
-            mounts |= {name: mount_point for name in _V1_CONTROLLERS if name in options}
+            for name in _V1_CONTROLLERS:
+                if name in options:
+                    # The system's own came first; what a test or a chroot has bound since is not ours to use.
+                    mounts.setdefault(name, mount_point)
     if mounts:
         return Layout(1, mounts)
     if unified is not None:
