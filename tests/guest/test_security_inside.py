@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from runtime_rig import CGROUP, Rig, config, plain_io, read_until
+from runtime_rig import CGROUP, Rig, config, is_alive, plain_io, read_until
 from security_rig import IDS, attacker, by_command, docker_default, findings, with_ids
 
 from wherryd.errors import EngineError
@@ -241,3 +241,46 @@ async def test_the_engines_keys_are_not_handed_down(rig: Rig, secret_key: int, i
     if ids == "host-ids":
         # Not in a thread of the pool: each thread has a session keyring of its own.
         assert findings(by_command(rig, attacker(rig, _FIND_KEY), weaken)) == secret_key
+
+
+# --- a container that works against an exec ---
+
+_STOPPER = """
+import signal
+print("up", flush=True)
+me = os.getpid()
+stopped = set()
+while True:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != me and name not in stopped:
+            try:
+                os.kill(int(name), signal.SIGSTOP)
+                stopped.add(name)
+            except OSError:
+                pass
+"""
+
+
+async def test_a_container_that_stops_entering_processes_holds_up_nobody(rig: Rig) -> None:
+    """Row 24: it sends SIGSTOP to whatever appears, so that exec never comes to its end. Its monitor still
+    answers, logs go on, and it can be killed at once."""
+    monitor = await rig.create(attacker(rig, _STOPPER))
+    stream = await monitor.attach(stdin=False, stdout=True, stderr=True)
+    await monitor.start()
+    await read_until(stream, b"up")
+    starts = []
+    for number in range(5):
+        process = config("true")["process"]
+        session = await monitor.exec_create(f"s{number}", process=process, open_stdin=False)
+        starts.append(asyncio.ensure_future(session.start()))
+    async with asyncio.timeout(5):
+        await monitor.pids()
+        another = await monitor.attach(stdin=False, stdout=True, stderr=True)
+        another.close()
+        await monitor.kill(9)
+        assert (await monitor.wait()).exit_code == 137
+        outcomes = await asyncio.gather(*starts, return_exceptions=True)
+    assert all(isinstance(each, int | EngineError) for each in outcomes), outcomes
+    stream.close()
+    await monitor.delete()
+    assert not is_alive(monitor.pid)

@@ -156,7 +156,7 @@ class Container:
         except EngineError as second:
             error.add_note(f"and the cgroup could not be removed: {second}")
 
-    def exec(
+    def exec_plan(
         self,
         process: Process,
         streams: ChildStreams,
@@ -166,25 +166,23 @@ class Container:
         tied: bool = True,
         preserve_fds: int = 0,
         init_root: int = -1,
-    ) -> Launched:
-        """A further process, up to its gate. See ExecPlan."""
+    ) -> execin.ExecPlan:
+        """A further process. Raises RuntimeFault for a filter or a profile that cannot be."""
         apparmor.check(process.apparmor_profile)
         self._give_streams(streams)
-        return launch.launch_exec(
-            execin.ExecPlan(
-                process=process,
-                init_pidfd=init_pidfd,
-                namespaces=tuple(self.spec.linux.namespaces),
-                born_inside=born_inside,
-                cgroup=self.cgroup,
-                streams=streams,
-                gate=init.wait_for_start,
-                system_calls=self.seccomp_program(),
-                tied=tied,
-                preserve_fds=preserve_fds,
-                init_root=init_root,
-                personality=self.spec.linux.personality,
-            )
+        return execin.ExecPlan(
+            process=process,
+            init_pidfd=init_pidfd,
+            namespaces=tuple(self.spec.linux.namespaces),
+            born_inside=born_inside,
+            cgroup=self.cgroup,
+            streams=streams,
+            gate=init.wait_for_start,
+            system_calls=self.seccomp_program(),
+            tied=tied,
+            preserve_fds=preserve_fds,
+            init_root=init_root,
+            personality=self.spec.linux.personality,
         )
 
     def seccomp_program(self) -> seccomp.Program | None:

@@ -137,13 +137,23 @@ def _how(pid: int) -> str:
     return ""
 
 
-def pass_gate(launched: Launched) -> None:
-    """Opens the gate and returns when the program runs. Raises RuntimeFault with exit code 126 or 127."""
+def pass_gate(launched: Launched, *, limit_s: float | None = None) -> None:
+    """Opens the gate and returns when the program runs. Raises RuntimeFault with exit code 126 or 127.
+
+    limit_s: a process that shares its PID namespace can stop it, and its caller has others to look after.
+    """
+    launched.peer.socket.settimeout(limit_s)
     try:
         launched.peer.send(ChildMessage(step=Step.START))
         received = launched.peer.receive()
     except (BrokenPipeError, ConnectionResetError):
         received = None  # killed at the gate: its exit status tells
+    except TimeoutError as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(launched.pid, signal.SIGKILL)
+        raise RuntimeFault(
+            f"the program did not begin within {limit_s:g} s: its file does not answer"
+        ) from error
     finally:
         launched.peer.close()
     if received is not None:
@@ -164,10 +174,15 @@ def abandon(launched: Launched) -> None:
 
 def launch_exec(plan: execin.ExecPlan) -> Launched:
     """Forks a further process of a running container and brings it to its gate. Raises like launch_init."""
+    return bring_up(fork_exec(plan), forks_again=plan.forks_again)
+
+
+def fork_exec(plan: execin.ExecPlan) -> Launched:
+    """Only forks it: the talk with it is the caller's."""
     ours, theirs = Peer.pair()
     child.flush_streams()
     pid = os.fork()
     if pid == 0:
         execin.run(plan, theirs)
     theirs.close()
-    return bring_up(Launched(pid, ours), forks_again=plan.forks_again)
+    return Launched(pid, ours)

@@ -17,7 +17,8 @@ from dataclasses import asdict
 from typing import Any, Final, NoReturn
 
 from wherryd import clock
-from wherryd.errors import Conflict, InvalidParameter, NotFound, RuntimeFault
+from wherryd.cgroups.manager import CgroupManager
+from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound, RuntimeFault
 from wherryd.runtime import launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
@@ -100,7 +101,6 @@ class Monitor:
 
     def _prepare(self) -> None:
         """While init sets itself up: what needs no pid."""
-        self._by_pid: dict[int, ManagedProcess] = {}
         self._watch_children()
         self._listener = self._directory.listen()
 
@@ -110,7 +110,6 @@ class Monitor:
             self._state = self._container.state(self._process.pid, monitor_pid=os.getpid(), gate="monitor")
             self._directory.write_state(self._state)
             self._sessions = ExecSessions(self._loop, self._container, self._process)
-            self._by_pid[self._process.pid] = self._process
             self._door = Door(self._loop, self._listener, self.handle)
         except BaseException:
             launch.abandon(self._launched)
@@ -156,9 +155,10 @@ class Monitor:
                 return
             if pid == 0:
                 return
-            process = self._by_pid.pop(pid, None) or self._sessions.by_pid.pop(pid, None)
-            if process is not None:
-                process.exited(exit_code(status))
+            if pid == self._process.pid:
+                self._process.exited(exit_code(status))
+            else:
+                self._sessions.reaped(pid, exit_code(status))
 
     def _init_exited(self, code: int) -> None:
         cgroup = self._container.cgroup
@@ -208,7 +208,9 @@ class Monitor:
             raise Conflict(f"container {self._directory.container_id} was started before")
         started_at = clock.now()
         try:
-            launch.pass_gate(self._launched)
+            # Hooks that run inside have time limits of their own, or none.
+            hooked = bool(self._container.spec.hooks.start_container)
+            launch.pass_gate(self._launched, limit_s=None if hooked else launch.SETUP_TIMEOUT_S)
             self._run_hooks_of_start()
         except RuntimeFault as error:
             self._start_error = error
@@ -250,9 +252,7 @@ class Monitor:
                 self._process.signal(signum)
                 cgroup.kill()
                 return
-            for pid in cgroup.pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signum)
+            _signal_all(cgroup, signum)
             return
         self._process.signal(signum)
         if signum == signal.SIGKILL and self._paused:
@@ -303,14 +303,20 @@ class Monitor:
             console_size=(int(size[0]), int(size[1])) if size else None,
         )
 
-    def _op_exec_start(
-        self, _connection: Connection, _number: int, request: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _op_exec_start(self, connection: Connection, number: int, request: dict[str, Any]) -> object:
         if self._paused:
             raise Conflict(f"container {self._directory.container_id} is paused, unpause it before exec")
         if self._process.phase is not Phase.RUNNING:
             raise Conflict(f"container {self._directory.container_id} is not running")
-        return {"pid": self._sessions.start(request["exec_id"])}
+
+        def told(outcome: int | EngineError) -> None:
+            if isinstance(outcome, EngineError):
+                connection.fail(number, outcome)
+            else:
+                connection.answer(number, {"pid": outcome})
+
+        self._sessions.start(request["exec_id"], told)
+        return LATER
 
     def _op_delete(self, connection: Connection, number: int, _request: dict[str, Any]) -> object:
         phase = self._process.phase
@@ -328,7 +334,7 @@ class Monitor:
 
     def _delete(self, connection: Connection, number: int) -> None:
         self._container.cgroup.destroy()
-        self._container.stopped(self._note)
+        self._container.stopped(self.note)
         self._door.close()
         self._directory.remove()
         connection.answer(number)
@@ -346,16 +352,29 @@ class Monitor:
         self._loop.running = False
 
     def _complain(self, error: OSError) -> None:
-        self._note(f"log: {error}")
+        self.note(f"log: {error}")
 
     @staticmethod
-    def _note(text: str) -> None:
+    def note(text: str) -> None:
         print(f"{clock.now()} {text}", file=sys.stderr, flush=True)  # noqa: T201 - monitor.log
+
+
+def _signal_all(cgroup: CgroupManager, signum: int) -> None:
+    """By pidfds of processes that are seen to be in the group while it is held: a number may be another's."""
+    with contextlib.ExitStack() as held:
+        pidfds: dict[int, int] = {}
+        for pid in cgroup.pids():
+            with contextlib.suppress(ProcessLookupError):
+                pidfds[pid] = os.pidfd_open(pid)
+                held.callback(os.close, pidfds[pid])
+        for pid in pidfds.keys() & set(cgroup.pids()):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfds[pid], signum)
 
 
 def main(request: CreateRequest, connection: socket.socket) -> NoReturn:
     """The life of a monitor, in a fresh fork. Answers request 0 when the container is created, or why not."""
-    status = 1
+    status, created = 1, False
     try:
         _detach()
         try:
@@ -364,11 +383,16 @@ def main(request: CreateRequest, connection: socket.socket) -> NoReturn:
             _answer(connection, {"id": 0, "error": error_document(error)})
             raise
         _stderr_to(StateDir(request.exec_root, request.container_id))
+        created = True
         _answer(connection, {"id": 0, "ok": {"pid": monitor.pid}})
         gc.enable()
         monitor.adopt(connection)
         monitor.run()
         status = 0
+    except (EngineError, OSError) as error:
+        # Until the container is there, whoever asked for it is told, and tells the log.
+        if created:
+            Monitor.note(f"the monitor ends: {type(error).__name__}: {error}")
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

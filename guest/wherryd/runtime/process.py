@@ -4,6 +4,7 @@ CREATED --start--> RUNNING --exit--> DRAINING --output ended--> EXITED
    └------exit (killed at the gate)----^
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -50,7 +51,9 @@ class ManagedProcess:
     def launched(self, pid: int, ends: Ends, master: int) -> None:
         """The child is there. Takes over ends; with a terminal they are made from master."""
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        # An exec's process may be over, and reaped, before its beginning is known: `exited` follows.
+        with contextlib.suppress(ProcessLookupError):
+            self.pidfd = os.pidfd_open(pid)
         if master >= 0:
             self._master = os.dup(master)
             ends = Ends(stdin=os.dup(master), stdout=master)
@@ -78,8 +81,9 @@ class ManagedProcess:
     def exited(self, exit_code: int) -> None:
         """It was reaped. Its output may still be in the pipes."""
         self.phase = Phase.DRAINING
-        os.close(self.pidfd)
-        self.pidfd = -1
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
         self.on_exit(exit_code)
         if self.streams.ended:
             self._drained()

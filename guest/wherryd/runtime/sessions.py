@@ -1,12 +1,15 @@
 """Exec sessions of one container, as the monitor keeps them: created, perhaps attached, then started."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wherryd import clock
-from wherryd.errors import Conflict, NotFound, RuntimeFault
+from wherryd.errors import Conflict, EngineError, NotFound, RuntimeFault
 from wherryd.runtime import launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
+from wherryd.runtime.entering import Entering
+from wherryd.runtime.launch import Launched
 from wherryd.runtime.loop import Loop
 from wherryd.runtime.process import ManagedProcess, Phase
 from wherryd.runtime.streams import Ends, ProcessStreams
@@ -30,7 +33,9 @@ class ExecSessions:
         self._container = container
         self._init = init
         self._sessions: dict[str, Session] = {}
-        self.by_pid: dict[int, ManagedProcess] = {}
+        self._by_pid: dict[int, ManagedProcess] = {}
+        self._entering = 0
+        self._unclaimed: dict[int, int] = {}
 
     def create(
         self, exec_id: str, *, process: Process, open_stdin: bool, console_size: tuple[int, int] | None
@@ -58,48 +63,85 @@ class ExecSessions:
             raise NotFound(f"No such exec instance: {exec_id}")
         return self._sessions[exec_id]
 
-    def start(self, exec_id: str) -> int:
-        """Its pid. Raises Conflict when it was started, RuntimeFault when it could not be."""
+    def start(self, exec_id: str, told: Callable[[int | EngineError], None]) -> None:
+        """told gets its pid once its program runs, or why it does not; at the latest after SETUP_TIMEOUT_S.
+
+        Raises NotFound, Conflict when it was started before.
+        """
         session = self.get(exec_id)
         managed = session.process
         if managed.phase is not Phase.CREATED:
             raise Conflict(f"exec {exec_id} has been started already")
         managed.phase = Phase.RUNNING
-        try:
-            return self._start(session)
-        except BaseException as error:
+
+        def failed(error: EngineError) -> None:
+            self._entering -= 1
             code = error.exit_code if isinstance(error, RuntimeFault) else 126
             managed.streams.finish()
             managed.finished(ExitStatus(code, clock.now(), False, str(error)))
-            raise
+            told(error)
 
-    def _start(self, session: Session) -> int:
-        managed = session.process
+        def running(pid: int) -> None:
+            self._entering -= 1
+            told(pid)
+
+        self._entering += 1
+        try:
+            self._start(session, running, failed)
+        except EngineError as error:
+            failed(error)
+        except Exception as error:
+            failed(RuntimeFault(f"{type(error).__name__}: {error}"))
+
+    def _start(
+        self, session: Session, running: Callable[[int], None], failed: Callable[[EngineError], None]
+    ) -> None:
         if session.wanted.terminal:
             child_ends, ends = ChildStreams(), Ends()
         else:
             child_ends, ends = pipes.make(stdin=session.open_stdin)
         try:
-            launched = self._container.exec(
+            plan = self._container.exec_plan(
                 session.wanted,
                 child_ends,
                 init_pidfd=self._init.pidfd,
                 born_inside=self._container.children_are_born_inside,
             )
+            launched = launch.fork_exec(plan)
         except BaseException:
             pipes.close_ends(ends)
             raise
         finally:
             pipes.close_child_ends(child_ends)
+
+        def entered(launched: Launched) -> None:
+            self._follow(session.process, launched, ends)
+            running(launched.pid)
+
+        def not_entered(error: EngineError) -> None:
+            pipes.close_ends(ends)
+            failed(error)
+
+        Entering(
+            self._loop, launched, forks_again=plan.forks_again, on_running=entered, on_failed=not_entered
+        )
+
+    def _follow(self, managed: ManagedProcess, launched: Launched, ends: Ends) -> None:
         exits: list[int] = []
         managed.on_exit = exits.append
         managed.on_done = lambda: managed.finished(ExitStatus(exits[0], clock.now(), False, ""))
-        try:
-            launch.pass_gate(launched)
-        except BaseException:
-            pipes.close_ends(ends)
-            launch.abandon(launched)
-            raise
         managed.launched(launched.pid, ends, launched.master)
-        self.by_pid[launched.pid] = managed
-        return launched.pid
+        if launched.pid in self._unclaimed:
+            managed.exited(self._unclaimed.pop(launched.pid))
+        else:
+            self._by_pid[launched.pid] = managed
+
+    def reaped(self, pid: int, code: int) -> None:
+        """A child of the monitor that is not init. It may be one whose beginning is not known yet."""
+        managed = self._by_pid.pop(pid, None)
+        if managed is not None:
+            managed.exited(code)
+        elif self._entering:
+            self._unclaimed[pid] = code
+        else:
+            self._unclaimed.clear()

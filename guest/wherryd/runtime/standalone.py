@@ -285,7 +285,9 @@ def exec_process(container_id: str, options: Options, process: Process, *, detac
     proc.prctl(proc.PR_SET_CHILD_SUBREAPER, int(not detach))
     with _pidfd(state) as pidfd:
         streams = ChildStreams() if process.terminal else _OWN_STREAMS
-        launched = container.exec(process, streams, init_pidfd=pidfd, born_inside=False, tied=not detach)
+        launched = launch.launch_exec(
+            container.exec_plan(process, streams, init_pidfd=pidfd, born_inside=False, tied=not detach)
+        )
     if launched.master >= 0 and options.console_socket is not None:
         send_master(options.console_socket, launched.master)
     _write_pid_file(options.pid_file, launched.pid)

@@ -7,16 +7,18 @@ daemon, even a killed one; monitors live on.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
 import signal
 import socket
+import sys
 import traceback
 from typing import Final
 
 from wherryd.cgroups.manager import layout
-from wherryd.errors import EngineError
+from wherryd.errors import EngineError, RuntimeFault
 from wherryd.runtime import monitor, seccomp
 from wherryd.runtime.messages import error_document
 from wherryd.runtime.request import CreateRequest
@@ -41,8 +43,9 @@ def serve(control: socket.socket) -> None:
     # The daemon has things to do before it asks for a container.
     try:
         seccomp.warm(capabilities.names(capabilities.bounding_set()))
-    except EngineError:
-        traceback.print_exc()  # a container that wants the filter will be told
+    except EngineError as error:
+        # A container that wants the filter will be told.
+        print(f"wherry-zygote: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the engine's log
     _keep_shared()
     while True:
         payload, fds, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 1)
@@ -62,9 +65,21 @@ def _keep_shared() -> None:
 
 def spawn(payload: bytes, connection: socket.socket, control: socket.socket) -> None:
     with connection:
-        if os.fork() == 0:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _refuse(
+                connection, RuntimeFault(f"cannot fork a monitor: {error.strerror}: is the machine full?")
+            )
+            return
+        if pid == 0:
             control.close()
             _become_monitor(payload, connection)
+
+
+def _refuse(connection: socket.socket, error: BaseException) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(json.dumps({"id": 0, "error": error_document(error)}).encode() + b"\n")
 
 
 def _become_monitor(payload: bytes, connection: socket.socket) -> None:
@@ -72,8 +87,7 @@ def _become_monitor(payload: bytes, connection: socket.socket) -> None:
         request = CreateRequest.decode(payload)
     except BaseException as error:
         traceback.print_exc()
-        answer = {"id": 0, "error": error_document(error)}
-        connection.sendall(json.dumps(answer).encode() + b"\n")
+        _refuse(connection, error)
         os._exit(1)
     monitor.main(request, connection)
 
