@@ -61,8 +61,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionError as exc:
         # The client has gone: there is nobody to answer.
         log.debug("%s %s: %s", request.method, request.path, exc)
-    except Exception:
-        log.exception("%s %s: after the headers", request.method, request.path)
+    except Exception as exc:
+        told = log.warning if isinstance(exc, EngineError) else log.exception
+        told("%s %s: after the headers: %s", request.method, request.path, _one_line(exc))
         if request.transport is not None:
             request.transport.abort()
     return HijackedResponse(499)
@@ -80,9 +81,7 @@ async def _answer_or_error(request: web.Request, handler: Handler) -> web.Stream
         if status == 304:
             return web.Response(status=304)
         if status >= 500:
-            log.warning(
-                "%s %s: %s", request.method, request.path, exc, exc_info=log.isEnabledFor(logging.DEBUG)
-            )
+            log.warning("%s %s: %s", request.method, request.path, _one_line(exc))
         return error_response(status, str(exc))
     except web.HTTPRequestEntityTooLarge:
         return error_response(400, f"http: request body too large (limit {params.MAX_BODY_BYTES} bytes)")
@@ -99,6 +98,11 @@ async def _answer_or_error(request: web.Request, handler: Handler) -> web.Stream
         return error_response(
             500, f"internal error: {type(exc).__name__}: {exc} (hint: see the engine's log)"
         )
+
+
+def _one_line(error: BaseException) -> str:
+    """With what was noted about it on the way. A client or a container can cause it: no traceback."""
+    return " / ".join(" ".join([str(error), *getattr(error, "__notes__", ())]).splitlines())
 
 
 def require(request: web.Request, key: str) -> str:

@@ -173,8 +173,8 @@ class ExecService:
         try:
             status = await _session(execution).wait()
             execution.exit_code = status.exit_code
-        except EngineError:
-            log.exception("exec %s: its session is lost", execution.id)
+        except EngineError as exc:
+            log.warning("exec %s: its session is lost: %s", execution.id, exc)
             execution.exit_code = 137
         execution.running = False
         self._publish(execution, "exec_die", {"exitCode": str(execution.exit_code)})

@@ -124,7 +124,7 @@ class Lifecycle:
         try:
             status = await monitor.wait()
         except EngineError as exc:
-            log.exception("container %s: its monitor is lost", container.id)
+            log.warning("container %s: its monitor is lost: %s", container.id, exc)
             status = ExitStatus(137, clock.now(), False, f"the container's monitor is lost: {exc}")
         async with container.lock:
             await self.ended(container, monitor, status)
@@ -332,8 +332,8 @@ class Lifecycle:
             async with container.lock:
                 if not container.removed.done():
                     await self._remove_locked(container, volumes=True)
-        except (EngineError, OSError):
-            log.exception("container %s: automatic removal", container.id)
+        except (EngineError, OSError) as exc:
+            log.error("container %s: automatic removal: %s", container.id, exc)
 
     async def _remove_locked(self, container: Container, *, volumes: bool) -> None:
         deps = self._deps

@@ -31,9 +31,9 @@ async def restore(deps: Deps, lifecycle: Lifecycle) -> None:
     for container in deps.store:
         try:
             await _restore(deps, lifecycle, container)
-        except EngineError:
+        except EngineError as exc:
             # One broken container must not keep the engine from starting; it stays as its record says.
-            log.exception("container %s could not be restored", container.id)
+            log.error("container %s could not be restored: %s", container.id, exc)
 
 
 async def _restore(deps: Deps, lifecycle: Lifecycle, container: Container) -> None:

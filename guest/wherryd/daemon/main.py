@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from wherryd.api import early
 from wherryd.daemon import auditcommand
@@ -55,6 +56,19 @@ def _set_up_logging(debug: bool) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_in_one_line)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """aiohttp tells of bytes that are not HTTP, and of clients that vanish, with a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError | ConnectionError):
+        # What follows the first line is the client's own words.
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        record.msg, record.args = "%s: %s", ("bad request", " ".join(words[:2])[:200])
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def _make_roots(options: Options) -> None:

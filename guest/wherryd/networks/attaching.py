@@ -291,8 +291,8 @@ class Attacher:
             return
         try:
             await asyncio.to_thread(self._remove, record, endpoints)
-        except (EngineError, OSError):
-            _log.exception("cannot remove the network of container %s", record.container_id)
+        except (EngineError, OSError) as exc:
+            _log.error("cannot remove the network of container %s: %s", record.container_id, exc)
             return  # the addresses stay taken: something may still answer there
         for endpoint in endpoints:
             self._release(endpoint)

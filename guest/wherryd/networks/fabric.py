@@ -75,8 +75,8 @@ class Fabric:
         for segment in self:
             try:
                 segment.bridge.open()
-            except EngineError:
-                _log.exception("network %s cannot be used", segment.network.name)
+            except EngineError as exc:
+                _log.error("network %s cannot be used: %s", segment.network.name, exc)
 
     def close(self) -> None:
         """Gives up descriptors and what is known of addresses; the kernel keeps everything."""

@@ -74,8 +74,8 @@ class Resolvers:
                 continue
             try:
                 await self.open(container_id)
-            except (EngineError, OSError):
-                _log.exception("container %s has no resolver", container_id)
+            except (EngineError, OSError) as exc:
+                _log.error("container %s has no resolver: %s", container_id, exc)
 
     def stop(self, container_id: str) -> None:
         """Closes its sockets, which would keep the namespace. Idempotent."""
