@@ -30,7 +30,7 @@ CGROUP = f"/wherry-rig-{os.getpid()}"
 TIMEOUT_S = 60.0
 _APPLETS = (
     "sh cat chmod dd echo env false grep head hostname id kill ls mkdir mknod mount ps pwd readlink sleep "
-    "stty tail touch true tty umount unshare usleep wc yes"
+    "sort stty tail touch tr true tty umount uname unshare usleep wc yes"
 )
 
 

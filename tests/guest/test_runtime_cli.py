@@ -3,63 +3,25 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from runtime_rig import CGROUP, is_alive, make_root
+from runc_rig import Runc, made
 from runtime_rig import config as rig_config
-
-from wherryd.cgroups import tree
-from wherryd.cgroups.manager import layout
+from runtime_rig import is_alive
 
 pytestmark = pytest.mark.root
 
 
-class Runc:
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        make_root(base / "rootfs")
-
-    def bundle(self, name: str, document: dict[str, Any]) -> Path:
-        folder = self.base / name
-        folder.mkdir()
-        document["root"]["path"] = str(self.base / "rootfs")
-        document["linux"]["cgroupsPath"] = f"{CGROUP}/{name}"
-        (folder / "config.json").write_text(json.dumps(document))
-        return folder
-
-    def __call__(self, *arguments: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "wherryd.runtime.cli", "--root", str(self.base / "root"), *arguments]
-        more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-        done = subprocess.run(command, text=True, timeout=60, check=False, **more)
-        assert not check or done.returncode == 0, done.stderr
-        return done
-
-    def create(self, name: str, *args: str, **process: Any) -> None:
-        bundle = self.bundle(name, rig_config(*args, **process))
-        with (self.base / f"{name}.out").open("w") as out:
-            self("create", "-b", str(bundle), "--pid-file", str(bundle / "pid"), name, stdout=out, stderr=out)
-
-    def status(self, name: str) -> str:
-        return str(json.loads(self("state", name).stdout)["status"])
-
-
 @pytest.fixture(scope="module")
 def runc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runc]:
-    runc = Runc(tmp_path_factory.mktemp("runc"))
-    yield runc
-    for name in runc("list", "-q").stdout.split():
-        runc("delete", "--force", name)
-    for mount in dict.fromkeys(layout().mounts.values()):
-        tree.remove(mount / CGROUP.lstrip("/"))
-    shutil.rmtree(runc.base)
+    with made(tmp_path_factory.mktemp("runc")) as runc:
+        yield runc
 
 
 def test_run_has_our_streams_and_the_exit_code(runc: Runc) -> None:
@@ -87,21 +49,14 @@ def test_create_start_exec_kill_delete(runc: Runc) -> None:
     assert str(pid) in runc("ps", "c1").stdout
     assert "running" in runc("list").stdout
     again = runc("start", "c1", check=False)
-    assert (again.returncode, "cannot start a container in the running state" in again.stderr) == (1, True)
+    assert (again.returncode, "cannot start an already running container" in again.stderr) == (1, True)
     refused = runc("delete", "c1", check=False)
     assert (refused.returncode, "not stopped" in refused.stderr) == (1, True)
     runc("kill", "c1", "TERM")
-    _until_stopped(runc, "c1")
+    runc.until_stopped("c1")
     runc("delete", "c1")
     assert runc("state", "c1", check=False).returncode == 1
     assert (runc.base / "c1.out").read_text() == "up\nbye\n"
-
-
-def _until_stopped(runc: Runc, name: str) -> None:
-    for _ in range(200):
-        if runc.status(name) == "stopped":
-            return
-    raise AssertionError(f"{name} did not stop")
 
 
 def test_create_tells_of_a_missing_program_and_leaves_nothing(runc: Runc) -> None:
@@ -157,7 +112,7 @@ def test_a_console_socket_gets_the_terminal(runc: Runc) -> None:
             out += data
     os.close(master)
     assert out == b"/dev/pts/0\r\n"
-    _until_stopped(runc, "t1")
+    runc.until_stopped("t1")
     runc("delete", "t1")
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from wherryd.errors import Conflict, InvalidParameter, KernelFault, NotFound, NotSupported, RuntimeFault
 from wherryd.runtime import mountoptions
-from wherryd.runtime.cli import signal_number
 from wherryd.runtime.messages import ChildMessage, Peer, Step, error_document, error_from, failure
 from wherryd.runtime.mounting import split_lower
 from wherryd.runtime.process import exit_code
 from wherryd.runtime.request import CreateRequest
 from wherryd.runtime.state import State, StateDir
 from wherryd.runtime.types import ContainerIo, ExitStatus
+from wherryd.runtime.verbs.ending import signal_number
 from wherryd.spec.mount import Mount
 from wherryd.sys import capabilities, mounts, paths
 
@@ -35,7 +35,7 @@ def test_the_last_of_two_contrary_options_wins() -> None:
     assert options.attributes.set_ == mounts.MOUNT_ATTR_STRICTATIME
 
 
-@pytest.mark.parametrize("word", ["remount", "tmpcopyup"])
+@pytest.mark.parametrize("word", ["remount"])
 def test_options_that_cannot_be_carried_out_are_refused(word: str) -> None:
     with pytest.raises(NotSupported, match=word):
         mountoptions.parse([word])

@@ -60,10 +60,11 @@ def run_child(peer: Peer, action: Callable[[], None]) -> NoReturn:
         os._exit(status)
 
 
-def let_go(keep: Iterable[int]) -> None:
+def let_go(keep: Iterable[int], *, new_keyring: bool = True) -> None:
     """Closes every descriptor above 2 but those, leaves the engine's keys, gives signals their defaults."""
     close_others(keep)
-    keyring.join_new_session_keyring()
+    if new_keyring:
+        keyring.join_new_session_keyring()
     signal.set_wakeup_fd(-1)
     for number in _CHANGED:
         signal.signal(number, signal.SIG_DFL)

@@ -4,10 +4,9 @@ Used by the monitor, and by wherry-runc without one. What was made is unmade whe
 error of the unmaking is attached to the first one.
 """
 
-import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,8 +14,8 @@ from typing import Final
 from wherryd import clock
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
-from wherryd.errors import Conflict, EngineError, InvalidParameter, KernelFault
-from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, namespaces, seccomp
+from wherryd.errors import Conflict, EngineError, InvalidParameter
+from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, mounting, namespaces, seccomp
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -25,7 +24,6 @@ from wherryd.runtime.types import ExitStatus
 from wherryd.spec import parse, resources
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import NamespaceKind, Process, Spec
-from wherryd.sys import mounts
 
 #: How a container whose monitor was killed is said to have ended, as no one saw its status.
 LOST_EXIT_CODE: Final = 137
@@ -77,6 +75,7 @@ class Container:
         meanwhile: Callable[[], None] = lambda: None,
         preserve_fds: int = 0,
         pivot: bool = True,
+        new_keyring: bool = True,
     ) -> Launched:
         """Cgroup and init, up to its gate. Raises EngineError with the cgroup removed again.
 
@@ -114,6 +113,7 @@ class Container:
                     tied=tied,
                     preserve_fds=preserve_fds,
                     pivot=pivot,
+                    new_keyring=new_keyring,
                 ),
                 make_cgroup,
                 meanwhile,
@@ -123,7 +123,7 @@ class Container:
             # A group that was there before, with processes of somebody else, is not ours to kill.
             if made:
                 self._remove_cgroup(error)
-            unmount_root(self.spec.linux.namespaces, launch.rootfs_path(self.spec, self.bundle))
+            mounting.unmount_root(self.spec.linux.namespaces, launch.rootfs_path(self.spec, self.bundle))
             if hooked:
                 # runtime.md, "Lifecycle": a failed create goes on with the end.
                 self.stopped(error.add_note)
@@ -229,13 +229,6 @@ class Container:
             gate=gate,
             annotations=dict(self.spec.annotations),
         )
-
-
-def unmount_root(namespaces: Iterable[str], rootfs: str) -> None:
-    """Without a mount namespace of its own a container's mounts outlive it. Done twice is fine."""
-    if NamespaceKind.MOUNT not in namespaces:
-        with contextlib.suppress(KernelFault):  # EINVAL: nothing is mounted there
-            mounts.umount2(rootfs, mounts.MNT_DETACH | mounts.UMOUNT_NOFOLLOW)
 
 
 def discard_stale(directory: StateDir) -> None:

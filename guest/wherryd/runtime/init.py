@@ -49,7 +49,7 @@ class InitPlan:
 
     gate: how init waits for start; it returns when it may go on. tied: init dies with its parent.
     preserve_fds: how many descriptors from 3 on the program gets. pivot: whether the old root is let go by
-    pivot_root(2); it cannot be where the root is a ramdisk.
+    pivot_root(2); it cannot be where the root is a ramdisk. new_keyring: whether it gets a session keyring.
     """
 
     spec: Spec
@@ -66,6 +66,7 @@ class InitPlan:
     tied: bool = True
     preserve_fds: int = 0
     pivot: bool = True
+    new_keyring: bool = True
 
 
 def wait_for_start(peer: Peer) -> None:
@@ -110,7 +111,9 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     linux = plan.spec.linux
     os.setsid()
     preserved = range(child.FIRST_FREE, child.FIRST_FREE + plan.preserve_fds)
-    child.let_go((peer.socket.fileno(), *plan.streams.fds(), *plan.keep_fds, *preserved))
+    child.let_go(
+        (peer.socket.fileno(), *plan.streams.fds(), *plan.keep_fds, *preserved), new_keyring=plan.new_keyring
+    )
     join = CgroupJoin(plan, peer)
     identity.set_oom_score(plan.process.oom_score_adj)
     scheduling.apply(plan.process, forks=namespaces.needs_stage(linux))

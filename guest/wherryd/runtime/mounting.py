@@ -3,9 +3,10 @@
 A mount gets all its attributes before it becomes visible, so nothing is ever writable "for a moment".
 """
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,7 +14,7 @@ from wherryd.errors import EngineError, KernelFault, RuntimeFault
 from wherryd.runtime import idmap
 from wherryd.runtime.mountoptions import Attributes, MountOptions, parse
 from wherryd.spec.mount import Mount
-from wherryd.spec.oci import Linux, SpecMount
+from wherryd.spec.oci import Linux, NamespaceKind, SpecMount
 from wherryd.sys import mounts, paths
 
 _OVERLAY_LIST: Final = "lowerdir"
@@ -150,6 +151,13 @@ def mount_root(
             detached(paths.mkdir_in_root(root, layer.target)) as target,
         ):
             mounts.move_mount(mount, target, f"{directory}/{layer.target}")
+
+
+def unmount_root(namespaces: Iterable[str], rootfs: str) -> None:
+    """namespaces: kinds the container has. Without one for its mounts they outlive it. Twice is fine."""
+    if NamespaceKind.MOUNT not in namespaces:
+        with contextlib.suppress(KernelFault):  # EINVAL: nothing is mounted there
+            mounts.umount2(rootfs, mounts.MNT_DETACH | mounts.UMOUNT_NOFOLLOW)
 
 
 @contextmanager

@@ -41,12 +41,22 @@ _PROPAGATION: Final = {
 #: Of the whole file system, not of one mount of it.
 _SUPERBLOCK_FLAGS: Final = ("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "silent")
 _IGNORED: Final = ("defaults", "loud", "iversion", "noiversion", "acl", "noacl", "nouser", "_netdev")
-_REFUSED: Final = ("tmpcopyup", "remount")
+#: A fresh container has nothing to mount again.
+_REFUSED: Final = ("remount",)
 
 #: All words this runtime knows itself, for `features`.
 KNOWN: Final = tuple(
     sorted(
-        {"bind", "rbind", "idmap", "ridmap", "defaults", *_ATTRIBUTES, *(f"r{word}" for word in _ATTRIBUTES)}
+        {
+            "bind",
+            "rbind",
+            "idmap",
+            "ridmap",
+            "tmpcopyup",
+            "defaults",
+            *_ATTRIBUTES,
+            *(f"r{word}" for word in _ATTRIBUTES),
+        }
         | {*_PROPAGATION, *(f"r{word}" for word in _PROPAGATION), *_SUPERBLOCK_FLAGS}
     )
 )
@@ -72,6 +82,7 @@ class MountOptions:
     """attributes: of the mount itself; recursive_attributes: of it and all below (rro, ...).
 
     recursive_idmap: an id-mapping, if the mount has one, is for the mounts below too.
+    copy_up: a tmpfs begins with what it covers.
     propagation: (MS_* type, recursive) in the order given. data: (name, value or None) for the file system.
     """
 
@@ -81,6 +92,7 @@ class MountOptions:
     bind: bool
     recursive_bind: bool
     recursive_idmap: bool
+    copy_up: bool
     data: tuple[tuple[str, str | None], ...]
 
     def value(self, name: str) -> str | None:
@@ -92,13 +104,15 @@ def parse(options: Iterable[str]) -> MountOptions:
     own, recursive = Attributes(), Attributes()
     propagation: list[tuple[int, bool]] = []
     data: list[tuple[str, str | None]] = []
-    bind = recursive_bind = recursive_idmap = False
+    bind = recursive_bind = recursive_idmap = copy_up = False
     for word in options:
         tail = word[1:] if word.startswith("r") else ""
         if word in ("bind", "rbind"):
             bind, recursive_bind = True, recursive_bind or word == "rbind"
         elif word in ("idmap", "ridmap"):
             recursive_idmap = recursive_idmap or word == "ridmap"
+        elif word == "tmpcopyup":
+            copy_up = True
         elif word in _ATTRIBUTES:
             own = own.with_(_ATTRIBUTES[word])
         elif word in _PROPAGATION:
@@ -118,6 +132,7 @@ def parse(options: Iterable[str]) -> MountOptions:
         bind=bind,
         recursive_bind=recursive_bind,
         recursive_idmap=recursive_idmap,
+        copy_up=copy_up,
         data=tuple(data),
     )
 

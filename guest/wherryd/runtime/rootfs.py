@@ -8,13 +8,13 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import KernelFault, RuntimeFault
-from wherryd.runtime import mounting
+from wherryd.runtime import copyup, mounting
 from wherryd.runtime.mountoptions import MountOptions, parse
 from wherryd.runtime.outside import Prepared
 from wherryd.spec.mount import Mount
@@ -193,22 +193,25 @@ def _filesystem(root: int, each: SpecMount, options: MountOptions) -> None:
             _check_target(root, target, each, True)
         if each.kind == "tmpfs" and options.value("mode") is None:
             options = _with_mode(options, stat.S_IMODE(os.fstat(target).st_mode))
+        if options.copy_up and each.kind != "tmpfs":
+            raise RuntimeFault("mount option tmpcopyup is for a tmpfs only: leave it out")
+        attributes = options.attributes
+        if options.copy_up:
+            # Read-only only once it is filled.
+            options = replace(options, attributes=attributes.with_((0, mounts.MOUNT_ATTR_RDONLY)))
         with mounting.detached(mounting.new_filesystem(each.kind, each.source, options)) as mount:
+            if options.copy_up:
+                copyup.copy_up(target, mount, each.destination)
+                mounts.mount_setattr(
+                    mount, set_=attributes.set_ & mounts.MOUNT_ATTR_RDONLY, subject=each.destination
+                )
             mounting.set_propagation(mount, options, each.destination)
             mounts.move_mount(mount, target, each.destination)
 
 
 def _with_mode(options: MountOptions, mode: int) -> MountOptions:
     """A tmpfs takes over the mode of the directory it covers, as runc does."""
-    return MountOptions(
-        attributes=options.attributes,
-        recursive_attributes=options.recursive_attributes,
-        propagation=options.propagation,
-        bind=options.bind,
-        recursive_bind=options.recursive_bind,
-        recursive_idmap=options.recursive_idmap,
-        data=(*options.data, ("mode", f"{mode:o}")),
-    )
+    return replace(options, data=(*options.data, ("mode", f"{mode:o}")))
 
 
 def _cgroup(root: int, each: SpecMount, options: MountOptions, plan: RootfsPlan) -> None:
@@ -326,8 +329,11 @@ def enter(root: int, linux: Linux, *, pivot: bool = True) -> None:
     if not pivot:
         _move(linux)
         return
+    old = os.open("/", paths.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mounts.pivot_root(".", ".")
-    # Unmounts below the old root must not travel to the host.
+    os.fchdir(old)
+    os.close(old)
+    # Unmounts below it must not travel to the host. Said of the new root, this would cut off its own mounts.
     mounts.mount(None, ".", None, mounts.MS_SLAVE | mounts.MS_REC)
     mounts.umount2(".", mounts.MNT_DETACH)
     os.chdir("/")

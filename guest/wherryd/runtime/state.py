@@ -60,7 +60,7 @@ class StateDir:
         """Raises InvalidParameter when the id could not be a file name."""
         if not _ID.match(container_id):
             raise InvalidParameter(
-                f"container id {container_id!r} must be 1 to 128 of A-Z a-z 0-9 _ . + -, "
+                f"invalid container ID format: {container_id!r} must be 1 to 128 of A-Z a-z 0-9 _ . + -, "
                 "and not begin with . + -"
             )
         self.container_id = container_id
@@ -110,7 +110,7 @@ class StateDir:
         """Raises NotFound, SystemFault when it was written by a newer version."""
         document = _read(self.state_file)
         if document is None:
-            raise NotFound(f"container {self.container_id} does not exist in {self.path.parent}")
+            raise NotFound(f"container does not exist: no {self.container_id} in {self.path.parent}")
         if document.get("version") != SCHEMA:
             raise SystemFault(
                 f"{self.state_file} was written by another version of Wherry: delete the container"

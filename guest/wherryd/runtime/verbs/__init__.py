@@ -1,0 +1,1 @@
+"""The verbs of wherry-runc, a module for those that belong together. Each has a table VERBS."""
