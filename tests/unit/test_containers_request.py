@@ -66,7 +66,10 @@ def test_all_problems_are_told_at_once() -> None:
         ({"RestartPolicy": {"Name": "always"}, "AutoRemove": True}, "can't create 'AutoRemove'"),
         ({"LogConfig": {"Type": "syslog"}}, "no log driver named 'syslog'"),
         ({"LogConfig": {"Config": {"max-size": "lots"}}}, "invalid value for max-size"),
-        ({"LogConfig": {"Config": {"max-file": "3"}}}, "cannot be specified without max-size"),
+        (
+            {"LogConfig": {"Config": {"max-size": "-1", "max-file": "3"}}},
+            "cannot be specified without max-size",
+        ),
         ({"CapAdd": ["FLY"]}, 'invalid capability: "FLY"'),
         ({"Ulimits": [{"Name": "nofiles", "Soft": 1, "Hard": 1}]}, "invalid ulimit type"),
         ({"Ulimits": [{"Name": "nofile", "Soft": 2, "Hard": 1}]}, "less than or equal"),

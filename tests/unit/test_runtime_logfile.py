@@ -1,5 +1,6 @@
 """The json-file log: Docker's shape, long lines in parts, rotation without loss."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -88,3 +89,25 @@ def test_one_file_is_begun_anew_at_the_limit(tmp_path: Path) -> None:
 def test_timestamps_have_nine_digits() -> None:
     assert clock.from_nanoseconds(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456789Z"
     assert clock.from_nanoseconds(1_700_000_000_000_000_000) == "2023-11-14T22:13:20.000000000Z"
+
+
+def test_rotated_files_are_packed_and_keep_their_order(tmp_path: Path) -> None:
+    log = JsonFileLog(tmp_path / "log", max_bytes=1000, max_files=4, compress=True)
+    for number in range(200):
+        log.write("stdout", b"line %d\n" % number)
+    log.close()
+    log.finish_work()
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1.gz", "log.2.gz", "log.3.gz"}
+    found = b"".join(gzip.decompress((tmp_path / f"log.{number}.gz").read_bytes()) for number in (3, 2, 1))
+    lines = [json.loads(line)["log"] for line in (found + (tmp_path / "log").read_bytes()).splitlines()]
+    assert lines == [f"line {number}\n" for number in range(200 - len(lines), 200)]
+    assert len(lines) > 30
+
+
+def test_attributes_stand_in_every_record(tmp_path: Path) -> None:
+    log = JsonFileLog(tmp_path / "log", max_bytes=None, max_files=1, attributes={"a": 'b"c'})
+    log.write("stderr", b"x\n")
+    log.close()
+    record = json.loads((tmp_path / "log").read_text())
+    assert record["attrs"] == {"a": 'b"c'}
+    assert list(record) == ["log", "stream", "attrs", "time"]

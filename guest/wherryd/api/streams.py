@@ -7,6 +7,7 @@ before the first byte of the body is known: a client starts the container only a
 import asyncio
 import json
 from typing import Any
+from urllib.parse import quote_plus
 
 from aiohttp import web
 
@@ -76,8 +77,7 @@ class _Handlers:
         container = self._service.get(require(request, "id"))
         query = _log_query(request)
         timestamps = params.boolean(request.query, "timestamps")
-        # `details` shows the variables a log driver was told to keep; json-file was told of none.
-        prefix = b" " if params.boolean(request.query, "details") else b""
+        details = params.boolean(request.query, "details")
         entries = self._service.logs(container, query)
         tty = container.record.tty
         modern = request["api_version"] >= (1, 42)
@@ -86,7 +86,7 @@ class _Handlers:
         )
         await response.prepare(request)
         async for entry in copying.Presence(request).iterate(entries):
-            await response.write(_framed(entry, tty, timestamps=timestamps, prefix=prefix))
+            await response.write(_framed(entry, tty, timestamps=timestamps, details=details))
         await response.write_eof()
         return response
 
@@ -153,13 +153,20 @@ def _log_query(request: web.Request) -> LogQuery:
     )
 
 
-def _framed(entry: LogEntry, tty: bool, *, timestamps: bool, prefix: bytes = b"") -> bytes:
+def _framed(entry: LogEntry, tty: bool, *, timestamps: bool, details: bool = False) -> bytes:
     payload = entry.payload
     if entry.starts_line:
-        payload = prefix + payload
+        if details:
+            payload = _details(entry) + payload
         if timestamps:
             payload = f"{entry.time} ".encode() + payload
     return payload if tty else rawstream.encode(entry.stream, payload)
+
+
+def _details(entry: LogEntry) -> bytes:
+    """`k=v,k2=v2 `: what the log was told to keep, sorted and escaped as in a query string."""
+    pairs = sorted(entry.attributes.items())
+    return (",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in pairs) + " ").encode()
 
 
 def routes(service: ContainerService) -> list[web.RouteDef]:

@@ -15,7 +15,7 @@ from wherryd import clock
 from wherryd.api import copying, params, version
 from wherryd.api.eventfilter import ACCEPTED, matches
 from wherryd.api.volumes import describe as describe_volume
-from wherryd.containers import hostchecks, stats
+from wherryd.containers import hostchecks, logoptions, stats
 from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status
@@ -183,7 +183,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": None,
-            "Log": list(hostchecks.LOG_DRIVERS),
+            "Log": list(logoptions.DRIVERS),
         },
         "MemoryLimit": True,
         "SwapLimit": True,
@@ -198,7 +198,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "NFd": _open_files(),
         "NGoroutines": 0,
         "SystemTime": clock.now(),
-        "LoggingDriver": "json-file",
+        "LoggingDriver": service.deps.default_log["Type"],
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": str(facts.cgroup_version),
         "NEventsListener": service.deps.events.listeners,

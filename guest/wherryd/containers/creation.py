@@ -12,6 +12,7 @@ from wherryd import clock
 from wherryd.containers import (
     idranges,
     launch,
+    logoptions,
     mountpoints,
     names,
     networking,
@@ -37,7 +38,7 @@ async def create(
     deps: Deps, name: str, body: Mapping[str, Any], platform: str, *, bare: bool = False
 ) -> tuple[Container, tuple[str, ...]]:
     """The container and the warnings. Raises NotFound (image), InvalidParameter, Conflict, NotSupported."""
-    wish = request.parse(body)
+    wish = request.parse(_with_default_log(deps, body))
     if not wish.config["Image"]:
         raise InvalidParameter("Image: must be given (hint: the name of an image, see `docker images`)")
     image = deps.images.resolve(wish.config["Image"])
@@ -60,6 +61,14 @@ async def create(
     deps.publish(record, "create")
     told = idranges.warnings(deps, container.record.host_config, container.record.mounts)
     return container, (*wish.warnings, *told)
+
+
+def _with_default_log(deps: Deps, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    host = body.get("HostConfig") or {}
+    given = host.get("LogConfig") if isinstance(host, dict) else None
+    if not isinstance(host, dict) or not isinstance(given or {}, dict):
+        return body  # refused by the field's name
+    return {**body, "HostConfig": {**host, "LogConfig": logoptions.with_default(given, deps.default_log)}}
 
 
 def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> ContainerRecord:

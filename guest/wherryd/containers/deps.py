@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wherryd.containers.events import EventBus
 from wherryd.containers.files import ContainerFiles
@@ -32,6 +33,8 @@ class Deps:
     default_init: bool = False
     #: What can be id-mapped; None = containers have the host's ids (--userns-remap).
     id_trial: idmap.Trial | None = None
+    #: LogConfig of a container that names none: --log-driver and --log-opt.
+    default_log: Mapping[str, Any] = field(default_factory=lambda: {"Type": "json-file", "Config": {}})
     #: What this engine can hand out at most: names of its own bounding set.
     capabilities: Sequence[str] = field(default_factory=tuple)
 

@@ -5,17 +5,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from wherryd.containers import confinement, signals
+from wherryd.containers import confinement, logoptions, signals
 from wherryd.errors import InvalidParameter
 from wherryd.spec import capabilities, dockerinit
 
 RUNTIMES = ("wherry-runc",)
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
-LOG_DRIVERS = ("json-file", "none")
-_LOG_OPTIONS = ("max-size", "max-file")
 _MIN_MEMORY_BYTES = 6 * 1024 * 1024
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
-_SIZE = re.compile(r"(\d{1,15})([kmg]?)b?", re.IGNORECASE)
 
 
 def normalise(config: dict[str, Any], host: dict[str, Any]) -> None:
@@ -69,7 +66,7 @@ def problems(host: Mapping[str, Any]) -> list[str]:
         *_memory_problems(host),
         *_cpu_problems(host),
         *_policy_problems(host),
-        *_log_problems(host["LogConfig"]),
+        *logoptions.problems(host["LogConfig"]),
         *capabilities.problems(host["CapAdd"] or (), host["CapDrop"] or ()),
         *_ulimit_problems(host["Ulimits"]),
         *_mode_problems(host),
@@ -142,33 +139,6 @@ def _policy_problems(host: Mapping[str, Any]) -> list[str]:
     if host["AutoRemove"] and name != "no":
         return ["can't create 'AutoRemove' container with restart policy"]
     return []
-
-
-def _log_problems(log: Mapping[str, Any]) -> list[str]:
-    driver, options = log["Type"], log["Config"]
-    if driver not in LOG_DRIVERS:
-        return [f"logger: no log driver named '{driver}' is registered (hint: use json-file or none)"]
-    found = [f"unknown log opt '{key}' for {driver} log driver" for key in options if key not in _LOG_OPTIONS]
-    try:
-        log_limits(log)
-    except InvalidParameter as exc:
-        found.append(str(exc))
-    return found
-
-
-def log_limits(log: Mapping[str, Any]) -> tuple[int | None, int]:
-    """(bytes per file or None, number of files) of a LogConfig. Raises InvalidParameter."""
-    size, count = log["Config"].get("max-size", ""), log["Config"].get("max-file", "1")
-    if not str(count).isdecimal() or not 1 <= int(count) <= 1000:
-        raise InvalidParameter(f"invalid value for max-file: {count}")
-    if not size or size == "-1":
-        if int(count) > 1:
-            raise InvalidParameter("max-file cannot be specified without max-size")
-        return None, 1
-    match = _SIZE.fullmatch(str(size))
-    if match is None or int(match[1]) == 0:
-        raise InvalidParameter(f'invalid value for max-size: "{size}" (hint: 10m)')
-    return int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " "), int(count)
 
 
 def _ulimit_problems(ulimits: list[dict[str, Any]]) -> list[str]:
@@ -259,7 +229,7 @@ def refusals(host: Mapping[str, Any]) -> list[str]:
 
 
 def warnings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[str]:
-    found = []
+    found = logoptions.warnings(host["LogConfig"])
     published = host["PortBindings"] or host["PublishAllPorts"]
     if published and host["NetworkMode"] == "host":
         found.append("Published ports are discarded when using host network mode")

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, hostchecks, idranges, networking, plan
+from wherryd.containers import files, idranges, logoptions, networking, plan
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
@@ -92,8 +92,8 @@ def make_bundle(deps: Deps, record: ContainerRecord, config: dict[str, Any]) -> 
 def container_io(deps: Deps, container: Container) -> ContainerIo:
     record = container.record
     log_config = record.host_config["LogConfig"]
-    limit, count = hostchecks.log_limits(log_config)
-    keep = log_config["Type"] == "json-file"
+    keep = log_config["Type"] in logoptions.READABLE
+    plan_of_log = logoptions.plan(log_config)
     size = container.console_size
     if size is None and any(record.host_config["ConsoleSize"]):
         height, width = record.host_config["ConsoleSize"]
@@ -103,8 +103,10 @@ def container_io(deps: Deps, container: Container) -> ContainerIo:
         open_stdin=record.config["OpenStdin"],
         stdin_once=record.config["StdinOnce"],
         log_path=deps.files(record.id).log if keep else None,
-        log_max_bytes=limit,
-        log_max_files=count,
+        log_max_bytes=plan_of_log.max_bytes,
+        log_max_files=plan_of_log.max_files,
+        log_compress=plan_of_log.compress,
+        log_attributes=logoptions.attributes(record),
         console_size=size if record.tty else None,
     )
 

@@ -11,6 +11,7 @@ from wherryd.containers import (
     creation,
     inspection,
     listing,
+    logoptions,
     logs,
     networking,
     request,
@@ -164,7 +165,7 @@ class ContainerService:
     def logs(self, container: Container, query: logs.LogQuery) -> AsyncIterator[logs.LogEntry]:
         """Raises NotSupported for a container without a log that can be read."""
         record = container.record
-        if not record.log_path:
+        if record.host_config["LogConfig"]["Type"] not in logoptions.READABLE:
             raise NotSupported(
                 "configured logging driver does not support reading (hint: run with --log-driver json-file)"
             )

@@ -95,6 +95,7 @@ class Engine:
             capabilities=capabilities.names(capabilities.bounding_set()),
             id_trial=id_trial,
             default_init=options.init,
+            default_log={"Type": options.log_driver, "Config": dict(options.log_opts)},
         )
         service = ContainerService(deps)
         stack.push_async_callback(service.close)

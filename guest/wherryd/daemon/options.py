@@ -7,10 +7,11 @@ import argparse
 import ipaddress
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherryd.containers import logoptions
 from wherryd.errors import InvalidParameter
 from wherryd.snapshots import drivers
 from wherryd.spec import dockerinit
@@ -38,6 +39,8 @@ class Options:
     cgroup_parent: str
     remap_ids: bool
     init: bool
+    log_driver: str
+    log_opts: Mapping[str, str]
     debug: bool
 
 
@@ -73,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         help="auto: containers have ids of their own, root inside is nobody outside; host: not (host)",
     )
     add("--init", action="store_true", default=None, help="an init process in every container (off)")
+    add("--log-driver", metavar="NAME", help="of containers that name none: json-file, local or none")
+    add("--log-opt", action="append", metavar="KEY=VALUE", help="for that driver; may repeat (max-size=20m)")
     add("--config-file", metavar="FILE")
     add("-D", "--debug", action="store_true", default=None)
     add("-v", "--version", action="version", version=f"wherryd {__version__}")
@@ -97,6 +102,8 @@ _DEFAULTS: dict[str, object] = {
     "cgroup-parent": "/wherry",
     "userns-remap": "host",
     "init": False,
+    "log-driver": "json-file",
+    "log-opts": {},
     "debug": False,
 }
 
@@ -111,6 +118,7 @@ _PLURALS = {
 def parse(arguments: Sequence[str]) -> Options:
     """Raises InvalidParameter; argparse's own complaints end in SystemExit(2)."""
     given = vars(_parser().parse_args(arguments))
+    given["log_opts"] = _pairs(given.pop("log_opt"))
     config_file = given.pop("config_file")
     values = dict(_DEFAULTS)
     if config_file:
@@ -137,6 +145,22 @@ def _read_file(path: Path) -> dict[str, object]:
             raise InvalidParameter(f'config file {path}: "{key}" has the wrong type')
         found[name] = value
     return found
+
+
+def _pairs(given: Sequence[str] | None) -> dict[str, str] | None:
+    return (
+        None if given is None else {key: value for key, _, value in (each.partition("=") for each in given)}
+    )
+
+
+def _log_options(values: dict[str, object]) -> Mapping[str, str]:
+    """Raises InvalidParameter for a driver or an option that is not known."""
+    options = values["log-opts"]
+    assert isinstance(options, dict), "checked where it is read"  # noqa: S101
+    problems = logoptions.problems({"Type": values["log-driver"], "Config": options})
+    if problems:
+        raise InvalidParameter(f"--log-driver, --log-opt: {'; '.join(problems)}")
+    return options
 
 
 def _options(values: dict[str, object]) -> Options:
@@ -185,5 +209,7 @@ def _options(values: dict[str, object]) -> Options:
         cgroup_parent=text("cgroup-parent"),
         remap_ids=text("userns-remap") == "auto",
         init=bool(values["init"]),
+        log_driver=text("log-driver"),
+        log_opts=_log_options(values),
         debug=bool(values["debug"]),
     )

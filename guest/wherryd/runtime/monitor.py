@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final, NoReturn
 
@@ -38,6 +39,8 @@ from wherryd.sys import process as proc
 
 #: After delete: how long attached clients may take to read what is still buffered for them, in seconds.
 LINGER_S: Final = 30.0
+#: Between two steps of work that can wait: the loop looks at streams and requests then, in seconds.
+WORK_PAUSE_S: Final = 0.001
 
 
 class Monitor:
@@ -70,7 +73,27 @@ class Monitor:
         io = self._io
         if io.log_path is None:
             return None
-        return JsonFileLog(io.log_path, max_bytes=io.log_max_bytes, max_files=io.log_max_files)
+        log = JsonFileLog(
+            io.log_path,
+            max_bytes=io.log_max_bytes,
+            max_files=io.log_max_files,
+            compress=io.log_compress,
+            attributes=io.log_attributes,
+        )
+        log.on_work = self._work_later
+        return log
+
+    def _work_later(self, work: Callable[[], bool]) -> None:
+        """Between two rounds of the loop, so that streams and requests are not held up."""
+
+        def step() -> None:
+            try:
+                if work():
+                    self._loop.later(WORK_PAUSE_S, step)
+            except OSError as error:
+                self._complain(error)
+
+        self._loop.later(WORK_PAUSE_S, step)
 
     def _create(self) -> tuple[ManagedProcess, Launched]:
         io = self._io

@@ -1,6 +1,7 @@
 """The runtime's values that cross its door: how streams are kept, and how a process ended."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -10,7 +11,8 @@ class ContainerIo:
 
     log_path: json-file log, written by the monitor; None = no log. log_max_bytes: the file is rotated
     before it would grow past this; None = never. log_max_files: files kept in all, the current one
-    included. console_size: (height, width) in characters, for a terminal only.
+    included. log_compress: whether older files are packed. log_attributes: kept with each record, for
+    `logs --details`. console_size: (height, width) in characters, for a terminal only.
     """
 
     terminal: bool
@@ -19,6 +21,8 @@ class ContainerIo:
     log_path: Path | None
     log_max_bytes: int | None = None
     log_max_files: int = 1
+    log_compress: bool = False
+    log_attributes: Mapping[str, str] = field(default_factory=dict)
     console_size: tuple[int, int] | None = None
 
 
