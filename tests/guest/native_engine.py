@@ -307,9 +307,10 @@ class NativeEngine:
         self._unmount()
         for bridge in bridges:
             subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
-            subprocess.run(
-                ["nft", "delete", "table", "ip", f"wherry_{bridge}"], capture_output=True, check=False
-            )
+            for family in ("ip", "ip6"):
+                subprocess.run(
+                    ["nft", "delete", "table", family, f"wherry_{bridge}"], capture_output=True, check=False
+                )
         self._remove_cgroups()
         shutil.rmtree(self.folder, ignore_errors=True)
 

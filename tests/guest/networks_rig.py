@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from wherryd.metadata.database import Database
 from wherryd.networks import links, namespaces
+from wherryd.networks.fabric import DefaultBridge
+from wherryd.networks.naming import NameDefaults
 from wherryd.networks.netlink import Netlink
 from wherryd.networks.sandbox import PortBinding, Sandbox
 from wherryd.networks.service import NetworkService
@@ -48,6 +50,8 @@ class Rig:
         self.folder = folder
         self.bridge = f"wt{number}{MARK}"
         self.subnet = ipaddress.IPv4Interface(f"10.{190 + number}.{_OCTET}.1/24")
+        #: Set it before the first service for a default network with IPv6.
+        self.subnet6: ipaddress.IPv6Interface | None = None
         self.events: list[tuple[str, str, str, dict[str, str]]] = []
         self._databases: list[Database] = []
 
@@ -61,9 +65,8 @@ class Rig:
         return NetworkService(
             database=database,
             exec_root=self.folder / "run",
-            bridge=self.bridge,
-            subnet=self.subnet,
-            dns=dns,
+            bridge=DefaultBridge(device=self.bridge, subnet=self.subnet, subnet6=self.subnet6),
+            names=NameDefaults(dns=tuple(dns)),
             publish=lambda *event: self.events.append((*event[:3], dict(event[3]))),
             container_name=lambda identity: f"name-{int(identity, 16)}",
         )
@@ -103,15 +106,16 @@ def in_namespace(path: str | None, work: Callable[[], _Result]) -> _Result:
     return outcome[0]
 
 
-def _socket(path: str | None, kind: int) -> socket.socket:
-    made = in_namespace(path, lambda: socket.socket(socket.AF_INET, kind))
+def _socket(path: str | None, kind: int, address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = in_namespace(path, lambda: socket.socket(family, kind))
     made.settimeout(WAIT_SECONDS)
     return made
 
 
 @contextlib.contextmanager
 def tcp_server(path: str | None, number: int, address: str = "0.0.0.0") -> Iterator[socket.socket]:  # noqa: S104
-    with _socket(path, socket.SOCK_STREAM) as server:
+    with _socket(path, socket.SOCK_STREAM, address) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((address, number))
         server.listen(8)
@@ -120,7 +124,7 @@ def tcp_server(path: str | None, number: int, address: str = "0.0.0.0") -> Itera
 
 @contextlib.contextmanager
 def udp_server(path: str | None, number: int, address: str = "0.0.0.0") -> Iterator[socket.socket]:  # noqa: S104
-    with _socket(path, socket.SOCK_DGRAM) as server:
+    with _socket(path, socket.SOCK_DGRAM, address) as server:
         server.bind((address, number))
         yield server
 
@@ -130,7 +134,7 @@ def call(server: socket.socket, path: str | None, address: str, number: int) -> 
 
     Raises OSError when the way is closed: ConnectionRefusedError or TimeoutError.
     """
-    with _socket(path, socket.SOCK_STREAM) as client:
+    with _socket(path, socket.SOCK_STREAM, address) as client:
         client.settimeout(1.0)
         client.connect((address, number))
         accepted, peer = server.accept()
@@ -146,7 +150,7 @@ def call(server: socket.socket, path: str | None, address: str, number: int) -> 
 
 def call_udp(server: socket.socket, path: str | None, address: str, number: int) -> str:
     """As `call`, with one datagram each way. The client hears nobody but whom it called."""
-    with _socket(path, socket.SOCK_DGRAM) as client:
+    with _socket(path, socket.SOCK_DGRAM, address) as client:
         client.connect((address, number))
         client.send(b"question")
         data, peer = server.recvfrom(64)
@@ -163,6 +167,8 @@ class Neighbour:
     path: str
     address: str
     host_address: str
+    address6: str
+    host_address6: str
 
 
 @contextlib.contextmanager
@@ -171,15 +177,18 @@ def neighbour(folder: Path) -> Iterator[Neighbour]:
     device = f"wl{MARK}"
     here = ipaddress.IPv4Interface(f"10.189.{_OCTET}.1/24")
     there = ipaddress.IPv4Interface(f"10.189.{_OCTET}.2/24")
+    here6 = ipaddress.IPv6Interface(f"fd57:189:{_OCTET:x}::1/64")
+    there6 = ipaddress.IPv6Interface(f"fd57:189:{_OCTET:x}::2/64")
     directory = folder / "neighbour"
     directory.mkdir()
     with Netlink() as nl, contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, directory)
         links.create_bridge(nl, device, mac="02:57:00:00:00:01", mtu=1400)
         undo.callback(links.delete, nl, device)
+        links.write_sysctl(f"net/ipv6/conf/{device}/accept_dad", "0")
         bridge = links.find(nl, device)
         assert bridge is not None
-        nl.send([links.add_address_message(bridge.index, here, device)])
+        nl.send([links.add_address_message(bridge.index, each, device) for each in (here, here6)])
         links.set_up(nl, bridge)
         namespace = namespaces.create(directory)
         undo.callback(namespaces.remove, namespace.path)
@@ -194,10 +203,15 @@ def neighbour(folder: Path) -> Iterator[Neighbour]:
                 mtu=1400,
             )
             undo.callback(links.delete, nl, veth)
-            links.configure_container(namespace.inside, address=there, gateway=here.ip)
+            namespaces.allow_ipv6(namespace.path, links.FIRST_DEVICE)
+            links.configure_container(
+                namespace.inside, addresses=[there, there6], gateways=[here.ip, here6.ip]
+            )
+            links.find(namespace.inside, links.FIRST_DEVICE)
+            links.wait_for_addresses(namespace.inside)
             for name in (veth, device):
                 links.find(nl, name)  # makes the kernel see the carrier now, as the bridge of the engine
-        yield Neighbour(str(namespace.path), str(there.ip), str(here.ip))
+        yield Neighbour(str(namespace.path), str(there.ip), str(here.ip), str(there6.ip), str(here6.ip))
 
 
 def free_port() -> int:

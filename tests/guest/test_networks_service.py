@@ -325,7 +325,7 @@ async def test_a_detached_containers_port_is_free_at_once(service: NetworkServic
 async def test_port_0_picks_free_ports_in_the_kernels_range(service: NetworkService) -> None:
     sandbox = await attach(service, A, port(80), port(81))
     first, last = (int(word) for word in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    numbers = [binding.host_port for binding in sandbox.ports]
+    numbers = [binding.host_port for binding in sandbox.ports if ":" not in binding.host_ip]
     assert len(set(numbers)) == 2
     assert all(first <= number <= last for number in numbers)
     with rig_module.tcp_server(path_of(sandbox), 81) as server:

@@ -391,7 +391,13 @@ def test_dns_options_and_added_hosts_are_in_the_containers_files(
     gateway = network(engine, "own")["IPAM"]["Config"][0]["Gateway"]
     address = networks_of(engine, "aa")["own"]["IPAddress"]
     hosts = inside(engine, "aa", "cat", "/etc/hosts").splitlines()
-    assert hosts[-3:] == ["192.0.2.9\tdb", f"{gateway}\tme", f"{address}\tweb.example.org web"]
+    assert hosts[-4:] == [
+        "192.0.2.9\tdb",
+        f"{gateway}\tme",
+        f"{gateway}\thost.docker.internal",
+        f"{address}\tweb.example.org web",
+    ]
+    assert looked_up(engine, "aa", "host.docker.internal") == gateway
     assert reaches(engine, "aa", "me")
 
 

@@ -19,14 +19,22 @@ def test_defaults_are_the_designs() -> None:
     options = parse([])
     assert options.hosts == ("unix:///run/wherryd.sock",)
     assert (str(options.data_root), str(options.exec_root)) == ("/var/lib/wherry", "/run/wherry")
-    assert (options.bridge, options.group, options.cgroup_parent) == ("wherry0", "wherry", "/wherry")
+    assert (options.network.bridge.device, options.group, options.cgroup_parent) == (
+        "wherry0",
+        "wherry",
+        "/wherry",
+    )
 
 
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "daemon.json"
     file.write_text(json.dumps({"bridge": "filed", "hosts": ["unix:///a", "unix:///b"], "debug": True}))
     options = parse(["--config-file", str(file), "--bridge", "typed"])
-    assert (options.bridge, options.hosts, options.debug) == ("typed", ("unix:///a", "unix:///b"), True)
+    assert (options.network.bridge.device, options.hosts, options.debug) == (
+        "typed",
+        ("unix:///a", "unix:///b"),
+        True,
+    )
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"colour": 1}', '{"bridge": 1}', '{"debug": "yes"}'])

@@ -14,6 +14,7 @@ from wherryd.api import networks as api
 from wherryd.api.app import build_app
 from wherryd.errors import InvalidParameter
 from wherryd.metadata.database import Database
+from wherryd.networks.fabric import DefaultBridge
 from wherryd.networks.service import NetworkService
 
 
@@ -41,9 +42,7 @@ async def client(tmp_path: Path, connector: RecordingConnector) -> AsyncIterator
         service = NetworkService(
             database=database,
             exec_root=tmp_path,
-            bridge="wherry0",
-            subnet=ipaddress.IPv4Interface("172.17.0.1/16"),
-            dns=(),
+            bridge=DefaultBridge(device="wherry0", subnet=ipaddress.IPv4Interface("172.17.0.1/16")),
         )
         app = build_app([api.routes(service, connector)])
         async with TestClient(TestServer(app)) as made:
@@ -132,11 +131,22 @@ async def test_what_is_not_there_is_not_found(client: TestClient[Any, Any], path
         ({"Driver": "host"}, 403, 'only one instance of "host" network is allowed'),
         ({"Driver": "overlay"}, 503, "This node is not a swarm manager"),
         ({"Scope": "swarm"}, 403, "swarm is not active"),
-        ({"EnableIPv6": True}, 501, "IPv6"),
+        ({"EnableIPv6": "yes"}, 400, "EnableIPv6: wants true or false"),
         ({"EnableIPv4": False}, 501, "IPv4"),
         ({"ConfigOnly": True}, 501, "configuration networks"),
         ({"IPAM": {"Driver": "other"}}, 404, "could not find plugin other"),
-        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, 501, "IPv6"),
+        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, 400, "IPv6 is not enabled"),
+        (
+            {"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00::/64"}, {"Subnet": "fd01::/64"}]}},
+            400,
+            "bridge driver doesn't support multiple subnets",
+        ),
+        (
+            {"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00::/64", "Gateway": "fd01::1"}]}},
+            400,
+            "invalid gateway fd01::1: parent subnet fd00::/64 doesn't contain this address",
+        ),
+        ({"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fe80::/64"}]}}, 400, "link-local"),
         ({"IPAM": {"Config": [{"Subnet": "x"}]}}, 400, "invalid subnet x: invalid CIDR block notation"),
         ({"IPAM": {"Config": [{"Subnet": "10.9.0.1/24"}]}}, 400, "it should be 10.9.0.0/24"),
         ({"IPAM": {"Config": [{"Gateway": "10.9.0.1"}]}}, 400, "invalid subnet"),

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from wherryd.errors import Conflict, InvalidParameter, NotSupported
-from wherryd.networks.ports import PortTable, parse_port_list, validate, with_default
+from wherryd.errors import Conflict, InvalidParameter
+from wherryd.networks.ports import PortTable, has_ipv6, parse_port_list, validate, with_default
 from wherryd.networks.sandbox import PortBinding
 
 LOOPBACK = "127.0.0.1"
@@ -32,9 +32,27 @@ def free() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_an_empty_host_address_means_every_one() -> None:
-    bindings = validate({"80/tcp": [PortBinding("", 8080, 80, "tcp")]})
-    assert with_default(bindings, "")[0].host_ip == "0.0.0.0"  # noqa: S104
+def test_an_empty_host_address_means_every_one_of_both_families_at_one_port(free: int) -> None:
+    table = PortTable()
+    held = table.reserve(with_default(validate({"80/tcp": [PortBinding("", free, 80, "tcp")]}), ""))
+    found = [(each.binding.host_ip, each.binding.host_port) for each in held]
+    assert found == [("0.0.0.0", free), *([("::", free)] if has_ipv6() else [])]  # noqa: S104
+    table.release(held)
+    held = table.reserve([PortBinding("", 0, 80, "tcp")])
+    assert len({each.binding.host_port for each in held}) == 1
+    table.release(held)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+def test_the_families_are_different_ports_and_one_that_is_taken_frees_the_other(free: int) -> None:
+    table = PortTable()
+    six = table.reserve([binding(free, ip="::1")])
+    four = table.reserve([binding(free)])
+    table.release(four)
+    with pytest.raises(Conflict, match=f"Bind for :::{free} failed: port is already allocated"):
+        table.reserve([binding(free, ip="")])
+    table.release(table.reserve([binding(free, ip="0.0.0.0")]))  # noqa: S104
+    table.release(six)
 
 
 def test_a_networks_own_default_address_is_for_ports_that_name_none() -> None:
@@ -50,8 +68,8 @@ def test_a_networks_own_default_address_is_for_ports_that_name_none() -> None:
         (PortBinding("", 80, 0, "tcp"), InvalidParameter),
         (PortBinding("", 90, 80, "tcp", 80), InvalidParameter),
         (PortBinding("here", 80, 80, "tcp"), InvalidParameter),
-        (PortBinding("::1", 80, 80, "tcp"), NotSupported),
-        (PortBinding("", 80, 80, "sctp"), NotSupported),
+        (PortBinding("fe80::1%lo", 80, 80, "tcp"), InvalidParameter),
+        (PortBinding("", 80, 80, "icmp"), InvalidParameter),
     ],
 )
 def test_what_cannot_be_published_is_refused(wrong: PortBinding, error: type[Exception]) -> None:

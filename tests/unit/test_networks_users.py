@@ -159,7 +159,7 @@ def test_a_network_comes_back_from_the_database_as_it_was(database: Database) ->
 
 def test_a_device_is_named_after_the_networks_id() -> None:
     parsed = request.parse({"Name": "own"})
-    assert (parsed.subnet, parsed.bridge) == (None, BridgeOptions())
+    assert (parsed.ipv4.subnet, parsed.bridge) == (None, BridgeOptions())
 
 
 def test_endpoints_of_an_older_engine_become_sandboxes(tmp_path: Path) -> None:

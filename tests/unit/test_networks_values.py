@@ -200,7 +200,7 @@ def test_the_bridge_network_is_described_in_dockers_fields(database: Database) -
 
 def test_a_sandbox_says_where_its_namespace_is(database: Database) -> None:
     network = NetworkCatalog(database).named("bridge")
-    attachment = attachment_of(ENDPOINT, SANDBOX, network, SUBNET, "web")
+    attachment = attachment_of(ENDPOINT, SANDBOX, network, (SUBNET, None), "web")
     sandbox = sandbox_of(SANDBOX, (attachment,), Path("/run/wherry/netns"), resolver=False)
     assert sandbox.netns_path == sandbox.key == "/run/wherry/netns/" + "5" * 12
     assert (sandbox.ip, sandbox.prefix_length, sandbox.gateway) == ("192.0.2.2", 29, "192.0.2.1")
@@ -269,7 +269,7 @@ def test_the_hosts_file_has_dockers_lines_then_extra_ones_then_its_own() -> None
 
 def test_extra_hosts_know_the_gateway_and_ipv6() -> None:
     entries = ["db:192.0.2.9", "me:host-gateway", "six:[2001:db8::1]", "seven:2001:db8::2"]
-    assert hosts.parse_extra_hosts(entries, host_gateway="172.17.0.1") == (
+    assert hosts.parse_extra_hosts(entries, host_gateway=["172.17.0.1"]) == (
         ("192.0.2.9", "db"),
         ("172.17.0.1", "me"),
         ("2001:db8::1", "six"),
@@ -280,12 +280,12 @@ def test_extra_hosts_know_the_gateway_and_ipv6() -> None:
 @pytest.mark.parametrize("entry", ["db", ":192.0.2.1", "db:", "db:where", "a b:192.0.2.1", "x\ny:192.0.2.1"])
 def test_a_bad_extra_host_is_refused(entry: str) -> None:
     with pytest.raises(InvalidParameter, match="add-host"):
-        hosts.parse_extra_hosts([entry], host_gateway="172.17.0.1")
+        hosts.parse_extra_hosts([entry], host_gateway=["172.17.0.1"])
 
 
 def test_host_gateway_without_a_gateway_is_refused() -> None:
     with pytest.raises(InvalidParameter, match="host-gateway"):
-        hosts.parse_extra_hosts(["me:host-gateway"], host_gateway="")
+        hosts.parse_extra_hosts(["me:host-gateway"], host_gateway=[])
 
 
 def test_the_hosts_own_file_is_kept_and_added_to() -> None:

@@ -129,7 +129,7 @@ def check(deps: Deps, record: ContainerRecord) -> None:
     ports.exposed(record.config)
     plan.devices(record)
     # Which address the gateway has is known at the start; any will do to check the rest.
-    hosts.parse_extra_hosts(record.host_config["ExtraHosts"] or (), host_gateway="192.0.2.1")
+    hosts.parse_extra_hosts(record.host_config["ExtraHosts"] or (), host_gateway=("192.0.2.1",))
     for wanted in networking.wishes(record):
         deps.networks.check_wish(wanted)
     without_creating = tuple(

@@ -11,6 +11,7 @@ from wherryd.containers.record import ContainerRecord
 from wherryd.errors import SystemFault
 from wherryd.networks import hosts as networks_hosts
 from wherryd.networks import resolv
+from wherryd.networks.naming import HOST_NAME, NameDefaults
 from wherryd.networks.sandbox import Sandbox
 from wherryd.spec.build import UserMount
 
@@ -60,20 +61,23 @@ class ContainerFiles:
 
 
 def write(
-    files: ContainerFiles, record: ContainerRecord, hostname: str, sandbox: Sandbox, dns: Sequence[str]
+    files: ContainerFiles, record: ContainerRecord, hostname: str, sandbox: Sandbox, names: NameDefaults
 ) -> None:
-    """Writes the three files. dns: the daemon's --dns, used when the request has none."""
+    """Writes the three files. names: the engine's, used where the request has none."""
     files.folder.mkdir(mode=0o710, parents=True, exist_ok=True)
     files.hostname.write_text(f"{hostname}\n")
-    files.hosts.write_text(hosts(record, hostname, sandbox))
-    files.resolv_conf.write_text(resolv_conf(record, sandbox, dns))
+    files.hosts.write_text(hosts(record, hostname, sandbox, names))
+    files.resolv_conf.write_text(resolv_conf(record, sandbox, names))
     for path in (files.hostname, files.hosts, files.resolv_conf):
         path.chmod(0o644)
 
 
-def hosts(record: ContainerRecord, hostname: str, sandbox: Sandbox) -> str:
+def hosts(record: ContainerRecord, hostname: str, sandbox: Sandbox, names: NameDefaults) -> str:
     entries = record.host_config["ExtraHosts"] or ()
-    extra = networks_hosts.parse_extra_hosts(entries, host_gateway=_host_gateway(sandbox))
+    gateway = names.host_addresses(sandbox)
+    extra = networks_hosts.parse_extra_hosts(entries, host_gateway=gateway)
+    if not any(name == HOST_NAME for _, name in extra):
+        extra = (*extra, *((address, HOST_NAME) for address in gateway))
     if sandbox.mode == "host":
         system = Path("/etc/hosts")
         text = system.read_text(errors="replace") if system.exists() else ""
@@ -84,26 +88,23 @@ def hosts(record: ContainerRecord, hostname: str, sandbox: Sandbox) -> str:
 
 
 def _addresses(sandbox: Sandbox) -> list[str]:
-    return [each.ip for each in sandbox.attachments if each.ip]
+    return [address for each in sandbox.attachments for address in (each.ip, each.ip6) if address]
 
 
-def _host_gateway(sandbox: Sandbox) -> str:
-    """The engine's address on the first network that has a way out."""
-    return next((each.gateway for each in sandbox.attachments if each.gateway), "")
-
-
-def resolv_conf(record: ContainerRecord, sandbox: Sandbox, dns: Sequence[str]) -> str:
+def resolv_conf(record: ContainerRecord, sandbox: Sandbox, names: NameDefaults) -> str:
     host = record.host_config
     own = sandbox.mode == "host"
     upstream = resolv.read_upstream(upstream_files=()) if own else resolv.read_upstream()
+    search, options = host["DnsSearch"] or names.search, host["DnsOptions"] or names.options
     if sandbox.resolver:
-        return resolv.embedded_conf(upstream, search=host["DnsSearch"], options=host["DnsOptions"])
+        return resolv.embedded_conf(upstream, search=search, options=options)
     return resolv.resolv_conf(
         upstream,
-        dns=host["Dns"] or dns,
-        search=host["DnsSearch"],
-        options=host["DnsOptions"],
+        dns=host["Dns"] or names.dns,
+        search=search,
+        options=options,
         host_network=own,
+        ipv6=any(each.gateway6 for each in sandbox.attachments),
     )
 
 
@@ -112,7 +113,7 @@ def follow(
     record: ContainerRecord,
     hostname: str,
     change: tuple[Sandbox, Sandbox],
-    dns: Sequence[str],
+    names: NameDefaults,
 ) -> None:
     """After a connect or disconnect: (before, after). Lines that the container wrote itself are kept, and a
     resolv.conf that it changed is left alone. Written in place: the files are mounted one by one."""
@@ -123,8 +124,8 @@ def follow(
     text = networks_hosts.without(text, gone, hostname)
     lines = networks_hosts.own_lines(new, hostname, record.config["Domainname"])
     _write_in_place(files.hosts, text + lines)
-    if before.resolver != after.resolver and _read(files.resolv_conf) == resolv_conf(record, before, dns):
-        _write_in_place(files.resolv_conf, resolv_conf(record, after, dns))
+    if before.resolver != after.resolver and _read(files.resolv_conf) == resolv_conf(record, before, names):
+        _write_in_place(files.resolv_conf, resolv_conf(record, after, names))
 
 
 def _read(path: Path) -> str:

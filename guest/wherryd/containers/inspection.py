@@ -150,11 +150,11 @@ def _flat(attachment: Attachment | None) -> dict[str, Any]:
         "SecondaryIPv6Addresses": None,
         "EndpointID": attachment.endpoint_id if attachment else "",
         "Gateway": attachment.gateway if attachment else "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "GlobalIPv6Address": attachment.ip6 if attachment else "",
+        "GlobalIPv6PrefixLen": attachment.prefix_length6 if attachment else 0,
         "IPAddress": attachment.ip if attachment else "",
         "IPPrefixLen": attachment.prefix_length if attachment else 0,
-        "IPv6Gateway": "",
+        "IPv6Gateway": attachment.gateway6 if attachment else "",
         "MacAddress": attachment.mac if attachment else "",
     }
 
@@ -174,8 +174,8 @@ def endpoint_settings(given: Mapping[str, Any], attachment: Attachment | None) -
         "Gateway": attachment.gateway if attachment else "",
         "IPAddress": attachment.ip if attachment else "",
         "IPPrefixLen": attachment.prefix_length if attachment else 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": attachment.gateway6 if attachment else "",
+        "GlobalIPv6Address": attachment.ip6 if attachment else "",
+        "GlobalIPv6PrefixLen": attachment.prefix_length6 if attachment else 0,
         "DNSNames": list(names) or None,
     }

@@ -63,7 +63,7 @@ def _write_files(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> None:
         program.chmod(0o755)
     if sandbox.mode.startswith("container:"):
         return  # the peer's files are mounted
-    files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.dns)
+    files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.names)
 
 
 def prepare_mount_sources(deps: Deps, record: ContainerRecord) -> None:

@@ -33,21 +33,20 @@ def settings(value: Any, where: str) -> dict[str, Any]:
     NotSupported for what cannot be carried out yet. Source: Engine API 1.51, EndpointSettings."""
     given = kinds.mapping(value or {}, where)
     ipam = kinds.mapping(given.get("IPAMConfig") or {}, f"{where}.IPAMConfig")
-    if ipam.get("IPv6Address") or ipam.get("LinkLocalIPs"):
-        raise NotSupported(f"{where}.IPAMConfig: IPv6 and link-local addresses are not available yet")
+    if ipam.get("LinkLocalIPs"):
+        raise NotSupported(f"{where}.IPAMConfig: LinkLocalIPs are not available")
     if given.get("Links"):
         raise NotSupported(
             f"{where}.Links: links are not available (hint: on a user-defined network every container is "
             "known by its name and its aliases)"
         )
-    address = kinds.string(ipam.get("IPv4Address") or "", f"{where}.IPAMConfig.IPv4Address")
-    if address:
-        try:
-            ipaddress.IPv4Address(address)
-        except ValueError as exc:
-            raise InvalidParameter(f"invalid endpoint settings: invalid IPv4 address: {address}") from exc
+    addresses = {
+        key: address
+        for version in (4, 6)
+        if (address := _address(ipam, key := f"IPv{version}Address", version, where))
+    }
     found: dict[str, Any] = {
-        "IPAMConfig": {"IPv4Address": address} if address else given.get("IPAMConfig") and {},
+        "IPAMConfig": addresses or (given.get("IPAMConfig") and {}),
         "Aliases": kinds.strings(given.get("Aliases") or [], f"{where}.Aliases") or None,
         "MacAddress": kinds.string(given.get("MacAddress") or "", f"{where}.MacAddress"),
         "DriverOpts": given.get("DriverOpts")
@@ -55,6 +54,19 @@ def settings(value: Any, where: str) -> dict[str, Any]:
         "GwPriority": kinds.integer(given.get("GwPriority") or 0, f"{where}.GwPriority"),
     }
     return {key: each for key, each in found.items() if each not in (None, "", 0)}
+
+
+def _address(ipam: Mapping[str, Any], key: str, version: int, where: str) -> str:
+    text = kinds.string(ipam.get(key) or "", f"{where}.IPAMConfig.{key}")
+    if not text:
+        return ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.version != version:
+        raise InvalidParameter(f"invalid endpoint settings: invalid IPv{version} address: {text}")
+    return str(address)
 
 
 def primary(record: ContainerRecord) -> str:
@@ -102,9 +114,11 @@ def wishes(record: ContainerRecord) -> list[EndpointWish]:
 
 
 def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
+    ipam = given.get("IPAMConfig") or {}
     return EndpointWish(
         network=network,
-        ip=(given.get("IPAMConfig") or {}).get("IPv4Address", ""),
+        ip=ipam.get("IPv4Address", ""),
+        ip6=ipam.get("IPv6Address", ""),
         mac=given.get("MacAddress") or None,
         aliases=tuple(given.get("Aliases") or ()),
         gw_priority=given.get("GwPriority") or 0,
@@ -196,6 +210,7 @@ async def _change(deps: Deps, container: Container, after: Sandbox) -> None:
     if before is None:
         return
     try:
-        files.follow(deps.files(record.id), record, plan.hostname(record), (before, after), deps.networks.dns)
+        names = deps.networks.names
+        files.follow(deps.files(record.id), record, plan.hostname(record), (before, after), names)
     except (EngineError, OSError) as exc:
         log.warning("container %s: bringing its /etc/hosts up to date: %s", container.id, exc)

@@ -40,8 +40,6 @@ def _single(spec: str) -> tuple[int, str]:
     if match is None or match[2] or not 1 <= int(match[1]) <= 65535:
         raise InvalidParameter(f'invalid port specification: "{spec}" (hint: 80/tcp)')
     protocol = (match[3] or "tcp").lower()
-    if protocol == "sctp":
-        raise InvalidParameter(f'port "{spec}": sctp is not available; use tcp or udp')
     return int(match[1]), protocol
 
 

@@ -26,6 +26,7 @@ from wherryd.daemon.options import Options
 from wherryd.errors import EngineError
 from wherryd.images.service import ImageService
 from wherryd.metadata.database import Database
+from wherryd.networks.naming import NameDefaults
 from wherryd.networks.service import NetworkService
 from wherryd.registry.hosts import RegistryOptions
 from wherryd.registry.service import Registry
@@ -143,12 +144,18 @@ class Engine:
             container = store.by_id(container_id)
             return container.record.name if container else ""
 
+        chosen = self._options.network
         return NetworkService(
             database=database,
             exec_root=self._options.exec_root,
-            bridge=self._options.bridge,
-            subnet=self._options.bip,
-            dns=self._options.dns,
+            bridge=chosen.bridge,
+            names=NameDefaults(
+                dns=chosen.dns,
+                search=chosen.dns_search,
+                options=chosen.dns_options,
+                host_gateway=chosen.host_gateway,
+            ),
+            pools=chosen.pools,
             publish=self.events.publish,
             container_name=container_name,
             user_namespaces=user_namespaces,

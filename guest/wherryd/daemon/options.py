@@ -4,7 +4,6 @@ The command line wins over the file, as in dockerd. Paths are of this machine.
 """
 
 import argparse
-import ipaddress
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.containers import logoptions
+from wherryd.daemon import networkoptions
+from wherryd.daemon.networkoptions import NetworkOptions
 from wherryd.errors import InvalidParameter
 from wherryd.snapshots import drivers
 from wherryd.spec import dockerinit
@@ -27,14 +28,12 @@ class Options:
     data_root: Path
     exec_root: Path
     pidfile: Path | None
-    bridge: str
-    bip: ipaddress.IPv4Interface
+    network: NetworkOptions
     storage_driver: str
     default_runtime: str
     add_runtimes: tuple[str, ...]
     insecure_registries: tuple[str, ...]
     registry_mirrors: tuple[str, ...]
-    dns: tuple[str, ...]
     group: str
     cgroup_parent: str
     remap_ids: bool
@@ -42,6 +41,12 @@ class Options:
     log_driver: str
     log_opts: Mapping[str, str]
     debug: bool
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise argparse.ArgumentTypeError("want true or false")
+    return text.lower() in ("true", "1")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +72,29 @@ def _parser() -> argparse.ArgumentParser:
     add("--add-runtime", action="append", metavar="NAME=PATH")
     add("--insecure-registry", action="append", metavar="HOST")
     add("--registry-mirror", action="append", metavar="URL")
-    add("--dns", action="append", metavar="IP")
+    add("--dns", action="append", metavar="IP", help="name server of containers; may repeat")
+    add("--dns-opt", action="append", metavar="OPTION", help="resolver option of containers; may repeat")
+    add("--dns-search", action="append", metavar="DOMAIN", help="search domain of containers; may repeat")
+    add("--bip6", metavar="CIDR", help="IPv6 address and size of the bridge, with --ipv6")
+    add("--fixed-cidr", metavar="CIDR", help="the part of the bridge's network to give addresses from")
+    add("--fixed-cidr-v6", metavar="CIDR", help="IPv6 network of the bridge, with --ipv6")
+    add("--ipv6", action="store_true", default=None, help="the bridge has IPv6, too (off)")
+    add("--mtu", type=int, metavar="BYTES", help="of the bridge (that of the default route)")
+    add("--icc", type=_switch, metavar="BOOL", help="containers on the bridge reach each other (true)")
+    add("--ip-masq", type=_switch, metavar="BOOL", help="they leave with this host's address (true)")
+    add("--ip", metavar="IP", help="where the bridge's ports are published that name no address (all)")
+    add(
+        "--default-address-pool",
+        action="append",
+        metavar="base=CIDR,size=N",
+        help="where networks without a subnet get theirs from; may repeat",
+    )
+    add(
+        "--host-gateway-ip",
+        action="append",
+        metavar="IP",
+        help="the user's machine, for host-gateway and host.docker.internal (the container's gateway)",
+    )
     add("-G", "--group", metavar="NAME", help="group of the unix socket (wherry)")
     add("--cgroup-parent", metavar="PATH", help="cgroup above all containers' (/wherry)")
     add(
@@ -90,14 +117,12 @@ _DEFAULTS: dict[str, object] = {
     "data-root": DEFAULT_DATA_ROOT,
     "exec-root": "/run/wherry",
     "pidfile": "",
-    "bridge": "wherry0",
-    "bip": "172.17.0.1/16",
+    **networkoptions.DEFAULTS,
     "storage-driver": "",
     "default-runtime": "wherry-runc",
     "add-runtime": (),
     "insecure-registry": (),
     "registry-mirror": (),
-    "dns": (),
     "group": "wherry",
     "cgroup-parent": "/wherry",
     "userns-remap": "host",
@@ -109,6 +134,7 @@ _DEFAULTS: dict[str, object] = {
 
 #: What dockerd's file calls the options that may repeat.
 _PLURALS = {
+    **networkoptions.PLURALS,
     "hosts": "host",
     "insecure-registries": "insecure-registry",
     "registry-mirrors": "registry-mirror",
@@ -171,12 +197,7 @@ def _options(values: dict[str, object]) -> Options:
         value = values[key]
         return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
-    try:
-        bip = ipaddress.IPv4Interface(text("bip"))
-        for server in texts("dns"):
-            ipaddress.ip_address(server)
-    except ValueError as exc:
-        raise InvalidParameter(f"--bip, --dns: {exc} (hint: --bip 172.17.0.1/16)") from exc
+    network = networkoptions.read(values)
     try:
         storage_driver = drivers.canonical(text("storage-driver"))
     except InvalidParameter as exc:
@@ -197,14 +218,12 @@ def _options(values: dict[str, object]) -> Options:
         data_root=Path(text("data-root")).absolute(),
         exec_root=Path(text("exec-root")).absolute(),
         pidfile=Path(text("pidfile")).absolute() if text("pidfile") else None,
-        bridge=text("bridge"),
-        bip=bip,
+        network=network,
         storage_driver=storage_driver,
         default_runtime=text("default-runtime"),
         add_runtimes=texts("add-runtime"),
         insecure_registries=texts("insecure-registry"),
         registry_mirrors=texts("registry-mirror"),
-        dns=texts("dns"),
         group=text("group"),
         cgroup_parent=text("cgroup-parent"),
         remap_ids=text("userns-remap") == "auto",

@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.dns.resolvers import Resolvers
 from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
 from wherryd.networks.fabric import Fabric, Segment
-from wherryd.networks.ipam import mac_of
-from wherryd.networks.links import set_default_route
+from wherryd.networks.ipam import Address, AddressPool, mac_of
+from wherryd.networks.links import set_default_routes
 from wherryd.networks.members import Members, gateway_of
 from wherryd.networks.namespaces import Namespace, SandboxPool
+from wherryd.networks.portproxy import PortProxy
 from wherryd.networks.ports import PortTable, Reservation
 from wherryd.networks.recovery import Found
 from wherryd.networks.sandbox import EndpointWish, PortBinding
@@ -166,6 +168,7 @@ class Attacher:
             self.members.put(record, *endpoints)
             await self._serve_names(joined.container_id)
             self.members.reservations[joined.container_id] = reservations
+            self.serve_ports(joined.container_id)
             undo.pop_all()
 
     def _endpoint(
@@ -178,19 +181,16 @@ class Attacher:
     ) -> Endpoint:
         """Chooses address, MAC and device names."""
         segment = self.fabric.named(network.name)
-        if wish.ip:
-            address = ipaddress.IPv4Address(wish.ip)
-            segment.addresses.claim(address)
-        else:
-            address = segment.addresses.allocate()
-        undo.callback(segment.addresses.give_back, address)
+        address = _take(segment.addresses, wish.ip, undo)
+        address6 = _take(segment.addresses6, wish.ip6, undo) if segment.addresses6 is not None else ""
         return Endpoint(
             container_id=container_id,
             sandbox_id="",
             network=network.name,
             endpoint_id=secrets.token_hex(32),
             address=str(address),
-            mac=wish.mac.lower().replace("-", ":") if wish.mac else mac_of(address),
+            address6=str(address6),
+            mac=wish.mac.lower().replace("-", ":") if wish.mac else _mac(address),
             veth=new_veth_name(),
             device=_free_device(segment.options.device_prefix, siblings),
             aliases=wish.aliases,
@@ -210,15 +210,21 @@ class Attacher:
 
     def _plug_all(self, namespace: Namespace, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
         """In a worker thread. Leaves nothing when it fails."""
-        gateway = gateway_of(endpoints, self.fabric.is_internal)
+        gateway, gateway6 = self._gateways(endpoints)
         with contextlib.ExitStack() as undo:
             for endpoint in endpoints:
-                bridge = self._opened(endpoint.network).bridge
-                bridge.plug(namespace, endpoint, default_route=endpoint == gateway)
-                undo.callback(bridge.unplug, endpoint, published=False)
+                segment = self._opened(endpoint.network)
+                gateways = segment.gateways(ipv4=endpoint == gateway, ipv6=endpoint == gateway6)
+                segment.bridge.plug(namespace, endpoint, gateways=gateways)
+                undo.callback(segment.bridge.unplug, endpoint, published=False)
             if gateway is not None:
                 self._publish(record, gateway)
             undo.pop_all()
+
+    def _gateways(self, endpoints: Sequence[Endpoint]) -> tuple[Endpoint | None, Endpoint | None]:
+        """(of IPv4, of IPv6)"""
+        internal = self.fabric.is_internal
+        return gateway_of(endpoints, internal), gateway_of(endpoints, internal, version=6)
 
     def _unplug_all(self, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
         """In a worker thread: each is done also when one before it fails."""
@@ -304,11 +310,9 @@ class Attacher:
             namespaces.remove(namespaces.path_of(self.directory, record.sandbox_id))
 
     def _release(self, endpoint: Endpoint) -> None:
-        """Gives the address back, if the network is still there."""
-        if endpoint.address:
-            with contextlib.suppress(EngineError):
-                segment = self.fabric.named(endpoint.network)
-                segment.addresses.release(ipaddress.IPv4Address(endpoint.address))
+        """Gives the addresses back, if the network is still there."""
+        with contextlib.suppress(EngineError):
+            self.fabric.named(endpoint.network).release(endpoint)
 
     # one network more or less
 
@@ -329,14 +333,17 @@ class Attacher:
             with contextlib.closing(namespace):
                 self.store.save(record, endpoint)
                 undo.callback(self.store.delete, endpoint)
-                before = self.members.gateway(container_id)
-                after = gateway_of([*siblings, endpoint], self.fabric.is_internal)
+                before, before6 = self._gateways(siblings)
+                after, after6 = self._gateways([*siblings, endpoint])
                 segment = self._opened(network.name)
-                await asyncio.to_thread(
-                    segment.bridge.plug, namespace, endpoint, default_route=after == endpoint
-                )
+                gateways = segment.gateways(ipv4=after == endpoint, ipv6=after6 == endpoint)
+                await asyncio.to_thread(segment.bridge.plug, namespace, endpoint, gateways=gateways)
                 undo.push_async_callback(
-                    asyncio.to_thread, self._pull, record, endpoint, before if after != before else None
+                    asyncio.to_thread,
+                    self._pull,
+                    record,
+                    endpoint,
+                    (before if after != before else None, before6 if after6 != before6 else None),
                 )
             undo.push_async_callback(self._serve_names, container_id)
             undo.callback(self.members.drop, endpoint)
@@ -352,25 +359,31 @@ class Attacher:
         endpoint = self.members.at(container_id, network)
         if endpoint is None:
             raise Forbidden(f"container {container_id} is not connected to network {network}")
-        before = self.members.gateway(container_id)
+        before, before6 = self._gateways(self.members.of(container_id))
         self.store.delete(endpoint)
         self.members.drop(endpoint)
-        after = self.members.gateway(container_id)
+        after, after6 = self._gateways(self.members.of(container_id))
         if after != before:
             await self._move_ports(record, before, after)
         await self._serve_names(container_id)
-        await asyncio.to_thread(self._pull, record, endpoint, after if after != before else None)
+        new = (after if after != before else None, after6 if after6 != before6 else None)
+        await asyncio.to_thread(self._pull, record, endpoint, new)
         self._release(endpoint)
 
-    def _pull(self, record: SandboxRecord, endpoint: Endpoint, gateway: Endpoint | None) -> None:
-        """In a worker thread: the device away (and its routes with it), then the new default route."""
+    def _pull(
+        self, record: SandboxRecord, endpoint: Endpoint, gateways: tuple[Endpoint | None, Endpoint | None]
+    ) -> None:
+        """In a worker thread: the device away (and its routes with it), then the new default routes.
+        gateways: of IPv4 and IPv6, None for one that stays."""
         self.fabric.named(endpoint.network).bridge.unplug(endpoint, published=bool(record.ports))
-        if gateway is None:
+        if gateways == (None, None):
             return
         namespace = namespaces.enter(self.directory, record.sandbox_id)
         with contextlib.closing(namespace):
-            address = self.fabric.named(gateway.network).bridge.subnet.ip
-            set_default_route(namespace.inside, gateway=address, device=gateway.device)
+            for gateway, six in zip(gateways, (False, True), strict=True):
+                if gateway is not None:
+                    addresses = self.fabric.named(gateway.network).gateways(ipv4=not six, ipv6=six)
+                    set_default_routes(namespace.inside, gateways=addresses, device=gateway.device)
 
     async def _move_ports(
         self, record: SandboxRecord, before: Endpoint | None, after: Endpoint | None
@@ -388,6 +401,7 @@ class Attacher:
             record = replace(record, ports=tuple(each.binding for each in reservations))
         self.store.save(record)
         self.members.put(record)
+        self.serve_ports(container_id)
         if after is not None and record.ports:
             await asyncio.to_thread(self._publish, record, after)
 
@@ -415,8 +429,24 @@ class Attacher:
         for endpoint in found.endpoints:
             self.members.put(self.members.sandboxes[endpoint.container_id], endpoint)
             if endpoint.address:
-                addresses = self.fabric.named(endpoint.network).addresses
-                addresses.reserve(ipaddress.IPv4Address(endpoint.address))
+                self.fabric.named(endpoint.network).reserve(endpoint)
+
+    # what rules cannot do for published ports
+
+    def serve_ports(self, container_id: str) -> None:
+        """On the event loop: passes on what arrives at the holders of its IPv6 ports. Idempotent."""
+        for reservation in self.members.reservations.get(container_id, ()):
+            binding = reservation.binding
+            if reservation.holder is None or reservation.proxy is not None:
+                continue
+            if ":" in binding.host_ip and binding.protocol in ("tcp", "udp"):
+                target = partial(self._target, container_id, binding.container_port)
+                reservation.proxy = PortProxy(reservation.holder, target)
+                reservation.proxy.start()
+
+    def _target(self, container_id: str, port: int) -> tuple[str, int] | None:
+        gateway = self.members.gateway(container_id)
+        return (gateway.address6 or gateway.address, port) if gateway else None
 
 
 _LONELY = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
@@ -438,6 +468,21 @@ def _record(joined: Joined, mode: str, sandbox_id: str, *, host_namespace: bool 
         serves_port_53=joined.serves_port_53,
         id_base=0 if host_namespace else joined.id_base,
     )
+
+
+def _take(pool: AddressPool, wanted: str, undo: contextlib.AsyncExitStack) -> Address:
+    """The address that was asked for, or the next one."""
+    if wanted:
+        address: Address = ipaddress.ip_address(wanted)
+        pool.claim(address)
+    else:
+        address = pool.allocate()
+    undo.callback(pool.give_back, address)
+    return address
+
+
+def _mac(address: Address) -> str:
+    return mac_of(ipaddress.IPv4Address(address))
 
 
 def _free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter, KernelFault, SystemFault
-from wherryd.networks import conntrack, links, rules
+from wherryd.networks import conntrack, forwarding, links, namespaces, rules
 from wherryd.networks.endpoint import Endpoint
-from wherryd.networks.ipam import mac_of
+from wherryd.networks.ipam import Address, Interface, Subnet, mac_of
 from wherryd.networks.links import Link
 from wherryd.networks.namespaces import Namespace
 from wherryd.networks.netlink import Netlink
@@ -45,17 +45,16 @@ def new_veth_name() -> str:
 
 
 def published_ports(endpoint: Endpoint, ports: Iterable[PortBinding]) -> list[PublishedPort]:
-    """A container's ports as the rules want them, with this endpoint as their target."""
-    return [
-        PublishedPort(
-            port.protocol,
-            ipaddress.IPv4Address(port.host_ip),
-            port.host_port,
-            ipaddress.IPv4Address(endpoint.address),
-            port.container_port,
-        )
-        for port in ports
-    ]
+    """A container's ports as the rules want them, with this endpoint as their target. What has no address
+    of its family there is not for the rules: portproxy.py serves it."""
+    found = []
+    for port in ports:
+        host = ipaddress.ip_address(port.host_ip)
+        target = endpoint.address if host.version == 4 else endpoint.address6
+        if target:
+            container = ipaddress.ip_address(target)
+            found.append(PublishedPort(port.protocol, host, port.host_port, container, port.container_port))
+    return found
 
 
 class Bridge:
@@ -66,12 +65,15 @@ class Bridge:
         name: str,
         subnet: ipaddress.IPv4Interface,
         *,
+        subnet6: ipaddress.IPv6Interface | None = None,
         mtu: int = 0,
         policy: Policy = Policy(),  # noqa: B008 - frozen
     ) -> None:
-        """mtu: bytes; 0 takes that of the host's default route when the bridge is opened."""
+        """mtu: bytes; 0 takes that of the host's default route when the bridge is opened. subnet6: None for a
+        bridge without IPv6."""
         self.name = check_name(name)
         self.subnet = subnet
+        self.subnet6 = subnet6
         self.policy = policy
         self._wanted_mtu = mtu
         self.mtu = mtu or links.DEFAULT_MTU
@@ -94,6 +96,8 @@ class Bridge:
             self.mtu = self._wanted_mtu or links.default_route_mtu(nl)
             self._ensure_device(nl)
             links.write_sysctl("net/ipv4/ip_forward", "1")
+            if self.subnet6 is not None:
+                forwarding.enable_ipv6()
             self._warn_of_foreign_drop(nft)
             undo.pop_all()
         self._netlink, self._nft = nl, nft
@@ -119,6 +123,7 @@ class Bridge:
             )
         self._ensure_address(nl, link)
         self._set_sysctls()
+        self._ensure_address6(nl, link)
         links.set_up(nl, link, mtu=self.mtu if link.mtu != self.mtu else None)
         return link
 
@@ -131,6 +136,16 @@ class Bridge:
             return
         self._refuse_overlap(nl, link.index)
         nl.send([links.add_address_message(link.index, self.subnet, self.name)])
+
+    def _ensure_address6(self, nl: Netlink, link: Link) -> None:
+        if self.subnet6 is None:
+            return
+        own = [address for index, address in links.all_addresses6(nl) if index == link.index]
+        for address in own:
+            if address != self.subnet6:
+                nl.send([links.delete_address_message(link.index, address, self.name)])
+        if self.subnet6 not in own:
+            nl.send([links.add_address_message(link.index, self.subnet6, self.name)])
 
     def _refuse_overlap(self, nl: Netlink, own_index: int) -> None:
         """Two devices with one subnet: which one a packet takes would be a matter of luck."""
@@ -146,22 +161,24 @@ class Bridge:
         # Lets a packet from 127.0.0.1 be sent to a container and its answer be taken back: rules.py.
         links.write_sysctl(f"net/ipv4/conf/{self.name}/route_localnet", "1")
         # A container must not make itself this host's IPv6 router (the hole that was CVE-2020-13401).
-        for setting, value in (("accept_ra", "0"), ("disable_ipv6", "1")):
+        off = "1" if self.subnet6 is None else "0"
+        # Without accept_dad the link-local address counts from the beginning: the kernel asks for a
+        # container's MAC from it when it forwards, and nobody else on the bridge can have it.
+        for setting, value in (("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", off)):
             try:
                 links.write_sysctl(f"net/ipv6/conf/{self.name}/{setting}", value)
             except KernelFault as fault:
-                if fault.errno != errno.ENOENT:  # a kernel without IPv6
+                if fault.errno != errno.ENOENT or self.subnet6 is not None:  # a kernel without IPv6
                     raise
 
     def _warn_of_foreign_drop(self, nft: Nft) -> None:
         if any(_FOREIGN_DROP.search(nft.run(f"list chains {family}\n")) for family in ("ip", "inet")):
             _log.warning("%s", rules.foreign_drop_hint(self.name))
 
-    def plug(self, namespace: Namespace, endpoint: Endpoint, *, default_route: bool = True) -> None:
-        """The endpoint's device in the namespace, plugged into the bridge, with address and perhaps the
-        default route. Raises KernelFault; then nothing is left.
+    def plug(self, namespace: Namespace, endpoint: Endpoint, *, gateways: Sequence[Address] = ()) -> None:
+        """The endpoint's device in the namespace, plugged into the bridge, with addresses and perhaps the
+        default routes. Raises KernelFault; then nothing is left.
         """
-        address = ipaddress.IPv4Interface(f"{endpoint.address}/{self.subnet.network.prefixlen}")
         with self._lock:
             nl = self._opened()
             # Looked up each time (30 us): who deletes the bridge by hand gets it back at the next start.
@@ -176,20 +193,35 @@ class Bridge:
                 device=endpoint.device,
             )
             try:
+                if endpoint.address6:
+                    namespaces.allow_ipv6(namespace.path, endpoint.device)
                 links.configure_container(
                     namespace.inside,
-                    address=address,
-                    gateway=self.subnet.ip if default_route else None,
+                    addresses=self.interfaces(endpoint),
+                    gateways=gateways,
                     device=endpoint.device,
                 )
                 self._set_port(nl, endpoint.veth)
                 self._settle_carrier(nl, endpoint.veth)
+                if endpoint.address6:
+                    # The same for the container's end: before, it does not hear who asks for its address.
+                    links.find(namespace.inside, endpoint.device)
+                    links.wait_for_addresses(namespace.inside)
             except BaseException as error:
                 try:
                     links.delete(nl, endpoint.veth)
                 except KernelFault as second:
                     error.add_note(f"and removing its device failed: {second}")
                 raise
+
+    def interfaces(self, endpoint: Endpoint) -> list[Interface]:
+        """The endpoint's addresses with their prefixes."""
+        found: list[Interface] = []
+        if endpoint.address:
+            found.append(ipaddress.IPv4Interface(f"{endpoint.address}/{self.subnet.network.prefixlen}"))
+        if endpoint.address6 and self.subnet6 is not None:
+            found.append(ipaddress.IPv6Interface(f"{endpoint.address6}/{self.subnet6.network.prefixlen}"))
+        return found
 
     def _set_port(self, nl: Netlink, veth: str) -> None:
         """What the bridge lets through this port."""
@@ -242,7 +274,8 @@ class Bridge:
         """
         self.delete_device(endpoint.veth)
         if published:
-            conntrack.forget_target(ipaddress.IPv4Address(endpoint.address))
+            for address in filter(None, (endpoint.address, endpoint.address6)):
+                conntrack.forget_target(ipaddress.ip_address(address))
 
     def delete_device(self, name: str) -> None:
         """Removes a device, of a veth pair both. Idempotent. On a socket of its own, as it takes long."""
@@ -262,8 +295,11 @@ class Bridge:
         ]
 
     def replace_rules(self, ports: Sequence[PublishedPort]) -> None:
-        """The whole table, in one transaction. Raises NftFault."""
-        self._firewall().run(rules.whole_table(self.name, self.subnet.network, ports, self.policy))
+        """Both tables, in one transaction. Raises NftFault."""
+        script = rules.whole_table(self.name, self.subnet.network, ports, self.policy)
+        if self.subnet6 is not None:
+            script += rules.whole_table(self.name, self.subnet6.network, ports, self.policy)
+        self._firewall().run(script)
 
     def publish(self, ports: Sequence[PublishedPort], others: Sequence[PublishedPort]) -> None:
         """All or none; flows that began before follow the new rules. others: all published before.
@@ -291,9 +327,16 @@ class Bridge:
             self.replace_rules(result)
 
     def uninstall(self) -> None:
-        """Removes the table and the device. Idempotent."""
-        self._firewall().run(rules.delete_table(self.name))
+        """Removes the tables and the device. Idempotent."""
+        script = rules.delete_table(self.name)
+        if self.subnet6 is not None:
+            script += rules.delete_table(self.name, "ip6")
+        self._firewall().run(script)
         self.delete_device(self.name)
+
+    @property
+    def subnets(self) -> list[Subnet]:
+        return [self.subnet.network, *([self.subnet6.network] if self.subnet6 else [])]
 
     @property
     def is_open(self) -> bool:

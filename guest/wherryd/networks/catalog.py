@@ -9,7 +9,7 @@ from typing import Any
 from wherryd import clock
 from wherryd.errors import Conflict, Forbidden, InvalidParameter, NotFound
 from wherryd.metadata.database import Database
-from wherryd.networks.settings import NetworkSettings, from_json, to_json
+from wherryd.networks.settings import Addresses6, NetworkSettings, from_json, to_json
 
 # name -> driver, in the order in which `docker network ls` shows them.
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
@@ -39,11 +39,16 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class BridgeFacts:
-    """What the API tells about the network "bridge" beyond its row. mtu: bytes."""
+    """What the API tells about the network "bridge" beyond its row. mtu: bytes. The rest: DefaultBridge."""
 
     device: str
     subnet: ipaddress.IPv4Interface
     mtu: int
+    subnet6: ipaddress.IPv6Interface | None = None
+    ip_range: str = ""
+    icc: bool = True
+    masquerade: bool = True
+    host_ip: str = ""
 
 
 class NetworkCatalog:
@@ -129,18 +134,13 @@ def document(
     settings = network.settings
     config: list[dict[str, Any]] = []
     options: dict[str, str] = {}
+    ipv6 = False
     if settings is not None:
-        config, options = [_ipam_config(settings)], dict(settings.options)
+        config, options = _ipam_configs(settings), dict(settings.options)
+        ipv6 = settings.ipv6 is not None
     elif network.driver == "bridge":
-        config = [{"Subnet": str(bridge.subnet.network), "Gateway": str(bridge.subnet.ip)}]
-        options = {
-            "com.docker.network.bridge.default_bridge": "true",
-            "com.docker.network.bridge.enable_icc": "true",
-            "com.docker.network.bridge.enable_ip_masquerade": "true",
-            "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104 - as Docker says it
-            "com.docker.network.bridge.name": bridge.device,
-            "com.docker.network.driver.mtu": str(bridge.mtu),
-        }
+        config, options = _default_configs(bridge), _default_options(bridge)
+        ipv6 = bridge.subnet6 is not None
     ipam_options = settings.ipam_options if settings else None
     return {
         "Name": network.name,
@@ -148,8 +148,8 @@ def document(
         "Created": network.created_at,
         "Scope": "local",
         "Driver": network.driver,
-        "EnableIPv4": network.driver == "bridge",
-        "EnableIPv6": False,
+        "EnableIPv4": network.driver in ("bridge", "macvlan", "ipvlan"),
+        "EnableIPv6": ipv6,
         "IPAM": {
             "Driver": "default",
             "Options": None if ipam_options is None else dict(ipam_options),
@@ -166,7 +166,35 @@ def document(
     }
 
 
-def _ipam_config(settings: NetworkSettings) -> dict[str, Any]:
+def _default_options(bridge: BridgeFacts) -> dict[str, str]:
+    return {
+        "com.docker.network.bridge.default_bridge": "true",
+        "com.docker.network.bridge.enable_icc": str(bridge.icc).lower(),
+        "com.docker.network.bridge.enable_ip_masquerade": str(bridge.masquerade).lower(),
+        "com.docker.network.bridge.host_binding_ipv4": bridge.host_ip or "0.0.0.0",  # noqa: S104
+        "com.docker.network.bridge.name": bridge.device,
+        "com.docker.network.driver.mtu": str(bridge.mtu),
+    }
+
+
+def _default_configs(bridge: BridgeFacts) -> list[dict[str, Any]]:
+    four = {"Subnet": str(bridge.subnet.network)}
+    if bridge.ip_range:
+        four["IPRange"] = bridge.ip_range
+    found: list[dict[str, Any]] = [four | {"Gateway": str(bridge.subnet.ip)}]
+    if bridge.subnet6 is not None:
+        found.append({"Subnet": str(bridge.subnet6.network), "Gateway": str(bridge.subnet6.ip)})
+    return found
+
+
+def _ipam_configs(settings: NetworkSettings) -> list[dict[str, Any]]:
+    found = [_ipam_config(settings)]
+    if settings.ipv6 is not None:
+        found.append(_ipam_config(settings.ipv6))
+    return found
+
+
+def _ipam_config(settings: NetworkSettings | Addresses6) -> dict[str, Any]:
     found: dict[str, Any] = {"Subnet": str(settings.subnet.network)}
     if settings.ip_range:
         found["IPRange"] = settings.ip_range

@@ -12,12 +12,13 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from wherryd.errors import KernelFault
+from wherryd.networks.ipam import Address
 from wherryd.networks.netlink import Answer, Message, Netlink, attribute, nested, parse_attributes
-from wherryd.networks.rules import EVERY_ADDRESS, PublishedPort
+from wherryd.networks.rules import EVERY_ADDRESS, EVERY_ADDRESS6, PublishedPort
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +27,9 @@ _CONNTRACK = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = _CONNTRACK | 1, _CONNTRACK | 2
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE = 1, 2, 18
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
-CTA_IP_V4_SRC, CTA_IP_V4_DST = 1, 2
+CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
 CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 1, 3
-_GENERIC = struct.pack("=BBH", socket.AF_INET, 0, 0)  # struct nfgenmsg
+_GENERIC = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Flow:
     """One entry. target: who answers, after translation. raw_*: as the kernel wants them back."""
 
     protocol: int
-    destination: ipaddress.IPv4Address
+    destination: Address
     destination_port: int
-    target: ipaddress.IPv4Address
+    target: Address
     raw_tuple: bytes
     raw_zone: bytes | None
 
@@ -46,25 +47,26 @@ class Flow:
 def forget_ports(ports: Iterable[PublishedPort]) -> int:
     """Forgets UDP flows to these host ports; returns how many. Call after the ports were published."""
     wanted = {(port.host_ip, port.host_port) for port in ports if port.protocol == "udp"}
-    if not wanted:
-        return 0
-    return _forget(
-        lambda flow: flow.protocol == socket.IPPROTO_UDP
-        and not wanted.isdisjoint(
-            {(EVERY_ADDRESS, flow.destination_port), (flow.destination, flow.destination_port)}
+
+    def chosen(flow: Flow) -> bool:
+        every = EVERY_ADDRESS if flow.destination.version == 4 else EVERY_ADDRESS6
+        return flow.protocol == socket.IPPROTO_UDP and not wanted.isdisjoint(
+            {(every, flow.destination_port), (flow.destination, flow.destination_port)}
         )
-    )
+
+    return sum(_forget(chosen, version) for version in sorted({ip.version for ip, _ in wanted}))
 
 
-def forget_target(address: ipaddress.IPv4Address) -> int:
+def forget_target(address: Address) -> int:
     """Forgets every flow that this container answers; returns how many. Call after its ports are gone."""
-    return _forget(lambda flow: flow.target == address)
+    return _forget(lambda flow: flow.target == address, address.version)
 
 
-def _forget(chosen: Callable[[Flow], bool]) -> int:
+def _forget(chosen: Callable[[Flow], bool], version: int) -> int:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with Netlink(NETLINK_NETFILTER) as nl:
-            answers = nl.dump(Message(IPCTNL_MSG_CT_GET, 0, _GENERIC, "flows"))
+            answers = nl.dump(Message(IPCTNL_MSG_CT_GET, 0, _GENERIC.pack(family, 0, 0), "flows"))
             flows = [flow for flow in map(parse_flow, answers) if flow is not None and chosen(flow)]
             return sum(_delete(nl, flow) for flow in flows)
     except (KernelFault, OSError) as error:
@@ -74,7 +76,8 @@ def _forget(chosen: Callable[[Flow], bool]) -> int:
 
 
 def _delete(nl: Netlink, flow: Flow) -> bool:
-    body = _GENERIC + nested(CTA_TUPLE_ORIG, flow.raw_tuple)
+    family = socket.AF_INET if flow.destination.version == 4 else socket.AF_INET6
+    body = _GENERIC.pack(family, 0, 0) + nested(CTA_TUPLE_ORIG, flow.raw_tuple)
     if flow.raw_zone is not None:
         body += attribute(CTA_ZONE, flow.raw_zone)
     try:
@@ -88,7 +91,7 @@ def _delete(nl: Netlink, flow: Flow) -> bool:
 
 def parse_flow(answer: Answer) -> Flow | None:
     """None for a protocol without ports."""
-    entry = parse_attributes(answer.body[len(_GENERIC) :])
+    entry = parse_attributes(answer.body[_GENERIC.size :])
     original = parse_attributes(entry[CTA_TUPLE_ORIG])
     addresses = parse_attributes(original[CTA_TUPLE_IP])
     protocol = parse_attributes(original[CTA_TUPLE_PROTO])
@@ -97,9 +100,15 @@ def parse_flow(answer: Answer) -> Flow | None:
         return None
     return Flow(
         protocol=protocol[CTA_PROTO_NUM][0],
-        destination=ipaddress.IPv4Address(addresses[CTA_IP_V4_DST]),
+        destination=_address(addresses, CTA_IP_V4_DST, CTA_IP_V6_DST),
         destination_port=int.from_bytes(protocol[CTA_PROTO_DST_PORT], "big"),
-        target=ipaddress.IPv4Address(reply[CTA_IP_V4_SRC]),
+        target=_address(reply, CTA_IP_V4_SRC, CTA_IP_V6_SRC),
         raw_tuple=entry[CTA_TUPLE_ORIG],
         raw_zone=entry.get(CTA_ZONE),
     )
+
+
+def _address(attributes: Mapping[int, bytes], four: int, six: int) -> Address:
+    if four in attributes:
+        return ipaddress.IPv4Address(attributes[four])
+    return ipaddress.IPv6Address(attributes[six])

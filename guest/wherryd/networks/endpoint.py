@@ -42,13 +42,15 @@ class SandboxRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """network: its name, which never changes. veth: the host's end, device: the container's; "" without
-    one, and then there are no addresses either. sandbox_id: as in SandboxRecord."""
+    one, and then there are no addresses either. address6: "" on a network without IPv6.
+    sandbox_id: as in SandboxRecord."""
 
     container_id: str
     sandbox_id: str
     network: str
     endpoint_id: str = ""
     address: str = ""
+    address6: str = ""
     mac: str = ""
     veth: str = ""
     device: str = "eth0"

@@ -3,45 +3,86 @@
 import contextlib
 import ipaddress
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wherryd.errors import EngineError, Forbidden, NotFound, SystemFault
 from wherryd.networks import links, pools
 from wherryd.networks.bridge import Bridge
 from wherryd.networks.catalog import BridgeFacts, Network, NetworkCatalog
-from wherryd.networks.ipam import AddressPool
+from wherryd.networks.endpoint import Endpoint
+from wherryd.networks.ipam import Address, AddressPool, Interface, Subnet
+from wherryd.networks.ipamconfig import Block
 from wherryd.networks.netlink import Netlink
+from wherryd.networks.pools import Pool
 from wherryd.networks.request import NetworkRequest
 from wherryd.networks.rules import Policy
-from wherryd.networks.settings import BridgeOptions, NetworkSettings
+from wherryd.networks.settings import Addresses6, BridgeOptions, NetworkSettings
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Segment:
-    """One bridge network. user_subnet: its user chose the subnet. options: of the driver."""
+    """One bridge network. addresses6: None without IPv6. user_subnet, user_subnet6: its user chose it.
+    options: of the driver."""
 
     network: Network
     bridge: Bridge
     addresses: AddressPool
+    addresses6: AddressPool | None
     options: BridgeOptions
     user_subnet: bool = False
+    user_subnet6: bool = False
 
     @property
     def internal(self) -> bool:
         return self.bridge.policy.internal
 
+    def gateways(self, *, ipv4: bool, ipv6: bool) -> list[Address]:
+        """The bridge's own addresses of the families for which it is the way out."""
+        six = self.bridge.subnet6
+        return [*([self.bridge.subnet.ip] if ipv4 else []), *([six.ip] if ipv6 and six else [])]
+
+    def reserve(self, endpoint: Endpoint) -> None:
+        """Marks its addresses as taken, as after a restart."""
+        if endpoint.address:
+            self.addresses.reserve(ipaddress.IPv4Address(endpoint.address))
+        if endpoint.address6 and self.addresses6 is not None:
+            self.addresses6.reserve(ipaddress.IPv6Address(endpoint.address6))
+
+    def release(self, endpoint: Endpoint) -> None:
+        """Gives its addresses back."""
+        if endpoint.address:
+            self.addresses.release(ipaddress.IPv4Address(endpoint.address))
+        if endpoint.address6 and self.addresses6 is not None:
+            self.addresses6.release(ipaddress.IPv6Address(endpoint.address6))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultBridge:
+    """What the engine's options say of the predefined network: --bridge, --bip, --bip6, --fixed-cidr (the
+    part of the subnet that addresses come from), --mtu, --icc, --ip-masq, --ip. Defaults as dockerd's."""
+
+    device: str
+    subnet: ipaddress.IPv4Interface
+    subnet6: ipaddress.IPv6Interface | None = None
+    ip_range: ipaddress.IPv4Network | None = None
+    mtu: int = 0
+    icc: bool = True
+    masquerade: bool = True
+    host_ip: str = ""
+
 
 class Fabric:
     """Segments by name. The predefined one is there from the beginning, at work after `open`."""
 
-    def __init__(self, catalog: NetworkCatalog, device: str, subnet: ipaddress.IPv4Interface) -> None:
+    def __init__(self, catalog: NetworkCatalog, setup: DefaultBridge, pools: Sequence[Pool] = ()) -> None:
+        """pools: for networks whose user names no subnet; without any of a family, the usual ones."""
         self._catalog = catalog
-        self._default = Segment(
-            catalog.named("bridge"), Bridge(device, subnet), AddressPool(subnet), BridgeOptions()
-        )
+        self._setup = setup
+        self._pools = tuple(pools)
+        self._default = _default_segment(catalog.named("bridge"), setup)
         self._segments = {"bridge": self._default}
         for network in catalog.all():
             if network.settings is not None:
@@ -50,7 +91,16 @@ class Fabric:
     @property
     def facts(self) -> BridgeFacts:
         bridge = self._default.bridge
-        return BridgeFacts(bridge.name, bridge.subnet, bridge.mtu)
+        return BridgeFacts(
+            device=bridge.name,
+            subnet=bridge.subnet,
+            mtu=bridge.mtu,
+            subnet6=bridge.subnet6,
+            ip_range=str(self._setup.ip_range or ""),
+            icc=bridge.policy.icc,
+            masquerade=bridge.policy.masquerade,
+            host_ip=self._default.options.host_ip,
+        )
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(tuple(self._segments.values()))
@@ -82,7 +132,10 @@ class Fabric:
         """Gives up descriptors and what is known of addresses; the kernel keeps everything."""
         for segment in self:
             segment.bridge.close()
-            segment.addresses = _pool(segment.bridge.subnet, segment.network.settings)
+            if segment is self._default:
+                segment.addresses, segment.addresses6 = _default_pools(self._setup)
+            elif segment.network.settings is not None:
+                segment.addresses, segment.addresses6 = _pools(segment.network.settings)
 
     def uninstall(self) -> None:
         """Removes every bridge and its rules from the kernel."""
@@ -93,25 +146,19 @@ class Fabric:
     def plan(self, request: NetworkRequest) -> NetworkSettings:
         """The request with what the engine has to choose. Raises Forbidden for what is taken, SystemFault."""
         with Netlink() as nl:
-            addresses = [address for _, address in links.all_addresses(nl)]
             if request.bridge.device and links.find(nl, request.bridge.device) is not None:
                 raise Forbidden(
                     f'bridge name "{request.bridge.device}" is taken: this host has a device of that name '
                     "(hint: choose another com.docker.network.bridge.name)"
                 )
-            own = [segment.bridge.subnet.network for segment in self]
-            if request.subnet is None:
-                routed = links.routed_networks(nl)
-                subnet = pools.free_subnet([*own, *routed, *(address.network for address in addresses)])
-            else:
-                subnet = request.subnet
-                _refuse_overlap(subnet, own, addresses)
-        gateway = request.gateway or _first_free(subnet, set(request.auxiliary.values()))
+            four = self._chosen(nl, request.ipv4, 4)
+            six = self._chosen(nl, request.ipv6, 6) if request.ipv6 is not None else None
         return NetworkSettings(
-            interface=f"{gateway}/{subnet.prefixlen}",
-            user_subnet=request.subnet is not None,
-            ip_range=str(request.ip_range) if request.ip_range else "",
-            auxiliary={name: str(address) for name, address in request.auxiliary.items()},
+            interface=four.interface,
+            user_subnet=four.user_subnet,
+            ip_range=four.ip_range,
+            auxiliary=four.auxiliary,
+            ipv6=six,
             bridge=request.bridge,
             internal=request.internal,
             attachable=request.attachable,
@@ -119,6 +166,35 @@ class Fabric:
             options=request.options,
             ipam_options=request.ipam_options,
         )
+
+    def _chosen(self, nl: Netlink, block: Block, version: int) -> Addresses6:
+        """Of either family: subnet and gateway as asked for, or free ones."""
+        addresses: list[Interface] = []
+        routed: list[Subnet] = []
+        addresses += [
+            each for _, each in (links.all_addresses6(nl) if version == 6 else links.all_addresses(nl))
+        ]
+        own = [subnet for segment in self for subnet in segment.bridge.subnets if subnet.version == version]
+        if block.subnet is None:
+            routed += links.routed_networks6(nl) if version == 6 else links.routed_networks(nl)
+            taken = [*own, *routed, *(address.network for address in addresses)]
+            subnet = pools.free_subnet(taken, self._pools_of(version), version=version)
+        else:
+            subnet = block.subnet
+            _refuse_overlap(subnet, own, addresses)
+        gateway = block.gateway or _first_free(subnet, set(block.auxiliary.values()))
+        return Addresses6(
+            interface=f"{gateway}/{subnet.prefixlen}",
+            user_subnet=block.subnet is not None,
+            ip_range=str(block.ip_range) if block.ip_range else "",
+            auxiliary={name: str(address) for name, address in block.auxiliary.items()},
+        )
+
+    def _pools_of(self, version: int) -> Sequence[Pool]:
+        given = [pool for pool in self._pools if pool.base.version == version]
+        if given:
+            return given
+        return pools.DEFAULT_POOLS if version == 4 else [pools.unique_local(self._default.network.id)]
 
     def add(self, network: Network, settings: NetworkSettings) -> Segment:
         """Makes the bridge and its rules. Raises EngineError with nothing left in the kernel."""
@@ -141,46 +217,76 @@ class Fabric:
         del self._segments[network.name]
 
 
-def _segment(network: Network, settings: NetworkSettings) -> Segment:
-    options = settings.bridge
-    policy = Policy(internal=settings.internal, icc=options.icc, masquerade=options.masquerade)
+def _default_segment(network: Network, setup: DefaultBridge) -> Segment:
+    policy = Policy(icc=setup.icc, masquerade=setup.masquerade)
+    four, six = _default_pools(setup)
     return Segment(
         network=network,
-        bridge=Bridge(network.device, settings.subnet, mtu=options.mtu, policy=policy),
-        addresses=_pool(settings.subnet, settings),
-        options=options,
-        user_subnet=settings.user_subnet,
+        bridge=Bridge(setup.device, setup.subnet, subnet6=setup.subnet6, mtu=setup.mtu, policy=policy),
+        addresses=four,
+        addresses6=six,
+        options=BridgeOptions(host_ip=setup.host_ip),
     )
 
 
-def _pool(subnet: ipaddress.IPv4Interface, settings: NetworkSettings | None) -> AddressPool:
-    if settings is None:
-        return AddressPool(subnet)
-    part = ipaddress.IPv4Network(settings.ip_range) if settings.ip_range else None
-    return AddressPool(subnet, part, map(ipaddress.IPv4Address, settings.auxiliary.values()))
+def _default_pools(setup: DefaultBridge) -> tuple[AddressPool, AddressPool | None]:
+    six = AddressPool(setup.subnet6) if setup.subnet6 else None
+    return AddressPool(setup.subnet, setup.ip_range), six
 
 
-def _refuse_overlap(
-    subnet: ipaddress.IPv4Network,
-    own: list[ipaddress.IPv4Network],
-    addresses: list[ipaddress.IPv4Interface],
-) -> None:
+def _segment(network: Network, settings: NetworkSettings) -> Segment:
+    options = settings.bridge
+    policy = Policy(internal=settings.internal, icc=options.icc, masquerade=options.masquerade)
+    four, six = _pools(settings)
+    return Segment(
+        network=network,
+        bridge=Bridge(
+            network.device,
+            settings.subnet,
+            subnet6=settings.ipv6.subnet if settings.ipv6 else None,
+            mtu=options.mtu,
+            policy=policy,
+        ),
+        addresses=four,
+        addresses6=six,
+        options=options,
+        user_subnet=settings.user_subnet,
+        user_subnet6=bool(settings.ipv6 and settings.ipv6.user_subnet),
+    )
+
+
+def _pools(settings: NetworkSettings) -> tuple[AddressPool, AddressPool | None]:
+    six = settings.ipv6
+    return (
+        _pool(settings.subnet, settings.ip_range, settings.auxiliary),
+        _pool(six.subnet, six.ip_range, six.auxiliary) if six else None,
+    )
+
+
+def _pool(subnet: Interface, ip_range: str, auxiliary: Mapping[str, str]) -> AddressPool:
+    part = ipaddress.ip_network(ip_range) if ip_range else None
+    return AddressPool(subnet, part, map(ipaddress.ip_address, auxiliary.values()))
+
+
+def _refuse_overlap(subnet: Subnet, own: Sequence[Subnet], addresses: Sequence[Interface]) -> None:
     """What the user asked for may lie inside a route of the host, but not where a device is."""
     for network in own:
-        if subnet.overlaps(network):
+        if pools.overlap(subnet, network):
             raise Forbidden(
                 f"invalid pool request: Pool overlaps with other one on this address space: {network}"
             )
     for address in addresses:
-        if subnet.overlaps(address.network):
+        if pools.overlap(subnet, address.network):
             raise Forbidden(
                 f"invalid pool request: Pool overlaps with other one on this address space: a device of "
                 f"this host has {address} (hint: choose another --subnet)"
             )
 
 
-def _first_free(subnet: ipaddress.IPv4Network, taken: set[ipaddress.IPv4Address]) -> ipaddress.IPv4Address:
-    for address in subnet.hosts():
+def _first_free(subnet: Subnet, taken: set[Address]) -> Address:
+    # Not .hosts(): for IPv6 that begins with the router's anycast address.
+    for number in range(1, min(subnet.num_addresses - 1, len(taken) + 2)):
+        address = subnet.network_address + number
         if address not in taken:
             return address
     raise SystemFault(f"no address of {subnet} is left for the gateway (hint: fewer --aux-address)")

@@ -17,10 +17,10 @@ STANDARD = (
 HOST_GATEWAY = "host-gateway"
 
 
-def parse_extra_hosts(entries: Sequence[str], *, host_gateway: str) -> tuple[tuple[str, str], ...]:
+def parse_extra_hosts(entries: Sequence[str], *, host_gateway: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """HostConfig.ExtraHosts, "name:address", -> (address, name).
 
-    host_gateway: what the address "host-gateway" stands for, "" when there is none. Raises InvalidParameter.
+    host_gateway: the addresses that "host-gateway" stands for, perhaps none. Raises InvalidParameter.
     """
     result = []
     for entry in entries:
@@ -33,7 +33,8 @@ def parse_extra_hosts(entries: Sequence[str], *, host_gateway: str) -> tuple[tup
                     f'unable to derive the IP value for host-gateway in "{entry}": '
                     "this network has no gateway"
                 )
-            address = host_gateway
+            result += [(str(each), name) for each in host_gateway]
+            continue
         try:
             result.append((str(ipaddress.ip_address(address.strip("[]"))), name))
         except ValueError as error:

@@ -7,12 +7,16 @@ Numbers from linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/veth.h, 
 
 import errno
 import ipaddress
+import socket
 import struct
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.errors import KernelFault
 from wherryd.networks import netlink
+from wherryd.networks.ipam import Address, Interface
 from wherryd.networks.netlink import Message, Netlink, attribute, link_body, nested, text, u32
 
 IFF_UP = 0x1
@@ -21,12 +25,14 @@ IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 IFLA_PROTINFO, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 12, 4, 33
 VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_TENTATIVE = 0x40
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
 AF_BRIDGE = 7
 
 # What Linux uses where nobody says: also on hosts without a default route.
 DEFAULT_MTU = 1500
+_SETTLE_ROUNDS, _SETTLE_SECONDS = 400, 0.0005
 FIRST_DEVICE = "eth0"
 
 
@@ -148,34 +154,70 @@ def delete(nl: Netlink, name: str) -> bool:
 
 def all_addresses(nl: Netlink) -> list[tuple[int, ipaddress.IPv4Interface]]:
     """(device index, IPv4 address) of the socket's namespace, in the kernel's order."""
-    request = Message(netlink.RTM_GETADDR, 0, netlink.address_body(prefix_length=0, index=0), "addresses")
+    return [
+        (owner, ipaddress.IPv4Interface((local, length)))
+        for owner, length, local in _addresses(nl, socket.AF_INET)
+    ]
+
+
+def all_addresses6(nl: Netlink) -> list[tuple[int, ipaddress.IPv6Interface]]:
+    """(device index, IPv6 address), without the link-local ones that the kernel makes itself."""
+    found = [
+        (owner, ipaddress.IPv6Interface((local, length)))
+        for owner, length, local in _addresses(nl, socket.AF_INET6)
+    ]
+    return [(owner, address) for owner, address in found if not address.is_link_local]
+
+
+def _addresses(nl: Netlink, family: int) -> list[tuple[int, int, bytes]]:
+    """(device index, prefix length, address)."""
+    body = netlink.address_body(prefix_length=0, index=0, family=family)
     found = []
-    for answer in nl.dump(request):
+    for answer in nl.dump(Message(netlink.RTM_GETADDR, 0, body, "addresses")):
         owner, prefix_length, attributes = netlink.parse_address(answer.body)
         local = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
-        if local is not None and len(local) == 4:
-            found.append((owner, ipaddress.IPv4Interface((local, prefix_length))))
+        if local is not None and len(local) == (4 if family == socket.AF_INET else 16):
+            found.append((owner, prefix_length, local))
     return found
 
 
-def add_address_message(index: int, address: ipaddress.IPv4Interface, subject: str) -> Message:
-    """Request that gives a device an address with its broadcast address."""
+def add_address_message(index: int, address: Interface, subject: str) -> Message:
+    """Request that gives a device an address, of IPv4 with its broadcast address."""
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     return Message(netlink.RTM_NEWADDR, flags, _address_body(index, address), f"{address} on {subject}")
 
 
-def delete_address_message(index: int, address: ipaddress.IPv4Interface, subject: str) -> Message:
+def delete_address_message(index: int, address: Interface, subject: str) -> Message:
     """Request that takes an address away from a device."""
     return Message(netlink.RTM_DELADDR, 0, _address_body(index, address), f"{address} on {subject}")
 
 
-def _address_body(index: int, address: ipaddress.IPv4Interface) -> bytes:
+def _address_body(index: int, address: Interface) -> bytes:
+    length = address.network.prefixlen
+    if isinstance(address, ipaddress.IPv6Interface):
+        # No IFA_F_NODAD, which would hide when it can be used: accept_dad is off where we give addresses.
+        head = netlink.address_body(prefix_length=length, index=index, family=socket.AF_INET6)
+        return head + attribute(IFA_LOCAL, address.ip.packed) + attribute(IFA_ADDRESS, address.ip.packed)
     return (
-        netlink.address_body(prefix_length=address.network.prefixlen, index=index)
+        netlink.address_body(prefix_length=length, index=index)
         + attribute(IFA_LOCAL, address.ip.packed)
         + attribute(IFA_ADDRESS, address.ip.packed)
         + attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
     )
+
+
+def wait_for_addresses(inside: Netlink) -> None:
+    """Until the kernel has taken up every IPv6 address of a namespace whose devices have accept_dad off.
+
+    That is done by a worker of the kernel, mostly within a millisecond; before, nobody who asks for the
+    address gets an answer, and asks again only after a second.
+    """
+    body = netlink.address_body(prefix_length=0, index=0, family=socket.AF_INET6)
+    for _ in range(_SETTLE_ROUNDS):
+        answers = inside.dump(Message(netlink.RTM_GETADDR, 0, body, "addresses"))
+        if not any(netlink.address_flags(answer.body) & IFA_F_TENTATIVE for answer in answers):
+            return
+        time.sleep(_SETTLE_SECONDS)
 
 
 def default_route_mtu(nl: Netlink) -> int:
@@ -193,9 +235,9 @@ def default_route_mtu(nl: Netlink) -> int:
     return DEFAULT_MTU
 
 
-def _routes(nl: Netlink) -> list[tuple[int, int, dict[int, bytes]]]:
-    """(destination's prefix length, table, attributes) of every IPv4 route of the socket's namespace."""
-    body = netlink.route_body(prefix_length=0, table=0, protocol=0, scope=0, kind=0)
+def _routes(nl: Netlink, family: int = socket.AF_INET) -> list[tuple[int, int, dict[int, bytes]]]:
+    """(destination's prefix length, table, attributes) of every route of the socket's namespace."""
+    body = netlink.route_body(prefix_length=0, table=0, protocol=0, scope=0, kind=0, family=family)
     request = Message(netlink.RTM_GETROUTE, 0, body, "routes")
     return [netlink.parse_route(answer.body) for answer in nl.dump(request)]
 
@@ -207,6 +249,16 @@ def routed_networks(nl: Netlink) -> list[ipaddress.IPv4Network]:
         for prefix_length, table, attributes in _routes(nl)
         if table == RT_TABLE_MAIN and prefix_length > 0 and RTA_DST in attributes
     ]
+
+
+def routed_networks6(nl: Netlink) -> list[ipaddress.IPv6Network]:
+    """The same for IPv6, link-local networks left out."""
+    found = [
+        ipaddress.IPv6Network((attributes[RTA_DST], prefix_length), strict=False)
+        for prefix_length, table, attributes in _routes(nl, socket.AF_INET6)
+        if table == RT_TABLE_MAIN and prefix_length > 0 and RTA_DST in attributes
+    ]
+    return [network for network in found if not network.is_link_local and not network.is_multicast]
 
 
 def create_veth(
@@ -242,25 +294,25 @@ def create_veth(
 def configure_container(
     inside: Netlink,
     *,
-    address: ipaddress.IPv4Interface,
-    gateway: ipaddress.IPv4Address | None,
+    addresses: Sequence[Interface],
+    gateways: Sequence[Address] = (),
     device: str = FIRST_DEVICE,
 ) -> None:
-    """The device up, its address, and with a gateway the default route, in place of an earlier one.
+    """The device up, its addresses, and with gateways the default routes, in place of earlier ones.
 
-    inside: a socket of the container's namespace.
+    inside: a socket of the container's namespace. IPv6 addresses need IPv6 to be on for the device.
     """
     link = _inside(inside, device)
     up = Message(netlink.RTM_SETLINK, 0, link_body(index=link.index, flags=IFF_UP, change=IFF_UP), device)
-    messages = [up, add_address_message(link.index, address, device)]
-    if gateway is not None:
-        messages.append(_default_route(link.index, gateway))
+    messages = [up, *(add_address_message(link.index, address, device) for address in addresses)]
+    messages += [_default_route(link.index, gateway) for gateway in gateways]
     inside.send(messages)
 
 
-def set_default_route(inside: Netlink, *, gateway: ipaddress.IPv4Address, device: str) -> None:
-    """In place of an earlier one."""
-    inside.send([_default_route(_inside(inside, device).index, gateway)])
+def set_default_routes(inside: Netlink, *, gateways: Sequence[Address], device: str) -> None:
+    """In place of earlier ones."""
+    index = _inside(inside, device).index
+    inside.send([_default_route(index, gateway) for gateway in gateways])
 
 
 def _inside(inside: Netlink, device: str) -> Link:
@@ -270,19 +322,21 @@ def _inside(inside: Netlink, device: str) -> Link:
     return link
 
 
-def _default_route(index: int, gateway: ipaddress.IPv4Address) -> Message:
-    body = _default_route_body() + attribute(RTA_GATEWAY, gateway.packed) + u32(RTA_OIF, index)
+def _default_route(index: int, gateway: Address) -> Message:
+    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+    body = _default_route_body(family) + attribute(RTA_GATEWAY, gateway.packed) + u32(RTA_OIF, index)
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     return Message(netlink.RTM_NEWROUTE, flags, body, f"default via {gateway}")
 
 
-def _default_route_body() -> bytes:
+def _default_route_body(family: int) -> bytes:
     return netlink.route_body(
         prefix_length=0,
         table=RT_TABLE_MAIN,
         protocol=RTPROT_BOOT,
         scope=RT_SCOPE_UNIVERSE,
         kind=RTN_UNICAST,
+        family=family,
     )
 
 

@@ -10,12 +10,19 @@ from wherryd.networks.rules import PublishedPort
 SHORT_ID = 12
 
 
-def gateway_of(endpoints: Iterable[Endpoint], is_internal: Callable[[str], bool]) -> Endpoint | None:
-    """The endpoint that gives the default route: the highest priority, then the name that sorts first.
+def gateway_of(
+    endpoints: Iterable[Endpoint], is_internal: Callable[[str], bool], *, version: int = 4
+) -> Endpoint | None:
+    """The endpoint that gives the default route of a family: the highest priority, then the name that sorts
+    first.
 
     An internal network never does. Source: moby, libnetwork, endpoint order.
     """
-    candidates = [each for each in endpoints if each.veth and not is_internal(each.network)]
+    candidates = [
+        each
+        for each in endpoints
+        if each.veth and not is_internal(each.network) and (version == 4 or each.address6)
+    ]
     return min(candidates, key=_gateway_order) if candidates else None
 
 

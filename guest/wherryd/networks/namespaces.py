@@ -221,6 +221,21 @@ def make_inside(path: Path, make: Callable[[], _Result]) -> _Result:
     return _in_thread(body)
 
 
+def allow_ipv6(path: Path, device: str) -> None:
+    """Switches IPv6 on for one device of the namespace. Raises KernelFault ENOENT without IPv6.
+
+    Neighbours' router advertisements stay unheard: addresses and routes are ours to give. Nor is anybody
+    asked whether the link-local address is free: it comes from our MAC, and so it can be used at once.
+    """
+
+    def body() -> None:
+        for setting in ("accept_ra", "accept_dad"):
+            links.write_sysctl(f"net/ipv6/conf/{device}/{setting}", "0")
+        links.write_sysctl(f"net/ipv6/conf/{device}/disable_ipv6", "0")
+
+    make_inside(path, body)
+
+
 def is_namespace(path: Path) -> bool:
     """Whether a namespace is bound there (and not the empty file under a mount that is gone)."""
     try:

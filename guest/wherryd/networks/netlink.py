@@ -99,14 +99,16 @@ def link_body(*, index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return _LINK.pack(socket.AF_UNSPEC, 0, index, flags, change)
 
 
-def address_body(*, prefix_length: int, index: int) -> bytes:
-    """struct ifaddrmsg for a global IPv4 address."""
-    return _ADDRESS.pack(socket.AF_INET, prefix_length, 0, 0, index)
+def address_body(*, prefix_length: int, index: int, family: int = socket.AF_INET) -> bytes:
+    """struct ifaddrmsg for a global address."""
+    return _ADDRESS.pack(family, prefix_length, 0, 0, index)
 
 
-def route_body(*, prefix_length: int, table: int, protocol: int, scope: int, kind: int) -> bytes:
-    """struct rtmsg for IPv4."""
-    return _ROUTE.pack(socket.AF_INET, prefix_length, 0, 0, table, protocol, scope, kind, 0)
+def route_body(
+    *, prefix_length: int, table: int, protocol: int, scope: int, kind: int, family: int = socket.AF_INET
+) -> bytes:
+    """struct rtmsg."""
+    return _ROUTE.pack(family, prefix_length, 0, 0, table, protocol, scope, kind, 0)
 
 
 def parse_attributes(data: bytes) -> dict[int, bytes]:
@@ -132,6 +134,12 @@ def parse_address(body: bytes) -> tuple[int, int, dict[int, bytes]]:
     """(interface index, prefix length, attributes) of an RTM_NEWADDR answer."""
     _, prefix_length, _, _, index = _ADDRESS.unpack_from(body)
     return index, prefix_length, parse_attributes(body[_ADDRESS.size :])
+
+
+def address_flags(body: bytes) -> int:
+    """IFA_F_* of an RTM_NEWADDR answer, as far as they fit into the old field."""
+    flags: int = _ADDRESS.unpack_from(body)[2]
+    return flags
 
 
 def parse_route(body: bytes) -> tuple[int, int, dict[int, bytes]]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherryd.errors import EngineError, Forbidden, InvalidParameter, NotFound, NotSupported, Unavailable
+from wherryd.networks import ipamconfig
 from wherryd.networks.bridge import check_name
+from wherryd.networks.ipamconfig import Block
 from wherryd.networks.settings import BridgeOptions
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -18,19 +20,16 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _BRIDGE = "com.docker.network.bridge."
 _MAX_NAME = 255
 _MAX_MTU = 65535
-#: A network smaller than this has no room for a gateway and a container.
-_LONGEST_PREFIX = 30
+_ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRequest:
-    """subnet, gateway, ip_range: None where the request leaves the choice to the engine."""
+    """ipv4: its addresses. ipv6: None for a network without."""
 
     name: str
-    subnet: ipaddress.IPv4Network | None = None
-    gateway: ipaddress.IPv4Address | None = None
-    ip_range: ipaddress.IPv4Network | None = None
-    auxiliary: Mapping[str, ipaddress.IPv4Address] = field(default_factory=dict)
+    ipv4: Block = Block()  # noqa: RUF009 - frozen
+    ipv6: Block | None = None
     bridge: BridgeOptions = field(default_factory=BridgeOptions)
     internal: bool = False
     attachable: bool = False
@@ -46,23 +45,16 @@ def parse(body: Mapping[str, Any]) -> NetworkRequest:
     ipam = _object(body.get("IPAM"), "IPAM")
     options = _strings(body.get("Options"), "Options")
     problems: list[str] = []
-    block = _only_block(ipam)
-    subnet = _subnet(block, problems)
-    ip_range = _ip_range(block, subnet, problems)
-    gateway = _address(block.get("Gateway"), "gateway", subnet, problems)
-    auxiliary = {
-        key: address
-        for key, text in _strings(block.get("AuxiliaryAddresses"), "AuxiliaryAddresses").items()
-        if (address := _address(text, "auxiliary address", subnet, problems)) is not None
-    }
+    blocks = ipamconfig.blocks(_blocks(ipam), problems)
+    ipv6 = _ipv6(body, options)
+    if 6 in blocks and not ipv6:
+        problems.append(f"IPv6 subnet {blocks[6].subnet} given, and IPv6 is not enabled (hint: --ipv6)")
     if problems:
         raise InvalidParameter("invalid network config:\n" + "\n".join(problems))
     return NetworkRequest(
         name=name,
-        subnet=subnet,
-        gateway=gateway,
-        ip_range=ip_range,
-        auxiliary=auxiliary,
+        ipv4=blocks.get(4, Block()),
+        ipv6=blocks.get(6, Block()) if ipv6 else None,
         bridge=_bridge_options(options),
         internal=_flag(body.get("Internal"), "Internal"),
         attachable=_flag(body.get("Attachable"), "Attachable"),
@@ -70,6 +62,13 @@ def parse(body: Mapping[str, Any]) -> NetworkRequest:
         options=options,
         ipam_options=None if ipam.get("Options") is None else _strings(ipam["Options"], "IPAM.Options"),
     )
+
+
+def _ipv6(body: Mapping[str, Any], options: Mapping[str, str]) -> bool:
+    """EnableIPv6, or where the request says nothing the driver option of the same meaning."""
+    if body.get("EnableIPv6") is not None:
+        return _flag(body["EnableIPv6"], "EnableIPv6")
+    return _read_switch(_ENABLE_IPV6, options.get(_ENABLE_IPV6, "false"))
 
 
 def _name(name: Any) -> str:
@@ -101,8 +100,6 @@ def _check_kind(body: Mapping[str, Any]) -> None:
         "Network"
     ):
         raise NotSupported("ConfigOnly, ConfigFrom: configuration networks are not available")
-    if _flag(body.get("EnableIPv6"), "EnableIPv6"):
-        raise NotSupported("EnableIPv6: networks with IPv6 are not available yet")
     if body.get("EnableIPv4") is not None and not _flag(body["EnableIPv4"], "EnableIPv4"):
         raise NotSupported("EnableIPv4: a network without IPv4 is not available")
     ipam_driver = _object(body.get("IPAM"), "IPAM").get("Driver") or "default"
@@ -128,73 +125,11 @@ def _driver_error(driver: str) -> EngineError:
     return NotFound(f'plugin "{driver}" not found (hint: the driver of this engine is bridge)')
 
 
-def _only_block(ipam: Mapping[str, Any]) -> Mapping[str, Any]:
+def _blocks(ipam: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     blocks = ipam.get("Config") or []
     if not isinstance(blocks, list):
         raise InvalidParameter("IPAM.Config: wants a list of objects")
-    given = [block for block in (_object(each, "IPAM.Config") for each in blocks) if any(block.values())]
-    for block in given:
-        if ":" in str(block.get("Subnet") or ""):
-            raise NotSupported(f"IPAM.Config: {block['Subnet']}: networks with IPv6 are not available yet")
-    if len(given) > 1:
-        raise InvalidParameter("bridge driver doesn't support multiple subnets")
-    return given[0] if given else {}
-
-
-def _subnet(block: Mapping[str, Any], problems: list[str]) -> ipaddress.IPv4Network | None:
-    text = block.get("Subnet")
-    if not text:
-        if block:
-            problems.append("invalid subnet : invalid CIDR block notation")
-        return None
-    try:
-        interface = ipaddress.IPv4Interface(str(text))
-    except ValueError:
-        problems.append(f"invalid subnet {text}: invalid CIDR block notation")
-        return None
-    network = interface.network
-    if interface.ip != network.network_address:
-        problems.append(f"invalid subnet {text}: it should be {network}")
-    if "/" not in str(text) or network.prefixlen > _LONGEST_PREFIX or network.prefixlen == 0:
-        problems.append(f"invalid subnet {text}: want a prefix from /1 to /{_LONGEST_PREFIX}")
-    return network
-
-
-def _ip_range(
-    block: Mapping[str, Any], subnet: ipaddress.IPv4Network | None, problems: list[str]
-) -> ipaddress.IPv4Network | None:
-    text = block.get("IPRange")
-    if not text:
-        return None
-    try:
-        interface = ipaddress.IPv4Interface(str(text))
-    except ValueError:
-        problems.append(f"invalid ip-range {text}: invalid CIDR block notation")
-        return None
-    if interface.ip != interface.network.network_address:
-        problems.append(f"invalid ip-range {text}: it should be {interface.network}")
-    if subnet is not None and not interface.network.subnet_of(subnet):
-        problems.append(f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range")
-    return interface.network
-
-
-def _address(
-    text: Any, what: str, subnet: ipaddress.IPv4Network | None, problems: list[str]
-) -> ipaddress.IPv4Address | None:
-    if not text:
-        return None
-    try:
-        address = ipaddress.IPv4Address(str(text))
-    except ValueError:
-        problems.append(f"invalid {what} {text}: invalid address")
-        return None
-    if subnet is None:
-        return address
-    if address not in subnet:
-        problems.append(f"invalid {what} {text}: parent subnet {subnet} doesn't contain this address")
-    elif address in (subnet.network_address, subnet.broadcast_address):
-        problems.append(f"invalid {what} {text}: it is the network's own or its broadcast address")
-    return address
+    return [_object(each, "IPAM.Config") for each in blocks]
 
 
 def _bridge_options(options: Mapping[str, str]) -> BridgeOptions:

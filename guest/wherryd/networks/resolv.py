@@ -126,19 +126,20 @@ def resolv_conf(
     search: Sequence[str] = (),
     options: Sequence[str] = (),
     host_network: bool = False,
+    ipv6: bool = False,
 ) -> str:
     """The container's file. upstream: from `read_upstream`, or the host's own file with host_network.
 
     dns, search, options: the user's, which replace the host's; a search of "." means none. A container
-    with the host's network keeps loopback and IPv6 servers: it can reach them.
+    with the host's network keeps loopback and IPv6 servers: it can reach them. ipv6: it can reach IPv6 ones.
     """
     host = parse(upstream)
     servers = tuple(dns)
     if not servers:
         servers = host.nameservers
         if not host_network:
-            # IPv6 servers cannot be reached either: the bridge has no IPv6 yet.
-            servers = tuple(s for s in servers if _is_ipv4(s) and not is_loopback(s)) or FALLBACK_SERVERS
+            reached = tuple(s for s in servers if (ipv6 or _is_ipv4(s)) and not is_loopback(s))
+            servers = reached or FALLBACK_SERVERS
     domains = tuple(search) or host.search
     if "." in domains:
         domains = ()

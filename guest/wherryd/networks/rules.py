@@ -1,4 +1,5 @@
-"""The rule set of one bridge as text, pure. Everything of ours is in one table, `ip wherry_<bridge>`.
+"""The rule set of one bridge as text, pure. Everything of ours is in the table `ip wherry_<bridge>` and,
+where the network has IPv6, a second one of the same shape, `ip6 wherry_<bridge>`.
 
 What the rules do, in the order in which a packet meets them:
 
@@ -18,6 +19,9 @@ What the rules do, in the order in which a packet meets them:
 127.0.0.1 by rules and not by a proxy process: no process and no copy per published port, and a client's
 address stays visible to the container from everywhere but the loopback. The price is route_localnet.
 
+::1 is different: the kernel never takes a packet from ::1 over a device, so the rules leave it alone, and
+the socket that holds the port serves it (portproxy.py).
+
 Adding or removing a port is one map element and leaves the rules alone. A base chain's "accept" only
 ends that chain: a FORWARD policy of drop in another table, as dockerd sets it, drops our packets too.
 No table can overrule that; `foreign_drop_hint` gives the words for it.
@@ -27,18 +31,28 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wherryd.networks.ipam import Address, Subnet
+
 EVERY_ADDRESS = ipaddress.IPv4Address(0)
+EVERY_ADDRESS6 = ipaddress.IPv6Address(0)
+_EVERY = (EVERY_ADDRESS, EVERY_ADDRESS6)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedPort:
-    """Host port to container port. host_ip 0.0.0.0 means every address of the host."""
+    """Host port to container port, both addresses of one family. host_ip 0.0.0.0 or :: means every address
+    of the host."""
 
     protocol: str
-    host_ip: ipaddress.IPv4Address
+    host_ip: Address
     host_port: int
-    container_ip: ipaddress.IPv4Address
+    container_ip: Address
     container_port: int
+
+    @property
+    def family(self) -> str:
+        """As nftables calls it."""
+        return "ip" if self.host_ip.version == 4 else "ip6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ def table_name(bridge: str) -> str:
 
 
 def _map_and_key(port: PublishedPort) -> tuple[str, str]:
-    if port.host_ip == EVERY_ADDRESS:
+    if port.host_ip in _EVERY:
         return "published", f"{port.protocol} . {port.host_port}"
     return "published_at", f"{port.protocol} . {port.host_ip} . {port.host_port}"
 
@@ -67,7 +81,7 @@ def add_ports(bridge: str, ports: Iterable[PublishedPort]) -> str:
     for port in ports:
         name, key = _map_and_key(port)
         target = f"{port.container_ip} . {port.container_port}"
-        lines.append(f"add element ip {table_name(bridge)} {name} {{ {key} : {target} }}\n")
+        lines.append(f"add element {port.family} {table_name(bridge)} {name} {{ {key} : {target} }}\n")
     return "".join(lines)
 
 
@@ -76,39 +90,47 @@ def delete_ports(bridge: str, ports: Iterable[PublishedPort]) -> str:
     lines = []
     for port in ports:
         name, key = _map_and_key(port)
-        lines.append(f"delete element ip {table_name(bridge)} {name} {{ {key} }}\n")
+        lines.append(f"delete element {port.family} {table_name(bridge)} {name} {{ {key} }}\n")
     return "".join(lines)
 
 
-def delete_table(bridge: str) -> str:
-    """Script that removes the table, there or not."""
+def delete_table(bridge: str, family: str = "ip") -> str:
+    """Script that removes the table, there or not. family: "ip" or "ip6"."""
     name = table_name(bridge)
-    return f"add table ip {name}\ndelete table ip {name}\n"
+    return f"add table {family} {name}\ndelete table {family} {name}\n"
 
 
 def whole_table(
     bridge: str,
-    subnet: ipaddress.IPv4Network,
+    subnet: Subnet,
     ports: Iterable[PublishedPort],
     policy: Policy = Policy(),  # noqa: B008 - frozen
 ) -> str:
-    """Script that puts the whole table in place of an earlier one, in one transaction."""
-    destination = "meta l4proto . ip daddr . th dport map @published_at"
+    """Script that puts the whole table of the subnet's family in place of an earlier one, in one transaction.
+
+    ports: those of the other family are left out.
+    """
+    family, kind = ("ip", "ipv4_addr") if subnet.version == 4 else ("ip6", "ipv6_addr")
+    loopback = "127.0.0.0/8" if family == "ip" else "::1"
+    destination = f"meta l4proto . {family} daddr . th dport map @published_at"
     anywhere = "meta l4proto . th dport map @published"
+    # ::1 is not for the rules, see above.
+    sparing = "" if family == "ip" else "ip6 daddr != ::1 "
     translate = f"""\
-    dnat ip to {destination}
-    fib daddr type local dnat ip to {anywhere}"""
+    {sparing}dnat {family} to {destination}
+    {sparing}fib daddr type local dnat {family} to {anywhere}"""
+    own = [port for port in ports if port.family == family]
     return f"""\
-{delete_table(bridge)}table ip {table_name(bridge)} {{
+{delete_table(bridge, family)}table {family} {table_name(bridge)} {{
   map published {{
-    type inet_proto . inet_service : ipv4_addr . inet_service
+    type inet_proto . inet_service : {kind} . inet_service
   }}
   map published_at {{
-    type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service
+    type inet_proto . {kind} . inet_service : {kind} . inet_service
   }}
   chain raw {{
     type filter hook prerouting priority -300; policy accept;
-    iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname != "lo" {family} daddr {loopback} drop
   }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
@@ -127,7 +149,7 @@ def whole_table(
 {_postrouting(bridge, subnet, policy)}
   }}
 }}
-{add_ports(bridge, ports)}"""
+{add_ports(bridge, own)}"""
 
 
 def _forward(bridge: str, policy: Policy) -> str:
@@ -144,14 +166,14 @@ def _forward(bridge: str, policy: Policy) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def _postrouting(bridge: str, subnet: ipaddress.IPv4Network, policy: Policy) -> str:
+def _postrouting(bridge: str, subnet: Subnet, policy: Policy) -> str:
+    family = "ip" if subnet.version == 4 else "ip6"
     lines = []
     if policy.masquerade and not policy.internal:
-        lines.append(f'ip saddr {subnet} oifname != "{bridge}" masquerade')
-    lines += [
-        f'ip saddr 127.0.0.0/8 oifname "{bridge}" ct status dnat masquerade',
-        f'ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade',
-    ]
+        lines.append(f'{family} saddr {subnet} oifname != "{bridge}" masquerade')
+    if family == "ip":
+        lines.append(f'ip saddr 127.0.0.0/8 oifname "{bridge}" ct status dnat masquerade')
+    lines.append(f'{family} saddr {subnet} oifname "{bridge}" ct status dnat masquerade')
     return "\n".join(f"    {line}" for line in lines)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class PortBinding:
     """One published port.
 
-    host_ip: an IPv4 address of this host; "" means "0.0.0.0", every address. host_port: 1..65535, or 0
-    to pick a free one. container_port: 1..65535. protocol: "tcp" or "udp". host_port_last: with
+    host_ip: an address of this host; "" means every one, of IPv4 and IPv6. host_port: 1..65535, or 0 to
+    pick a free one. container_port: 1..65535. protocol: "tcp", "udp" or "sctp". host_port_last: with
     host_port, a range of which the first free port is taken (docker run -p 8000-8010:80); 0 is no range.
     """
 
@@ -28,13 +28,14 @@ class PortBinding:
 class EndpointWish:
     """How to join one network.
 
-    network: name or id. ip: an address of its own, "" for the next free one. mac: likewise, None for one
+    network: name or id. ip, ip6: addresses of its own, "" for the next free ones. mac: likewise, None for one
     made from the address. aliases: further names on this network. gw_priority: the network with the
     highest gives the default route; ties go to the name that sorts first.
     """
 
     network: str
     ip: str = ""
+    ip6: str = ""
     mac: str | None = None
     aliases: tuple[str, ...] = ()
     gw_priority: int = 0
@@ -53,6 +54,9 @@ class Attachment:
     ip: str = ""
     prefix_length: int = 0
     gateway: str = ""
+    ip6: str = ""
+    prefix_length6: int = 0
+    gateway6: str = ""
     mac: str = ""
     user_defined: bool = False
     internal: bool = False

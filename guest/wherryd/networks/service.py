@@ -12,7 +12,6 @@ removes it.
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -26,12 +25,14 @@ from wherryd.networks.attaching import Attacher, Joined
 from wherryd.networks.catalog import Network, NetworkCatalog, document
 from wherryd.networks.dns.resolvers import Resolvers
 from wherryd.networks.endpoint import EndpointStore
-from wherryd.networks.fabric import Fabric
+from wherryd.networks.fabric import DefaultBridge, Fabric
 from wherryd.networks.members import Members
 from wherryd.networks.namespaces import SandboxPool
+from wherryd.networks.naming import NameDefaults
+from wherryd.networks.pools import Pool
 from wherryd.networks.ports import PortTable
 from wherryd.networks.sandbox import EndpointWish, PortBinding, Sandbox
-from wherryd.networks.views import attachment_of, network_container, sandbox_of
+from wherryd.networks.views import Subnets, attachment_of, network_container, sandbox_of
 
 Publish = Callable[[str, str, str, Mapping[str, str]], None]
 
@@ -46,29 +47,29 @@ class NetworkService:
         *,
         database: Database,
         exec_root: Path,
-        bridge: str,
-        subnet: ipaddress.IPv4Interface,
-        dns: Sequence[str],
+        bridge: DefaultBridge,
+        names: NameDefaults = NameDefaults(),  # noqa: B008 - frozen
+        pools: Sequence[Pool] = (),
         publish: Publish | None = None,
         container_name: Callable[[str], str] | None = None,
         user_namespaces: bool = False,
     ) -> None:
         """Remembers only; `open` acts. Raises InvalidParameter for an impossible bridge name or subnet.
 
-        subnet: the default bridge's own address with the prefix, as dockerd's --bip ("172.17.0.1/16").
-        dns: the daemon's --dns. publish: called with (type, action, actor id, attributes) for the events
-        of networks. container_name: id -> name without "/", for inspect, messages and the resolver; None
-        means that the id stands for it. user_namespaces: whether containers usually have one, so that what
-        is kept ready has one too.
+        names: what the engine's options say of names. pools: its --default-address-pool. publish: called
+        with (type, action, actor id, attributes) for the events of networks. container_name: id -> name
+        without "/", for inspect, messages and the resolver; None means that the id stands for it.
+        user_namespaces: whether containers usually have one, so that what is kept ready has one too.
         """
+        subnet = bridge.subnet
         if subnet.network.prefixlen > 29 or subnet.ip == subnet.network.network_address:
             raise InvalidParameter(
                 f'--bip "{subnet}": want a host address in a network, such as 172.17.0.1/16'
             )
-        self.dns = tuple(dns)
+        self.names = names
         self._directory = exec_root / "netns"
         self._catalog = NetworkCatalog(database)
-        self._fabric = Fabric(self._catalog, bridge, subnet)
+        self._fabric = Fabric(self._catalog, bridge, pools)
         self._store = EndpointStore(database)
         self._members = Members(self._fabric.is_internal)
         self._ports = PortTable()
@@ -80,7 +81,7 @@ class NetworkService:
             fabric=self._fabric,
             directory=self._directory,
             container_name=self._container_name,
-            dns=self.dns,
+            names=names,
         )
         self._attacher = Attacher(
             catalog=self._catalog,
@@ -108,6 +109,8 @@ class NetworkService:
                 return
             try:
                 lost = await asyncio.to_thread(self._open)
+                for container_id in self._members.sandboxes:
+                    self._attacher.serve_ports(container_id)
                 await self._resolvers.reopen()
             except BaseException:
                 self._forget()
@@ -237,7 +240,7 @@ class NetworkService:
                 endpoint,
                 record,
                 self._catalog.named(endpoint.network),
-                self._subnet(endpoint.network),
+                self._subnets(endpoint.network),
                 name,
             )
             for endpoint in ordered
@@ -312,7 +315,7 @@ class NetworkService:
         network = self._catalog.find(name_or_id)
         members = {
             endpoint.container_id: network_container(
-                endpoint, self._container_name(endpoint.container_id), self._subnet(network.name)
+                endpoint, self._container_name(endpoint.container_id), self._subnets(network.name)
             )
             for endpoint in self._members.on(network.name)
         }
@@ -365,10 +368,11 @@ class NetworkService:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _subnet(self, network: str) -> ipaddress.IPv4Interface | None:
-        if self._catalog.named(network).driver != "bridge":
-            return None
-        return self._fabric.named(network).bridge.subnet
+    def _subnets(self, network: str) -> Subnets:
+        if self._catalog.named(network).driver in ("host", "null"):
+            return None, None
+        bridge = self._fabric.named(network).bridge
+        return bridge.subnet, bridge.subnet6
 
     def _tell(self, action: str, network: str, container_id: str) -> None:
         with contextlib.suppress(EngineError):  # the network was removed meanwhile

@@ -25,18 +25,34 @@ class BridgeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses6:
+    """A network's IPv6 addresses; the fields are NetworkSettings' of the same names."""
+
+    interface: str
+    user_subnet: bool = False
+    ip_range: str = ""
+    auxiliary: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def subnet(self) -> ipaddress.IPv6Interface:
+        return ipaddress.IPv6Interface(self.interface)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
     """interface: the bridge's own address (the containers' gateway) with the prefix, "172.18.0.1/16".
 
     user_subnet: the user chose the subnet, so that fixed addresses may be given out. ip_range: the part
     of the subnet that addresses are taken from, "" for all. auxiliary: name -> address that is never
-    given out. options, labels, ipam_options: as the request had them, to be shown again.
+    given out. ipv6: None for a network without. options, labels, ipam_options: as the request had them, to be
+    shown again.
     """
 
     interface: str
     user_subnet: bool = False
     ip_range: str = ""
     auxiliary: Mapping[str, str] = field(default_factory=dict)
+    ipv6: Addresses6 | None = None
     bridge: BridgeOptions = field(default_factory=BridgeOptions)
     internal: bool = False
     attachable: bool = False
@@ -58,6 +74,8 @@ def from_json(text: str) -> NetworkSettings:
     document = json.loads(text)
     values = _known(document, NetworkSettings)
     values["bridge"] = BridgeOptions(**_known(document.get("bridge", {}), BridgeOptions))
+    if document.get("ipv6"):
+        values["ipv6"] = Addresses6(**_known(document["ipv6"], Addresses6))
     return NetworkSettings(**values)
 
 

@@ -2,12 +2,16 @@
 
 import ipaddress
 from pathlib import Path
+from typing import TypeAlias
 
 from wherryd.networks.catalog import Network
 from wherryd.networks.endpoint import Endpoint, SandboxRecord
+from wherryd.networks.ipam import Interface
 from wherryd.networks.members import dns_names
 from wherryd.networks.namespaces import owner_of, path_of
 from wherryd.networks.sandbox import Attachment, Sandbox
+
+Subnets: TypeAlias = tuple[ipaddress.IPv4Interface | None, ipaddress.IPv6Interface | None]
 
 
 def sandbox_of(
@@ -34,37 +38,42 @@ def attachment_of(
     endpoint: Endpoint,
     record: SandboxRecord,
     network: Network,
-    subnet: ipaddress.IPv4Interface | None,
+    subnets: Subnets,
     container_name: str,
 ) -> Attachment:
-    """subnet: of a bridge network; None for the others."""
+    """subnets: of IPv4 and IPv6, as far as the network has them."""
     settings = network.settings
-    known = subnet is not None and bool(endpoint.address)
+    four, six = subnets
+    internal = bool(settings and settings.internal)
     return Attachment(
         network=network.name,
         network_id=network.id,
         endpoint_id=endpoint.endpoint_id,
         ip=endpoint.address,
-        prefix_length=subnet.network.prefixlen if known and subnet else 0,
-        gateway="" if not known or subnet is None or (settings and settings.internal) else str(subnet.ip),
+        prefix_length=four.network.prefixlen if endpoint.address and four else 0,
+        gateway=str(four.ip) if endpoint.address and four and not internal else "",
+        ip6=endpoint.address6,
+        prefix_length6=six.network.prefixlen if endpoint.address6 and six else 0,
+        gateway6=str(six.ip) if endpoint.address6 and six and not internal else "",
         mac=endpoint.mac,
         user_defined=network.user_defined,
-        internal=bool(settings and settings.internal),
+        internal=internal,
         gw_priority=endpoint.gw_priority,
         dns_names=dns_names(endpoint, record, container_name) if network.user_defined else (),
     )
 
 
-def network_container(
-    endpoint: Endpoint, name: str, subnet: ipaddress.IPv4Interface | None
-) -> dict[str, str]:
+def network_container(endpoint: Endpoint, name: str, subnets: Subnets) -> dict[str, str]:
     """One value of Network.Containers. Source: Engine API v1.51, NetworkContainer."""
+    four, six = subnets
     return {
         "Name": name,
         "EndpointID": endpoint.endpoint_id,
         "MacAddress": endpoint.mac,
-        "IPv4Address": f"{endpoint.address}/{subnet.network.prefixlen}"
-        if endpoint.address and subnet
-        else "",
-        "IPv6Address": "",
+        "IPv4Address": _with_prefix(endpoint.address, four),
+        "IPv6Address": _with_prefix(endpoint.address6, six),
     }
+
+
+def _with_prefix(address: str, subnet: Interface | None) -> str:
+    return f"{address}/{subnet.network.prefixlen}" if address and subnet else ""

@@ -18,7 +18,9 @@ def check(catalog: NetworkCatalog, fabric: Fabric, wish: EndpointWish) -> Networ
     if wish.aliases and not network.user_defined:
         problems.append("network-scoped aliases are only supported for user-defined networks")
     if wish.ip:
-        problems += _address_problems(fabric, network, wish.ip)
+        problems += _address_problems(fabric, network, wish.ip, 4)
+    if wish.ip6:
+        problems += _address_problems(fabric, network, wish.ip6, 6)
     if problems:
         raise InvalidParameter(
             f"invalid config for network {network.name}: invalid endpoint settings:\n" + "\n".join(problems)
@@ -26,20 +28,23 @@ def check(catalog: NetworkCatalog, fabric: Fabric, wish: EndpointWish) -> Networ
     return network
 
 
-def _address_problems(fabric: Fabric, network: Network, text: str) -> list[str]:
+def _address_problems(fabric: Fabric, network: Network, text: str, version: int) -> list[str]:
     try:
-        address = ipaddress.IPv4Address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return [f"invalid IPv4 address: {text}"]
+        address = None
+    if address is None or address.version != version:
+        return [f"invalid IPv{version} address: {text}"]
     if not network.user_defined:
         return ["user specified IP address is supported on user-defined networks only"]
     segment = fabric.named(network.name)
-    if not segment.user_subnet:
+    pool = segment.addresses if version == 4 else segment.addresses6
+    if pool is None or not (segment.user_subnet if version == 4 else segment.user_subnet6):
         return [
             "user specified IP address is supported only when connecting to networks with user "
             "configured subnets"
         ]
-    if address not in segment.bridge.subnet.network:
+    if address not in pool.subnet.network:
         return [f"no configured subnet or ip-range contain the IP address {address}"]
     return []
 

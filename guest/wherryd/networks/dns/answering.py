@@ -5,7 +5,7 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import dnslib
@@ -15,14 +15,16 @@ from wherryd.networks.dns import wire
 from wherryd.networks.dns.cache import AnswerCache
 from wherryd.networks.dns.directory import NameDirectory
 from wherryd.networks.dns.upstream import MakeSocket, Upstream, plain_socket
+from wherryd.networks.ipam import Address
+from wherryd.networks.naming import HOST_NAME, NameDefaults
 
 _log = logging.getLogger(__name__)
 #: Seconds. Addresses change when containers restart, so clients that keep answers must not keep them long.
 LOCAL_TTL = 10
 #: Questions to upstream servers at one time, of one container. More are turned away, as dockerd does.
 MAX_FORWARDED = 128
-_REVERSE = ".in-addr.arpa"
-_A, _PTR, _IN = 1, 12, 1
+_REVERSE, _REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
+_A, _PTR, _AAAA, _IN = 1, 12, 28, 1
 _DNSSEC_OK = 0x8000
 #: The file with the engine's own servers is looked at again after so many seconds.
 _UPSTREAM_SECONDS = 5.0
@@ -31,11 +33,12 @@ NamespacePath = Callable[[str], Path | None]
 
 
 class Answerer:
-    """dns: the daemon's --dns. namespace_path: of a container, for servers inside of it."""
+    """names: the engine's. namespace_path: of a container, for servers inside of it."""
 
-    def __init__(self, directory: NameDirectory, dns: Sequence[str], namespace_path: NamespacePath) -> None:
+    def __init__(self, directory: NameDirectory, names: NameDefaults, namespace_path: NamespacePath) -> None:
         self._directory = directory
-        self._dns = tuple(dns)
+        self._defaults = names
+        self._dns = names.dns
         self._namespace_path = namespace_path
         self._cache = AnswerCache()
         self._upstream = Upstream()
@@ -69,22 +72,25 @@ class Answerer:
         name = str(asked.q.qname).removesuffix(".")
         if asked.q.qclass != _IN:
             return None
-        if name.lower().endswith(_REVERSE):
+        if name.lower().endswith((_REVERSE, _REVERSE6)):
             return self._reverse(container_id, asked, name) if asked.q.qtype == _PTR else None
         addresses = self._directory.addresses(container_id, name)
+        if addresses is None and name.lower() == HOST_NAME:
+            addresses = self._directory.host_addresses(container_id, self._defaults) or None
         if addresses is None:
             return None
         reply = asked.reply(aa=0)
-        if asked.q.qtype == _A:
-            random.shuffle(addresses)  # whoever takes the first one shares the load
-            for address in addresses:
-                reply.add_answer(dnslib.RR(asked.q.qname, _A, _IN, LOCAL_TTL, dnslib.A(str(address))))
+        version, data = {_A: (4, dnslib.A), _AAAA: (6, dnslib.AAAA)}.get(asked.q.qtype, (0, None))
+        random.shuffle(addresses)  # whoever takes the first one shares the load
+        for address in addresses:
+            if data is not None and address.version == version:
+                record = data(str(address))
+                reply.add_answer(dnslib.RR(asked.q.qname, asked.q.qtype, _IN, LOCAL_TTL, record))
         return reply
 
     def _reverse(self, container_id: str, asked: dnslib.DNSRecord, name: str) -> dnslib.DNSRecord | None:
-        try:
-            address = ipaddress.IPv4Address(".".join(reversed(name[: -len(_REVERSE)].split("."))))
-        except ValueError:
+        address = reverse_address(name)
+        if address is None:
             return None
         found = self._directory.name_of(container_id, address)
         reply = asked.reply(aa=0)
@@ -152,6 +158,20 @@ class Answerer:
             servers = found or resolv.FALLBACK_SERVERS
             self._own_servers = (now, servers)
         return servers
+
+
+def reverse_address(name: str) -> Address | None:
+    """4.3.2.1.in-addr.arpa -> 1.2.3.4, and the same for ip6.arpa; None for what is no whole address."""
+    lowered = name.lower()
+    try:
+        if lowered.endswith(_REVERSE):
+            return ipaddress.IPv4Address(".".join(reversed(lowered.removesuffix(_REVERSE).split("."))))
+        digits = lowered.removesuffix(_REVERSE6).split(".")
+        if len(digits) != 32 or any(len(digit) != 1 for digit in digits):
+            return None
+        return ipaddress.IPv6Address(int("".join(reversed(digits)), 16))
+    except ValueError:
+        return None
 
 
 def _udp_limit(asked: dnslib.DNSRecord) -> int:

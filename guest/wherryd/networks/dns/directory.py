@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 
 from wherryd.networks.endpoint import Endpoint
 from wherryd.networks.fabric import Fabric
+from wherryd.networks.ipam import Address
 from wherryd.networks.members import Members, dns_names
+from wherryd.networks.naming import NameDefaults
 
 
 class NameDirectory:
@@ -16,34 +18,36 @@ class NameDirectory:
         self._fabric = fabric
         self._container_name = container_name
 
-    def addresses(self, container_id: str, name: str) -> list[ipaddress.IPv4Address] | None:
+    def addresses(self, container_id: str, name: str) -> list[Address] | None:
         """Every address of that name on the networks that the container shares; None for an unknown name.
 
         name: without the dot at its end, in any case. `web` and `web.mynet` are both known.
         """
         wanted = name.lower()
-        found: dict[ipaddress.IPv4Address, None] = {}
+        found: dict[Address, None] = {}
         for network in self._networks(container_id):
             suffix = f".{network.lower()}"
             names = {wanted, wanted.removesuffix(suffix)}
             for endpoint in self._members.on(network):
                 if not names.isdisjoint(map(str.lower, self._names(endpoint))):
-                    found[ipaddress.IPv4Address(endpoint.address)] = None
+                    for address in _addresses(endpoint):
+                        found[ipaddress.ip_address(address)] = None
         return list(found) or None
 
-    def name_of(self, container_id: str, address: ipaddress.IPv4Address) -> str | None:
+    def name_of(self, container_id: str, address: Address) -> str | None:
         """`web.mynet` for an address of a container on a shared network."""
         for network in self._networks(container_id):
             for endpoint in self._members.on(network):
-                if endpoint.address == str(address):
+                if str(address) in _addresses(endpoint):
                     return f"{self._names(endpoint)[0]}.{network}"
         return None
 
-    def is_own(self, container_id: str, address: ipaddress.IPv4Address) -> bool:
+    def is_own(self, container_id: str, address: Address) -> bool:
         """Whether the address is of one of the container's networks: nobody else knows its name."""
         return any(
-            address in self._fabric.named(network).bridge.subnet.network
+            address in subnet
             for network in self._networks(container_id)
+            for subnet in self._fabric.named(network).bridge.subnets
         )
 
     def reaches_out(self, container_id: str) -> bool:
@@ -51,6 +55,17 @@ class NameDirectory:
         return any(
             not self._fabric.is_internal(endpoint.network) for endpoint in self._members.of(container_id)
         )
+
+    def host_addresses(self, container_id: str, names: NameDefaults) -> list[Address]:
+        """Of the user's machine, as /etc/hosts has them: what the engine was told, else the way out."""
+        gateway = self._members.gateway(container_id)
+        if gateway is None:
+            return []
+        bridge = self._fabric.named(gateway.network).bridge
+        six = bridge.subnet6 if gateway.address6 else None
+        own: list[Address] = [bridge.subnet.ip, *([six.ip] if six else [])]
+        told = [ipaddress.ip_address(address) for address in names.host_gateway]
+        return [address for address in told if six or address.version == 4] or own
 
     def servers(self, container_id: str) -> tuple[str, ...]:
         """The user's own servers for this container, perhaps none."""
@@ -65,3 +80,7 @@ class NameDirectory:
     def _names(self, endpoint: Endpoint) -> tuple[str, ...]:
         record = self._members.sandboxes[endpoint.container_id]
         return dns_names(endpoint, record, self._container_name(endpoint.container_id))
+
+
+def _addresses(endpoint: Endpoint) -> list[str]:
+    return [address for address in (endpoint.address, endpoint.address6) if address]

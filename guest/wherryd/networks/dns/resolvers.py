@@ -9,7 +9,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from wherryd.networks.dns.directory import NameDirectory
 from wherryd.networks.dns.server import Server, Sockets
 from wherryd.networks.fabric import Fabric
 from wherryd.networks.members import Members
+from wherryd.networks.naming import NameDefaults
 from wherryd.networks.nft import Nft
 from wherryd.networks.resolv import EMBEDDED
 
@@ -31,7 +32,7 @@ _TABLE = "wherry_names"
 
 
 class Resolvers:
-    """Of one event loop. directory: where the namespaces' files are. dns: the daemon's --dns."""
+    """Of one event loop. directory: where the namespaces' files are. names: the engine's."""
 
     def __init__(
         self,
@@ -40,13 +41,13 @@ class Resolvers:
         fabric: Fabric,
         directory: Path,
         container_name: Callable[[str], str],
-        dns: Sequence[str],
+        names: NameDefaults,
     ) -> None:
         self._members = members
         self._directory = directory
         self._names = NameDirectory(members, fabric, container_name)
         self._fabric = fabric
-        self._answerer = Answerer(self._names, dns, self._path)
+        self._answerer = Answerer(self._names, names, self._path)
         self._servers: dict[str, Server] = {}
 
     def serves(self, container_id: str) -> bool:
