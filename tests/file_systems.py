@@ -10,6 +10,32 @@ from pathlib import Path
 
 import pytest
 
+from wherryd.snapshots.devicemapper import DevicemapperDriver
+from wherryd.snapshots.drivers import DRIVERS, devicemapper_problem
+from wherryd.snapshots.protocol import Snapshotter
+from wherryd.snapshots.thinpool import PoolSizes, ThinPool
+
+#: Why devicemapper cannot be tested on this kernel, or "". The box's kernel has it.
+DEVICEMAPPER_PROBLEM = devicemapper_problem(Path("/")) if os.geteuid() == 0 else "needs root"
+TESTABLE_DRIVERS = sorted(set(DRIVERS) - ({"devicemapper"} if DEVICEMAPPER_PROBLEM else set()))
+POOL_SIZES = PoolSizes(base=600 << 20, data=2 << 30, metadata=32 << 20)
+POOL_OPTIONS = ("dm.basesize=600M", "dm.loopdatasize=2G", "dm.loopmetadatasize=32M")
+
+
+def open_driver(root: Path) -> Snapshotter:
+    """root: the driver's own folder, with its name."""
+    if root.name == "devicemapper":
+        return DevicemapperDriver(root, POOL_SIZES)
+    return DRIVERS[root.name](root)
+
+
+def remove_driver(root: Path, snapshotter: Snapshotter) -> None:
+    """With all its snapshots, and what it has in the kernel."""
+    for info in reversed(list(snapshotter.walk())):
+        snapshotter.remove(info.key)
+    if root.name == "devicemapper":
+        ThinPool(root, POOL_SIZES).close()
+
 
 @contextmanager
 def btrfs(size_bytes: int = 600 << 20) -> Iterator[Path]:

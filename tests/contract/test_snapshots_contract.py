@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from file_systems import btrfs
+from file_systems import TESTABLE_DRIVERS, btrfs, open_driver, remove_driver
 
 from wherryd.errors import Conflict, InvalidParameter, NotFound
-from wherryd.snapshots.drivers import DRIVERS
 from wherryd.snapshots.protocol import Kind, SnapshotInfo, Snapshotter
 
 Open = Callable[[], Snapshotter]
@@ -23,7 +22,7 @@ def btrfs_root() -> Iterator[Path]:
         yield mounted
 
 
-@pytest.fixture(params=sorted(DRIVERS))
+@pytest.fixture(params=TESTABLE_DRIVERS)
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The driver's own folder."""
     if request.param == "btrfs":
@@ -33,9 +32,10 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reopen(root: Path) -> Open:
+def reopen(root: Path) -> Iterator[Open]:
     """Opens the driver on the same directory again, as a restarted engine does."""
-    return lambda: DRIVERS[root.name](root)
+    yield lambda: open_driver(root)
+    remove_driver(root, open_driver(root))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,21 @@ SECOND = archive(entry(".wh.old"), directory("etc"), entry("etc/.wh..wh..opq"), 
 class Engine:
     """A service that can be restarted on its directory."""
 
-    def __init__(self, root: Path, driver: str) -> None:
+    def __init__(self, root: Path, driver: str, options: Sequence[str] = ()) -> None:
         self.root = root
         self.driver = driver
+        self.options = options
         self.events: Events = []
         self.database = Database(root / "wherry.db")
         self.images = self._service()
 
     def _service(self) -> ImageService:
         return ImageService(
-            data_root=self.root, database=self.database, storage_driver=self.driver, publish=self._publish
+            data_root=self.root,
+            database=self.database,
+            storage_driver=self.driver,
+            storage_options=self.options,
+            publish=self._publish,
         )
 
     def _publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str]) -> None:
@@ -83,6 +88,7 @@ def seen_through(mounts: tuple[Mount, ...], script: str, tmp_path: Path) -> str:
         ["unshare", "-m", "sh", "-c", steps, "sh", str(target), script, *how, "-o", options, mount.source],
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         check=False,
         timeout=30,
     )

@@ -68,6 +68,7 @@ class Engine:
             data_root=options.data_root,
             database=database,
             storage_driver=options.storage_driver,
+            storage_options=options.storage_options,
             publish=self.events.publish,
             registry=registry,
         )

@@ -30,6 +30,7 @@ class Options:
     pidfile: Path | None
     network: NetworkOptions
     storage_driver: str
+    storage_options: tuple[str, ...]
     default_runtime: str
     add_runtimes: tuple[str, ...]
     insecure_registries: tuple[str, ...]
@@ -67,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         "--storage-driver",
         metavar="NAME",
         help=f"{', '.join(drivers.DRIVERS)} (the best that works here)",
+    )
+    add(
+        "--storage-opt",
+        action="append",
+        metavar="KEY=VALUE",
+        help="devicemapper's dm.basesize, dm.loopdatasize, dm.loopmetadatasize, for a new pool",
     )
     add("--default-runtime", metavar="NAME")
     add("--add-runtime", action="append", metavar="NAME=PATH")
@@ -119,6 +126,7 @@ _DEFAULTS: dict[str, object] = {
     "pidfile": "",
     **networkoptions.DEFAULTS,
     "storage-driver": "",
+    "storage-opt": (),
     "default-runtime": "wherry-runc",
     "add-runtime": (),
     "insecure-registry": (),
@@ -138,6 +146,7 @@ _PLURALS = {
     "hosts": "host",
     "insecure-registries": "insecure-registry",
     "registry-mirrors": "registry-mirror",
+    "storage-opts": "storage-opt",
 }
 
 
@@ -220,6 +229,7 @@ def _options(values: dict[str, object]) -> Options:
         pidfile=Path(text("pidfile")).absolute() if text("pidfile") else None,
         network=network,
         storage_driver=storage_driver,
+        storage_options=texts("storage-opt"),
         default_runtime=text("default-runtime"),
         add_runtimes=texts("add-runtime"),
         insecure_registries=texts("insecure-registry"),

@@ -153,7 +153,8 @@ class ImageCatalog:
             )
 
     def untag(self, name: Reference) -> None:
-        with self._database.transaction() as cursor:
+        """On disk when it returns, like a name that was given."""
+        with self._database.transaction(durable=True) as cursor:
             cursor.execute("DELETE FROM tags WHERE reference = ?", (name.canonical,))
 
     def delete(self, image_id: str) -> None:

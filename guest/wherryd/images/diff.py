@@ -47,11 +47,13 @@ _COMPARED = ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_rdev")
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """As `Unpacked`: diff_id and tar_bytes of the archive, size_bytes of the regular files in it."""
+    """As `Unpacked`: diff_id and tar_bytes of the archive, size_bytes of the regular files in it.
+    sockets: paths of those; no archive can hold them."""
 
     diff_id: str
     tar_bytes: int
     size_bytes: int
+    sockets: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -142,6 +144,7 @@ class _Writer:
         self._length = 0
         self._size = 0
         self._links: dict[tuple[int, int], str] = {}
+        self._sockets: list[str] = []
 
     def _raw(self, data: bytes) -> None:
         self._recipe.raw(data)
@@ -166,6 +169,7 @@ class _Writer:
             )
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
+            self._sockets.append(path)
             return
         info = tarfile.TarInfo(path)
         info.type, info.mode = kind, stat.S_IMODE(status.st_mode)
@@ -215,7 +219,7 @@ class _Writer:
     def finish(self) -> Diff:
         self._raw(bytes(_END_BYTES))
         self._recipe.finish()
-        return Diff("sha256:" + self._hash.hexdigest(), self._length, self._size)
+        return Diff("sha256:" + self._hash.hexdigest(), self._length, self._size, tuple(self._sockets))
 
 
 def _encoded(info: tarfile.TarInfo) -> bytes:
@@ -223,9 +227,17 @@ def _encoded(info: tarfile.TarInfo) -> bytes:
 
 
 def _xattrs(fd: int) -> dict[str, str]:
-    """The attributes that a layer carries: the same that the unpacker takes (unpack/metadata.py)."""
+    return {_XATTR + name: os.fsdecode(value) for name, value in _named_xattrs(fd).items()}
+
+
+def _named_xattrs(file: int | str) -> dict[str, bytes]:
+    """The attributes that a layer carries: the same that the unpacker takes (unpack/metadata.py).
+
+    file: a descriptor, or a path whose last component may be a link, which is not followed.
+    """
+    follow = isinstance(file, int)
     try:
-        names = os.listxattr(fd)
+        names = os.listxattr(file, follow_symlinks=follow)
     except OSError as exc:
         if exc.errno == errno.ENOTSUP:
             return {}
@@ -236,7 +248,7 @@ def _xattrs(fd: int) -> dict[str, str]:
         if name == "security.capability"
         or (name.startswith("user.") and not name.startswith("user.overlay."))
     ]
-    return {_XATTR + name: os.fsdecode(os.getxattr(fd, name)) for name in wanted}
+    return {name: os.getxattr(file, name, follow_symlinks=follow) for name in wanted}
 
 
 class _Upper:
@@ -305,13 +317,10 @@ class _Copies:
             waiting += reversed(self._directory(path, both))
 
     def _directory(self, path: str, both: bool) -> list[tuple[str, bool]]:
-        before: dict[str, os.stat_result] = {}
-        if both:
-            with _folder(self._old, path) as old:
-                before = {name: os.lstat(name, dir_fd=old) for name in os.listdir(old)}
         folders = []
-        with _folder(self._root, path) as fd:
-            names = _names(fd)
+        with _folder(self._root, path) as fd, _folder(self._old, path if both else "") as old:
+            before = {name: os.lstat(name, dir_fd=old) for name in os.listdir(old)} if both else {}
+            names = set(os.listdir(fd))
             for name in sorted({*names, *before}, key=os.fsencode):
                 child = f"{path}/{name}" if path else name
                 if name not in names:
@@ -322,11 +331,24 @@ class _Copies:
                 is_folder = stat.S_ISDIR(status.st_mode)
                 if known is not None and was_folder != is_folder:
                     self._writer.whiteout(child)
-                if known is None or not _same(status, known):
+                if (
+                    known is None
+                    or not _same(status, known)
+                    or not _same_xattrs(fd, old, name, status, known)
+                ):
                     self._writer.entry(fd, name, child, status)
                 if is_folder:
                     folders.append((child, was_folder))
         return folders
+
+
+def _same_xattrs(fd: int, old: int, name: str, status: os.stat_result, known: os.stat_result) -> bool:
+    """Of two files that are the same by everything that stat(2) tells but their change time."""
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return True
+    if (status.st_ino, status.st_ctime_ns) == (known.st_ino, known.st_ctime_ns):
+        return True  # a snapshot by the file system keeps both; cp(1) neither
+    return _named_xattrs(f"/proc/self/fd/{fd}/{name}") == _named_xattrs(f"/proc/self/fd/{old}/{name}")
 
 
 def _same(left: os.stat_result, right: os.stat_result) -> bool:

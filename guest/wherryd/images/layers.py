@@ -188,7 +188,10 @@ class LayerStore:
         """
         parent = self._snapshotter.stat(key).parent
         target = self._snapshotter.unpack_target(key)
-        below = [self._snapshotter.layer_directory(each.chain_id) for each in reversed(self.stack(parent))]
+        stack = self.stack(parent)[::-1]
+        if not self.independent:
+            stack = stack[:1]  # the uppermost directory holds the files of all
+        below = [self._snapshotter.layer_directory(each.chain_id) for each in stack]
         if mount_points:
             await asyncio.to_thread(remove_stubs, target.directory, below, mount_points)
         with self._content.writer() as recipe:
@@ -197,6 +200,8 @@ class LayerStore:
             )
             if found.is_empty:
                 return None
+            # The layer is the same here as where it is pulled.
+            await asyncio.to_thread(_unlink, target.directory, found.sockets)
             layer, _ = await self._keep(
                 parent, found, recipe, pins, lambda chain: self._snapshotter.commit(key, chain)
             )
@@ -275,6 +280,21 @@ class LayerJob:
     async def commit(self, expected: str = "") -> Layer:
         """Raises InvalidParameter when the archive is bad or its diff id is not the expected one."""
         return await self.store.commit(self, expected)
+
+
+def _unlink(directory: Path, names: Iterable[str]) -> None:
+    root = paths.open_root(str(directory))
+    try:
+        for name in names:
+            folder, _, last = name.rpartition("/")
+            resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
+            parent = paths.openat2(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY, 0, resolve)
+            try:
+                os.unlink(last, dir_fd=parent)  # noqa: PTH108 - relative to a descriptor
+            finally:
+                os.close(parent)
+    finally:
+        os.close(root)
 
 
 def archive_of(diff_id: str, directory: Path, recipe: BinaryIO) -> Iterator[bytes]:

@@ -56,12 +56,16 @@ class ImageService:
         data_root: Path,
         database: Database,
         storage_driver: str = "",
+        storage_options: Sequence[str] = (),
         publish: Publish,
         registry: Registry | None = None,
     ) -> None:
-        """storage_driver: "overlay", "vfs", or "" for the best that works here. Raises InvalidParameter."""
+        """storage_driver, storage_options: see snapshots/drivers.py; "" is the best that works here.
+
+        Raises InvalidParameter.
+        """
         self._content = ContentStore(data_root / "content")
-        self._snapshotter = open_driver(data_root, storage_driver)
+        self._snapshotter = open_driver(data_root, storage_driver, storage_options)
         self._catalog = ImageCatalog(database, self._content)
         self._layers = LayerStore(database, self._content, self._snapshotter)
         self._loader = Loader(self._catalog, self._layers, self._content, publish)
@@ -191,7 +195,7 @@ class ImageService:
 
     def inspect(self, image: Image) -> Document:
         stack = self._layers.stack(image.chain_id)
-        directories = [self._snapshotter.layer_directory(layer.chain_id) for layer in stack]
+        directories = [self._snapshotter.place(layer.chain_id) for layer in stack]
         tagged_at = self._catalog.last_tagged(image.id)
         return views.inspect(image, stack, self.storage_driver, directories, tagged_at)
 

@@ -5,11 +5,10 @@ nobody changed are shared by all of them.
 """
 
 import errno
-import os
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter, KernelFault
-from wherryd.snapshots.driver import DirectoryDriver
+from wherryd.snapshots.driver import DirectoryDriver, added_usage
 from wherryd.snapshots.index import Record, remove_tree
 from wherryd.snapshots.protocol import Kind, Usage, Whiteouts
 from wherryd.spec.mount import Mount
@@ -54,7 +53,7 @@ class BtrfsDriver(DirectoryDriver):
         record = self._index.get(key)
         if record.kind is Kind.VIEW or not record.parent:
             return super().usage(key)
-        return _added(self._index.files(record), self._index.files(self._index.committed(record.parent)))
+        return added_usage(self._index.files(record), self._index.files(self._index.committed(record.parent)))
 
 
 def remove_subvolume(path: Path) -> None:
@@ -65,27 +64,3 @@ def remove_subvolume(path: Path) -> None:
         if exc.errno not in (errno.ENOTEMPTY, errno.EINVAL, errno.ENOTDIR, errno.ENOTTY):
             raise
         remove_tree(path)  # rmdir(2) takes an empty subvolume
-
-
-def _added(top: Path, parent: Path) -> Usage:
-    """What of top is not in parent: a snapshot keeps a file's inode number and change time until it is
-    changed."""
-    size, seen = 0, set()
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        for entry in os.scandir(top / folder if folder else top):
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            status = entry.stat(follow_symlinks=False)
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(path)
-            try:
-                old = (parent / path).lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                old = None
-            if old is not None and (old.st_ino, old.st_ctime_ns) == (status.st_ino, status.st_ctime_ns):
-                continue
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                size += status.st_blocks * 512
-    return Usage(size, len(seen))

@@ -82,6 +82,9 @@ class DirectoryDriver(ABC):
     def unpack_target(self, key: str) -> UnpackTarget:
         return UnpackTarget(self._index.files(self._index.active(key)), self.whiteouts)
 
+    def place(self, name: str) -> Path:
+        return self._index.files(self._index.committed(name))
+
     def layer_directory(self, name: str) -> Path:
         return self._index.files(self._index.committed(name))
 
@@ -110,4 +113,28 @@ def directory_usage(top: Path) -> Usage:
             size += status.st_blocks * 512
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
+    return Usage(size, len(seen))
+
+
+def added_usage(top: Path, parent: Path) -> Usage:
+    """What of top is not in parent, of which top is a snapshot: a file keeps its inode number and change time
+    until it is changed."""
+    size, seen = 0, set()
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        for entry in os.scandir(top / folder if folder else top):
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            status = entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            try:
+                old = (parent / path).lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                old = None
+            if old is not None and (old.st_ino, old.st_ctime_ns) == (status.st_ino, status.st_ctime_ns):
+                continue
+            if status.st_ino not in seen:
+                seen.add(status.st_ino)
+                size += status.st_blocks * 512
     return Usage(size, len(seen))

@@ -3,7 +3,7 @@
     <root>/m/<id>      symbolic link whose text is "kind|key|parent": the snapshot's record
     <root>/l/<id>      the directory with the snapshot's files
     <root>/w/<id>      scratch directory of the kernel (overlay's workdir), for who needs one
-    <root>/trash/<id>  being removed
+    <root>/trash/<id>  being removed; <id>.w is what was in w/
 
 An id is a short number in base 36: mount(2) takes at most a page of options, and a container on 127
 layers names each of their directories in them.
@@ -72,7 +72,7 @@ class SnapshotIndex:
 
     def _used_ids(self) -> Iterator[str]:
         for name in ("m", "l", "w", "trash"):
-            yield from (entry.name for entry in (self.root / name).iterdir())
+            yield from (entry.name.removesuffix(".w") for entry in (self.root / name).iterdir())
 
     def _sweep(self) -> None:
         owned = {record.id for record in self._records.values()}
@@ -190,7 +190,7 @@ class SnapshotIndex:
 
     def discard(self, record: Record) -> None:
         """Removes a record's folders, whether or not the record was ever saved."""
-        for folder, place in ((self.files(record), record.id), (self.work(record), f"{record.id}w")):
+        for folder, place in ((self.files(record), record.id), (self.work(record), f"{record.id}.w")):
             try:
                 folder.rename(self.root / "trash" / place)
             except FileNotFoundError:

@@ -94,3 +94,6 @@ class Snapshotter(Protocol):
 
     def layer_directory(self, name: str) -> Path:
         """The directory of a committed snapshot in which its own files can be found, for reading."""
+
+    def place(self, name: str) -> Path:
+        """Where that directory is or would be, for people who look at the disk; nothing is mounted for it."""
