@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from wherryd.errors import EngineError
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.extract import Extractor, Limits
-from wherryd.images.unpack.reader import Readable, TarReader, open_stream
+from wherryd.images.unpack.reader import Ratio, Readable, TarReader, open_stream
 from wherryd.images.unpack.recipe import RecipeWriter
 from wherryd.sys import capabilities, mounts, namespaces, process
 
@@ -37,6 +37,7 @@ class Order:
     recipe: int
     max_entries: int
     max_bytes: int
+    ratio: tuple[int, int]
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
 def _unpack(order: Order, control: socket.socket) -> dict[str, object]:
     process.prctl(process.PR_SET_PDEATHSIG, 9)
     limits = Limits(entries=order.max_entries, bytes=order.max_bytes)
-    source = open_stream(0)
+    source = open_stream(0, Ratio(*order.ratio))
     _confine(order, limits)
     return _extract(order, control, source, limits)
 

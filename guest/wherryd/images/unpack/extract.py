@@ -11,14 +11,14 @@ import os
 import stat
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from wherryd.images.unpack.directories import Directories, Directory, open_directory
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.members import members
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
-from wherryd.images.unpack.reader import TarReader
+from wherryd.images.unpack.reader import Ratio, TarReader
 from wherryd.images.unpack.recipe import RecipeWriter, write_all
 from wherryd.images.unpack.remove import remove
 from wherryd.images.unpack.whiteouts import PREFIX, Whiteouts
@@ -34,6 +34,7 @@ class Limits:
     entries: int = 2_000_000
     bytes: int = 256 * 1024**3
     trailing_bytes: int = 64 * 1024 * 1024
+    ratio: Ratio = field(default_factory=Ratio)
 
 
 class Extractor:

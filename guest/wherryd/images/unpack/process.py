@@ -62,6 +62,7 @@ class Unpacking:
             recipe=recipe_fd,
             max_entries=limits.entries,
             max_bytes=limits.bytes,
+            ratio=(limits.ratio.times, limits.ratio.from_bytes),
         )
         path = ":".join(entry for entry in sys.path if entry)
         try:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wherryd.images.unpack.errors import ArchiveError
@@ -25,12 +26,14 @@ class _Input(io.RawIOBase):
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._head = b""
+        #: Bytes that came out of the descriptor.
+        self.consumed = 0
 
     def readable(self) -> bool:
         return True
 
     def peek(self, size: int) -> bytes:
-        while len(self._head) < size and (more := os.read(self._fd, CHUNK_BYTES)):
+        while len(self._head) < size and (more := self._from_pipe(CHUNK_BYTES)):
             self._head += more
         return self._head[:size]
 
@@ -42,7 +45,12 @@ class _Input(io.RawIOBase):
             else:
                 head, self._head = self._head[:size], self._head[size:]
             return head
-        return os.read(self._fd, CHUNK_BYTES if size < 0 else size)
+        return self._from_pipe(CHUNK_BYTES if size < 0 else size)
+
+    def _from_pipe(self, size: int) -> bytes:
+        data = os.read(self._fd, size)
+        self.consumed += len(data)
+        return data
 
     def readinto(self, buffer: Any, /) -> int:
         """What isal's reader calls."""
@@ -50,20 +58,44 @@ class _Input(io.RawIOBase):
             data = self.read(len(buffer))
             buffer[: len(data)] = data
             return len(data)
-        return os.readv(self._fd, [buffer])
+        size = os.readv(self._fd, [buffer])
+        self.consumed += size
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """What a compressed archive may grow to: `times` its size, once it is larger than `from_bytes`.
+
+    With nothing but zeros gzip reaches 230 to 1032, by its level, and the others thousands; file systems that
+    people pack stay below 20.
+    """
+
+    times: int = 200
+    from_bytes: int = 2 * 1024**3
 
 
 class _Decoder:
-    """Turns whatever a decompressor raises for damaged input into an ArchiveError."""
+    """Turns whatever a decompressor raises for damaged input into an ArchiveError, and stops bombs."""
 
-    def __init__(self, decoder: Readable) -> None:
+    def __init__(self, decoder: Readable, source: _Input, ratio: Ratio) -> None:
         self._decoder = decoder
+        self._source = source
+        self._ratio = ratio
+        self._produced = 0
 
     def read(self, size: int) -> bytes:
         try:
-            return self._decoder.read(size)
+            data = self._decoder.read(size)
         except Exception as exc:  # four libraries, each with errors of its own; none touches a disk
             raise ArchiveError(f"the compressed archive is damaged: {exc}") from exc
+        self._produced += len(data)
+        if self._produced > max(self._ratio.from_bytes, self._ratio.times * self._source.consumed):
+            raise ArchiveError(
+                f"the archive unpacks to more than {self._ratio.times} times its size, which is the limit "
+                f"above {self._ratio.from_bytes} bytes; send it uncompressed if it is what it seems"
+            )
+        return data
 
 
 #: First bytes of what is decompressed here.
@@ -75,32 +107,36 @@ def is_compressed(fd: int) -> bool:
     return os.pread(fd, 6, 0).startswith(COMPRESSED)
 
 
-def open_stream(fd: int) -> Readable:
+def open_stream(fd: int, ratio: Ratio | None = None) -> Readable:
     """The uncompressed bytes of fd, compression told by the first bytes. Raises ArchiveError when empty.
+
+    A read raises it for damaged input, and for more than ratio allows.
 
     Decoders are imported here, before the caller changes its root: only what this archive needs.
     """
     source: Any = _Input(fd)
+    ratio = ratio or Ratio()
     head = source.peek(6)
     if not head:
         raise ArchiveError("the archive is empty; send a tar file")
     if head.startswith(b"\x1f\x8b"):
         from isal import igzip
 
-        return _Decoder(igzip.IGzipFile(fileobj=source))  # type: ignore[no-untyped-call]
+        return _Decoder(igzip.IGzipFile(fileobj=source), source, ratio)  # type: ignore[no-untyped-call]
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
-        return _Decoder(decompressor.stream_reader(source, read_across_frames=True, read_size=CHUNK_BYTES))
+        stream = decompressor.stream_reader(source, read_across_frames=True, read_size=CHUNK_BYTES)
+        return _Decoder(stream, source, ratio)
     if head.startswith(b"BZh"):
         import bz2
 
-        return _Decoder(bz2.BZ2File(source))
+        return _Decoder(bz2.BZ2File(source), source, ratio)
     if head == b"\xfd7zXZ\x00":
         import lzma
 
-        return _Decoder(lzma.LZMAFile(source))
+        return _Decoder(lzma.LZMAFile(source), source, ratio)
     return source  # type: ignore[no-any-return]
 
 
