@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from runtime_rig import Rig, config, is_alive, pids_of, plain_io
+from runtime_rig import Rig, children_of_cgroup, config, is_alive, pids_of, plain_io
 
-from wherryd.runtime.client import RuntimeClient
+from wherryd.errors import RuntimeFault
+from wherryd.runtime.client import Monitor, RuntimeClient
+from wherryd.runtime.monitorpool import CONTAINERS_EACH
 from wherryd.runtime.state import StateDir
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
@@ -113,8 +115,8 @@ async def test_the_monitor_holds_nothing_of_the_client(rig: Rig) -> None:
     os.close(write)
     assert ours not in targets.values()
     assert targets["0"] == targets["1"] == "/dev/null"
-    assert targets["2"].endswith("monitor.log")
-    assert len(targets) < 24
+    assert targets["2"] == str(rig.exec_root / "monitor.log")
+    assert len(targets) < 10 + 12 * CONTAINERS_EACH
     assert os.getsid(state.monitor_pid) == state.monitor_pid
 
 
@@ -168,3 +170,55 @@ async def test_a_stale_container_gives_way_to_a_new_one(rig: Rig) -> None:
     await fresh.kill(signal.SIGKILL)
     assert (await fresh.wait()).exit_code == 137
     await fresh.delete()
+
+
+def _process_of(rig: Rig, monitor: Monitor) -> int:
+    return StateDir(rig.exec_root, monitor.container_id).read_state().monitor_pid
+
+
+async def test_containers_share_a_process_a_few_at_a_time(rig: Rig) -> None:
+    monitors = [await rig.running() for _ in range(2 * CONTAINERS_EACH + 1)]
+    processes = [_process_of(rig, monitor) for monitor in monitors]
+    assert max(processes.count(pid) for pid in processes) <= CONTAINERS_EACH
+    assert len(set(processes)) <= 4
+    for monitor in monitors:
+        await monitor.kill(signal.SIGKILL)
+        await monitor.wait()
+        await monitor.delete()
+
+
+async def test_a_killed_process_tells_the_end_of_each_container_and_the_next_starts_elsewhere(
+    rig: Rig,
+) -> None:
+    monitors = [await rig.running() for _ in range(CONTAINERS_EACH)]
+    processes = {_process_of(rig, monitor) for monitor in monitors}
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    # In the queue of the dead, or to another: it comes up either way.
+    fresh = await rig.running()
+    assert _process_of(rig, fresh) not in processes
+    async with asyncio.timeout(20):
+        assert {(await monitor.wait()).exit_code for monitor in monitors} == {137}
+    for monitor in monitors:
+        await monitor.delete()
+
+
+async def test_created_and_started_in_one_go(rig: Rig) -> None:
+    name = rig.name()
+    bundle, layers = rig.bundle(name, config("sh", "-c", "exit 6"))
+    monitor = await rig.client.create(name, bundle=bundle, rootfs=layers, io=plain_io(), start=True)
+    rig.monitors.append(monitor)
+    assert monitor.started_at
+    assert (await monitor.wait()).exit_code == 6
+    await monitor.delete()
+
+
+async def test_one_that_cannot_be_started_leaves_nothing(rig: Rig) -> None:
+    name = rig.name()
+    bundle, layers = rig.bundle(name, config("nointerpreter"))
+    with pytest.raises(RuntimeFault) as caught:
+        await rig.client.create(name, bundle=bundle, rootfs=layers, io=plain_io(), start=True)
+    assert caught.value.exit_code == 127
+    assert not StateDir(rig.exec_root, name).exists()
+    assert not children_of_cgroup(name)
+    assert rig.client.last_exit(name) is None

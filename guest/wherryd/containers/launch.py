@@ -1,10 +1,12 @@
 """Starting a container: network, files, mounts, config, process; undone in reverse when a step fails."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import shutil
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from wherryd.containers import files, idranges, logoptions, networking, plan
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
-from wherryd.errors import InvalidParameter, SystemFault
+from wherryd.errors import Conflict, InvalidParameter, SystemFault
 from wherryd.networks.sandbox import Sandbox
 from wherryd.runtime.client import ContainerIo, Monitor
 from wherryd.spec import dockerinit
@@ -39,15 +41,25 @@ async def launch(deps: Deps, container: Container) -> str:
         rootfs = await deps.images.rootfs_mounts(record.id)
         bundle = make_bundle(deps, record, plan.config(deps, record, sandbox, rootfs, ids))
         undo.callback(shutil.rmtree, bundle, ignore_errors=True)
+        # Who attached before the start must get everything, and so must be connected before it.
+        at_once = not container.pending
         monitor = await deps.runtime.create(
-            record.id, bundle=bundle, rootfs=rootfs, io=container_io(deps, container)
+            record.id, bundle=bundle, rootfs=rootfs, io=container_io(deps, container), start=at_once
         )
-        undo.push_async_callback(monitor.delete)
+        undo.push_async_callback(_end, monitor)
         await _connect_pending(container, monitor)
-        started_at = await monitor.start()
+        started_at = monitor.started_at if at_once else await monitor.start()
         container.monitor, container.sandbox = monitor, sandbox
         undo.pop_all()
     return started_at
+
+
+async def _end(monitor: Monitor) -> None:
+    """Undoes a create that may have been a start too."""
+    with contextlib.suppress(Conflict):  # it has ended
+        await monitor.kill(signal.SIGKILL, everyone=True)
+    await monitor.wait()
+    await monitor.delete()
 
 
 async def _connect_pending(container: Container, monitor: Monitor) -> None:

@@ -4,6 +4,7 @@ A child never returns into its parent's code: `run_child` ends the process, what
 """
 
 import contextlib
+import gc
 import os
 import signal
 import stat
@@ -48,6 +49,7 @@ class ChildStreams:
 def run_child(peer: Peer, action: Callable[[], None]) -> NoReturn:
     """Runs action and never comes back; an error is sent to the parent."""
     status = CHILD_FAILED
+    gc.disable()  # no collection between fork and exec
     try:
         action()
         status = 0

@@ -1,4 +1,4 @@
-"""The runtime's door for the engine: asyncio on this side, a zygote and one monitor per container behind it.
+"""The runtime's door for the engine: asyncio on this side, a zygote and monitors behind it.
 
     client = RuntimeClient(exec_root=Path("/run/wherry"))
     await client.open()
@@ -14,14 +14,16 @@ NotFound, NotSupported, Unavailable); all others as RuntimeFault with Docker's e
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wherryd.cgroups.stats import CgroupStats
+from wherryd.errors import RuntimeFault
 from wherryd.runtime import container
 from wherryd.runtime.line import ConnectionLostError, MonitorLine
 from wherryd.runtime.messages import error_from
+from wherryd.runtime.monitorpool import MonitorHost, MonitorPool, check_size
 from wherryd.runtime.request import CreateRequest
 from wherryd.runtime.state import StateDir
 from wherryd.runtime.types import ContainerIo, ExitStatus
@@ -83,12 +85,15 @@ class ExecSession:
 class Monitor:
     """One container: its init process and the monitor that owns it."""
 
-    def __init__(self, directory: StateDir, line: MonitorLine, pid: int) -> None:
+    def __init__(self, directory: StateDir, line: MonitorLine, pid: int, started_at: str = "") -> None:
         self.container_id = directory.container_id
         self.pid = pid
+        #: When `create` has started it too: RFC 3339.
+        self.started_at = started_at
         self._directory = directory
         self._line = line
         self._status: ExitStatus | None = None
+        self.on_deleted: Callable[[], None] = lambda: None
 
     @property
     def is_open(self) -> bool:
@@ -195,6 +200,7 @@ class Monitor:
         except ConnectionLostError:
             await asyncio.to_thread(_clear, self._directory)
         await self._line.close()
+        self.on_deleted()
 
     async def close(self) -> None:
         """Lets go of the connection; monitor and container live on. For a daemon that ends."""
@@ -212,6 +218,7 @@ class RuntimeClient:
     def __init__(self, *, exec_root: Path) -> None:
         self._exec_root = exec_root.absolute()
         self._zygote = ZygoteProcess()
+        self._pool = MonitorPool(self._zygote, self._exec_root)
         self._monitors: list[Monitor] = []
 
     async def open(self) -> None:
@@ -220,19 +227,28 @@ class RuntimeClient:
 
     async def close(self) -> None:
         """Ends the zygote; monitors and containers live on. May be called twice."""
+        self._pool.close()
         await self._zygote.stop()
         monitors, self._monitors = self._monitors, []
         for monitor in monitors:
             await monitor.close()
 
     async def create(
-        self, container_id: str, *, bundle: Path, rootfs: Sequence[Mount], io: ContainerIo
+        self,
+        container_id: str,
+        *,
+        bundle: Path,
+        rootfs: Sequence[Mount],
+        io: ContainerIo,
+        start: bool = False,
     ) -> Monitor:
-        """A container from bundle/config.json, up to its start gate (OCI "created").
+        """A container from bundle/config.json, up to its start gate (OCI "created"), or past it.
 
         rootfs: mounts applied on the config's root.path inside the container's own mount namespace;
-        empty: that directory as it is. Raises InvalidParameter, NotSupported (config asks for what this
-        runtime cannot do), Conflict (the id is taken), RuntimeFault (126, 127: no such program).
+        empty: that directory as it is. start: saves a round trip for one that nobody wants to attach to
+        before; nothing is left of it when it cannot be started. Raises InvalidParameter, NotSupported (config
+        asks for what this runtime cannot do), Conflict (the id is taken), RuntimeFault (126, 127: no such
+        program).
         """
         directory = StateDir(self._exec_root, container_id)
         request = CreateRequest(
@@ -241,27 +257,40 @@ class RuntimeClient:
             bundle=bundle.absolute(),
             layers=tuple(rootfs),
             io=io,
-        )
-        try:
-            line, pid = await self._ask(request)
-        except ConnectionLostError:
-            if directory.exists() or not await self._zygote.was_killed():
-                raise
-            # Killed with the request in its queue: nothing was begun, so it may be asked again.
-            line, pid = await self._ask(request)
-        return self._keep(Monitor(directory, line, pid))
+            start=start,
+        ).encode()
+        check_size(request)
+        while True:
+            host = await self._pool.choose()
+            try:
+                line, answer = await self._ask(host, request)
+            except (ConnectionError, ConnectionLostError):
+                if host.last_words:
+                    raise RuntimeFault(host.last_words) from None
+                if directory.exists() or host.is_alive:
+                    raise
+                # Killed with the request in its queue: nothing was begun, so another may be asked.
+                continue
+            return self._keep(Monitor(directory, line, int(answer["pid"]), answer.get("started_at", "")))
 
-    async def _ask(self, request: CreateRequest) -> tuple[MonitorLine, int]:
-        line = await MonitorLine.over(await self._zygote.request(request.encode()))
+    async def _ask(self, host: MonitorHost, request: bytes) -> tuple[MonitorLine, dict[str, Any]]:
+        host.busy += 1
         try:
-            return line, int((await line.first_answer())["pid"])
-        except BaseException:
-            await line.close()
-            raise
+            line = await MonitorLine.over(await host.request(request))
+            try:
+                answer = await line.first_answer()
+            except BaseException:
+                await line.close()
+                raise
+            host.keep(line)
+            return line, answer
+        finally:
+            host.busy -= 1
 
     def _keep(self, monitor: Monitor) -> Monitor:
         self._monitors = [each for each in self._monitors if each.is_open]
         self._monitors.append(monitor)
+        monitor.on_deleted = self._pool.trim
         return monitor
 
     async def recover(self, container_id: str) -> Monitor | None:

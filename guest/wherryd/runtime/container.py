@@ -15,7 +15,7 @@ from wherryd import clock
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, mounting, namespaces, seccomp
+from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, mounting, seccomp
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -72,32 +72,50 @@ class Container:
         gate: Callable[[Peer], None] = init.wait_for_start,
         keep_fds: tuple[int, ...] = (),
         tied: bool = True,
-        meanwhile: Callable[[], None] = lambda: None,
         preserve_fds: int = 0,
         pivot: bool = True,
         new_keyring: bool = True,
     ) -> Launched:
-        """Cgroup and init, up to its gate. Raises EngineError with the cgroup removed again.
+        """Cgroup and init, up to its gate. Raises EngineError with the cgroup removed again."""
+        rising = self.begin(
+            streams,
+            gate=gate,
+            keep_fds=keep_fds,
+            tied=tied,
+            preserve_fds=preserve_fds,
+            pivot=pivot,
+            new_keyring=new_keyring,
+        )
+        return rising.to_the_end()
 
-        meanwhile: done while init sets itself up. The rest: see InitPlan.
-        """
-        made = hooked = False
+    def begin(
+        self,
+        streams: ChildStreams,
+        *,
+        gate: Callable[[Peer], None] = init.wait_for_start,
+        keep_fds: tuple[int, ...] = (),
+        tied: bool = True,
+        preserve_fds: int = 0,
+        pivot: bool = True,
+        new_keyring: bool = True,
+    ) -> "Rising":
+        """Cgroup and init, which sets itself up. For the arguments see InitPlan. Raises EngineError with the
+        cgroup removed again."""
+        rising = Rising(self)
 
         def make_cgroup(pid: int) -> tuple[int, ...]:
-            nonlocal made
             self.cgroup.create()
-            made = True
+            rising.has_cgroup = True
             self.cgroup.apply(resources.with_default_devices(self.spec.linux.resources))
             return self.cgroup.admit(pid)
 
         def environment(pid: int) -> None:
-            nonlocal hooked
-            hooked = True
+            rising.hooked = True
             self._hooks_of_create(pid)
 
         self._give_streams(streams)
         try:
-            return launch.launch_init(
+            rising.talk = launch.begin_init(
                 init.InitPlan(
                     spec=self.spec,
                     process=self.process,
@@ -116,18 +134,12 @@ class Container:
                     new_keyring=new_keyring,
                 ),
                 make_cgroup,
-                meanwhile,
                 environment,
             )
         except BaseException as error:
-            # A group that was there before, with processes of somebody else, is not ours to kill.
-            if made:
-                self._remove_cgroup(error)
-            mounting.unmount_root(self.spec.linux.namespaces, launch.rootfs_path(self.spec, self.bundle))
-            if hooked:
-                # runtime.md, "Lifecycle": a failed create goes on with the end.
-                self.stopped(error.add_note)
+            rising.undo(error)
             raise
+        return rising
 
     def _hooks_of_create(self, pid: int) -> None:
         state = self.oci_state("creating", pid)
@@ -149,20 +161,12 @@ class Container:
             self.spec, self.directory.container_id, str(self.bundle), status=status, pid=pid
         )
 
-    def _remove_cgroup(self, error: BaseException) -> None:
-        try:
-            self.cgroup.kill()
-            self.cgroup.destroy()
-        except EngineError as second:
-            error.add_note(f"and the cgroup could not be removed: {second}")
-
     def exec_plan(
         self,
         process: Process,
         streams: ChildStreams,
         *,
         init_pidfd: int,
-        born_inside: bool,
         tied: bool = True,
         preserve_fds: int = 0,
         init_root: int = -1,
@@ -174,7 +178,6 @@ class Container:
             process=process,
             init_pidfd=init_pidfd,
             namespaces=tuple(self.spec.linux.namespaces),
-            born_inside=born_inside,
             cgroup=self.cgroup,
             streams=streams,
             gate=init.wait_for_start,
@@ -210,11 +213,6 @@ class Container:
             if uid is not None and gid is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, uid, gid)
 
-    @property
-    def children_are_born_inside(self) -> bool:
-        """Whether the process that forked init has its later children in the container's PID namespace."""
-        return NamespaceKind.PID in self.spec.linux.namespaces and not namespaces.needs_stage(self.spec.linux)
-
     def state(self, pid: int, *, monitor_pid: int, gate: str) -> State:
         return State(
             container_id=self.directory.container_id,
@@ -229,6 +227,67 @@ class Container:
             gate=gate,
             annotations=dict(self.spec.annotations),
         )
+
+
+class Rising:
+    """A container between its init's fork and its gate. Either `to_the_end`, or `step` whenever the peer's
+    socket has something to read; then `end` once somebody waits for init. What fails undoes everything."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.talk: launch.Talk | None = None
+        #: A group that was there before, with processes of somebody else, is not ours to kill.
+        self.has_cgroup = False
+        self.hooked = False
+
+    @property
+    def launched(self) -> Launched:
+        return self._talk.launched
+
+    @property
+    def _talk(self) -> launch.Talk:
+        assert self.talk is not None, "begin sets it"  # noqa: S101
+        return self.talk
+
+    def to_the_end(self) -> Launched:
+        try:
+            launched = self._talk.to_the_end()
+        except BaseException as error:
+            self.undo(error)
+            raise
+        self.end()
+        return launched
+
+    def step(self) -> bool:
+        """Whether init is at its gate. Raises EngineError with the cgroup removed again."""
+        try:
+            return self._talk.step()
+        except BaseException as error:
+            self.undo(error)
+            raise
+
+    def end(self) -> None:
+        """Done twice is fine."""
+        self._talk.end()
+
+    def give_up(self, error: BaseException) -> None:
+        """Ends init because of an error, to which errors of the clean-up are attached."""
+        self._talk.give_up()
+        self.undo(error)
+
+    def undo(self, error: BaseException) -> None:
+        cgroup = self.container.cgroup
+        if self.has_cgroup:
+            try:
+                cgroup.kill()
+                cgroup.destroy()
+            except EngineError as second:
+                error.add_note(f"and the cgroup could not be removed: {second}")
+        spec = self.container.spec
+        mounting.unmount_root(spec.linux.namespaces, launch.rootfs_path(spec, self.container.bundle))
+        if self.hooked:
+            # runtime.md, "Lifecycle": a failed create goes on with the end.
+            self.container.stopped(error.add_note)
 
 
 def discard_stale(directory: StateDir) -> None:

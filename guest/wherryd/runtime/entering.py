@@ -1,11 +1,11 @@
 """An exec's child on its way to its program, talked with from the monitor's loop.
 
-From the moment it has joined the PID namespace, processes of the container can stop it, and its working
+It is born in the container's PID namespace: processes of the container can stop it, and its working
 directory or program may be on a file system that does not answer. Nothing waits for it here but its own
 client: meanwhile the monitor reads output, answers, and can kill the container.
 
-    fork -> (FORKED) -> READY -> our START -> end of file: it runs
-       └--------┴---------┴----------┴-> FAILED, end of file, or too late: it does not
+    fork -> READY -> our START -> end of file: it runs
+       └------┴----------┴-> FAILED, end of file, or too late: it does not
 """
 
 import contextlib
@@ -30,13 +30,12 @@ class Entering:
         loop: Loop,
         launched: Launched,
         *,
-        forks_again: bool,
         on_running: Callable[[Launched], None],
         on_failed: Callable[[EngineError], None],
     ) -> None:
         self._loop = loop
         self._launched = launched
-        self._awaited = {Step.READY, Step.FORKED} if forks_again else {Step.READY}
+        self._awaited = {Step.READY}
         self._on_running = on_running
         self._on_failed = on_failed
         self._over = False
@@ -62,14 +61,7 @@ class Entering:
         except EngineError as error:
             self._fail(error)
             return
-        if message.step is Step.FORKED:
-            # Its end is near and in nobody's hands but ours: it is outside of the container's PID namespace.
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._launched.pid, 0)
-            self._launched.pid = message.pid
-            self._close_pidfd()
-            self._pidfd = _pidfd(message.pid)
-        elif message.step is Step.TERMINAL:
+        if message.step is Step.TERMINAL:
             (self._launched.master,) = fds
         self._awaited.discard(message.step)
         if not self._awaited and message.step is not Step.START:

@@ -1,7 +1,8 @@
 """The child that becomes a further process in a running container (docker exec).
 
-It joins the cgroup on our side, then all of init's namespaces at once through init's pidfd, which
-cannot be reused for another process. The image's files are hostile from here on, and run already.
+It is born in the container's PID namespace, joins the cgroup on our side, then init's other namespaces at
+once through init's pidfd, which cannot be reused for another process. The image's files are hostile from
+here on, and run already.
 """
 
 import os
@@ -20,16 +21,14 @@ from wherryd.sys import process as proc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecPlan:
-    """init_pidfd: of the container's init. namespaces: kinds that are not the host's.
-
-    born_inside: whether the forking process's children are in the PID namespace already. init_root: init's
-    root directory, where that is not the root of its mount namespace; -1 = it is.
+    """init_pidfd: of the container's init. namespaces: kinds that are not the host's; who carries the plan
+    out is born in the PID namespace already. init_root: init's root directory, where that is not the root
+    of its mount namespace; -1 = it is.
     """
 
     process: Process
     init_pidfd: int
     namespaces: tuple[NamespaceKind, ...]
-    born_inside: bool
     cgroup: CgroupManager
     streams: child.ChildStreams
     gate: Callable[[Peer], None]
@@ -38,10 +37,6 @@ class ExecPlan:
     preserve_fds: int = 0
     init_root: int = -1
     personality: int | None = None
-
-    @property
-    def forks_again(self) -> bool:
-        return not self.born_inside and NamespaceKind.PID in self.namespaces
 
 
 def run(plan: ExecPlan, peer: Peer) -> NoReturn:
@@ -57,10 +52,10 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     scheduling.set_affinity(plan.process.cpu_affinity.final)
     identity.set_oom_score(plan.process.oom_score_adj)
     own_proc = apparmor.open_proc(plan.process.apparmor_profile)
-    scheduling.apply(plan.process, forks=plan.forks_again)
+    scheduling.apply(plan.process, forks=False)
     os.umask(0)
     guard = seccomp.Guard(plan.system_calls, status="running")
-    to_join = [kind for kind in plan.namespaces if not (plan.born_inside and kind is NamespaceKind.PID)]
+    to_join = [kind for kind in plan.namespaces if kind is not NamespaceKind.PID]
     if NamespaceKind.USER in plan.namespaces:
         identity.raise_rlimits(plan.process.rlimits)
     ns.setns(plan.init_pidfd, namespaces.mask(to_join), "the container's namespaces")
@@ -69,12 +64,6 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
         os.fchdir(plan.init_root)
         os.chroot(".")
         os.close(plan.init_root)
-    if plan.forks_again:
-        pid = os.fork()
-        if pid:
-            peer.send(ChildMessage(step=Step.FORKED, pid=pid))
-            os._exit(0)
-        os.setsid()
     guard.note_pid()
     if NamespaceKind.USER in plan.namespaces:
         os.setgroups([])

@@ -8,6 +8,7 @@ import heapq
 import itertools
 import select
 import time
+import traceback
 from collections.abc import Callable
 
 READ = select.EPOLLIN
@@ -44,15 +45,24 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), callback))
 
     def run(self) -> None:
-        """Until `running` is false."""
+        """Until `running` is false. A fault in a callback is written to stderr, and its descriptor is
+        watched no more: it must not take the other containers along."""
         while self.running:
             for fd, events in self._epoll.poll(self._timeout()):
                 # An earlier callback of this round may have closed it.
                 callback = self._callbacks.get(fd)
-                if callback is not None:
+                if callback is None:
+                    continue
+                try:
                     callback(events)
+                except Exception:
+                    traceback.print_exc()
+                    self.forget(fd)
             while self._timers and self._timers[0][0] <= time.monotonic():
-                heapq.heappop(self._timers)[2]()
+                try:
+                    heapq.heappop(self._timers)[2]()
+                except Exception:
+                    traceback.print_exc()
 
     def _timeout(self) -> float:
         if not self._timers:

@@ -1,33 +1,26 @@
-"""The monitor: one small process per container; parent and reaper, owner of its streams, keeper of its end.
+"""A monitor: parent and reaper of one container, owner of its streams, keeper of its end.
 
-It is forked from the zygote, lives in a session of its own and holds nothing of the daemon's but the
-connection it was asked on, so the daemon may be killed and come again at any time. It ends on `delete`.
-When it is killed itself, init dies with it (PR_SET_PDEATHSIG): a container is never left unwatched.
+It lives in a process that it shares with a few others (monitorprocess.py), so nothing here may wait for
+long: what takes time is begun, and carried on when the loop tells that there is news. It ends on `delete`.
 """
 
 import contextlib
-import gc
-import json
 import os
 import signal
-import socket
-import sys
-import traceback
+import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from wherryd import clock
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound, RuntimeFault
-from wherryd.runtime import launch, pipes
+from wherryd.runtime import children, launch, pipes
 from wherryd.runtime.child import ChildStreams
-from wherryd.runtime.container import Container
+from wherryd.runtime.container import Container, Rising
 from wherryd.runtime.control import LATER, Connection, Door
-from wherryd.runtime.launch import Launched
 from wherryd.runtime.logfile import JsonFileLog
 from wherryd.runtime.loop import READ, Loop
-from wherryd.runtime.messages import error_document
 from wherryd.runtime.process import ManagedProcess, Phase, exit_code
 from wherryd.runtime.request import CreateRequest
 from wherryd.runtime.sessions import ExecSessions
@@ -35,35 +28,58 @@ from wherryd.runtime.state import StateDir
 from wherryd.runtime.streams import Client, Ends, ProcessStreams
 from wherryd.runtime.types import ExitStatus
 from wherryd.spec import parse
-from wherryd.sys import process as proc
 
 #: After delete: how long attached clients may take to read what is still buffered for them, in seconds.
 LINGER_S: Final = 30.0
 #: Between two steps of work that can wait: the loop looks at streams and requests then, in seconds.
 WORK_PAUSE_S: Final = 0.001
+_LINGER_PAUSE_S: Final = 0.01
+
+#: Told whether something went wrong.
+Then = Callable[[BaseException | None], None]
 
 
 class Monitor:
-    """One container. `run` returns when it has been deleted."""
+    """One container. on_gone is called once, when it has been deleted."""
 
-    def __init__(self, request: CreateRequest) -> None:
-        """Brings the container up to its start gate. Raises EngineError with nothing left behind."""
-        self._loop = Loop()
+    def __init__(self, loop: Loop, on_gone: Callable[["Monitor"], None]) -> None:
+        self._loop = loop
+        self._on_gone = on_gone
+        self._starting: Then | None = None
+        self._start_error: BaseException | None = None
+        self._late = False
+        self._paused = False
+        self._is_created = False
+        self._deleting: list[tuple[Connection, int]] = []
+
+    # --- create ---
+
+    def begin(self, request: CreateRequest, connection: Connection) -> None:
+        """Begins to bring the container up to its start gate, or, if the request says so, past it.
+
+        When that is done, the connection gets an answer to request 0, or why it could not be done. Raises
+        EngineError with nothing left behind.
+        """
         self._io = request.io
         self._directory = StateDir(request.exec_root, request.container_id)
         self._container = Container.load(self._directory, request.bundle, request.layers)
         self._check_io()
         self._container.make_directory()
-        self._start_error: RuntimeFault | None = None
-        self._paused = False
-        self._deleting: list[tuple[Connection, int]] = []
         try:
             self._log = self._open_log()
-            self._process, self._launched = self._create()
-            self._listen()
+            self._process = self._make_process()
+            rising, ends = self._rise()
+            try:
+                # While init sets itself up.
+                self._listener = self._directory.listen()
+            except BaseException as error:
+                rising.give_up(error)
+                pipes.close_ends(ends)
+                raise
         except BaseException:
             self._directory.remove()
             raise
+        self._await_news(rising, ends, request, connection)
 
     def _check_io(self) -> None:
         if self._io.terminal != self._container.process.terminal:
@@ -95,7 +111,7 @@ class Monitor:
 
         self._loop.later(WORK_PAUSE_S, step)
 
-    def _create(self) -> tuple[ManagedProcess, Launched]:
+    def _make_process(self) -> ManagedProcess:
         io = self._io
         streams = ProcessStreams(
             self._loop,
@@ -104,87 +120,122 @@ class Monitor:
             close_stdin_with_client=io.stdin_once and not io.terminal,
         )
         streams.on_log_error = self._complain
-        if io.terminal:
+        size = io.console_size or self._container.process.console_size
+        process = ManagedProcess(self._loop, streams, is_terminal=io.terminal, size=size)
+        process.on_exit = self._init_exited
+        process.on_done = self._init_done
+        return process
+
+    def _rise(self) -> tuple[Rising, Ends]:
+        if self._io.terminal:
             child_ends, ends = ChildStreams(), Ends()
         else:
-            child_ends, ends = pipes.make(stdin=io.open_stdin)
+            child_ends, ends = pipes.make(stdin=self._io.open_stdin)
         try:
-            launched = self._container.bring_up(child_ends, meanwhile=self._prepare)
+            return self._container.begin(child_ends), ends
         except BaseException:
             pipes.close_ends(ends)
             raise
         finally:
             pipes.close_child_ends(child_ends)
-        size = io.console_size or self._container.process.console_size
-        process = ManagedProcess(self._loop, streams, is_terminal=io.terminal, size=size)
-        process.on_exit = self._init_exited
-        process.on_done = self._init_done
-        process.launched(launched.pid, ends, launched.master)
-        return process, launched
 
-    def _prepare(self) -> None:
-        """While init sets itself up: what needs no pid."""
-        self._watch_children()
-        self._listener = self._directory.listen()
+    def _await_news(self, rising: Rising, ends: Ends, request: CreateRequest, connection: Connection) -> None:
+        """From init, which sets itself up: at each message one step further."""
+        fd = rising.launched.peer.socket.fileno()
+        is_over = False
 
-    def _listen(self) -> None:
-        """From here on the container can be found by others: state on disk first, then the door."""
+        def news(_: int) -> None:
+            nonlocal is_over
+            # Before it may be closed.
+            self._loop.forget(fd)
+            try:
+                if not rising.step():
+                    self._loop.watch(fd, READ, news)
+                    return
+                is_over = True
+                self._created(rising, ends, request, connection)
+            except Exception as error:
+                is_over = True
+                self._not_created(ends, connection, error)
+
+        def too_slow() -> None:
+            if not is_over:
+                self._loop.forget(fd)
+                error = launch.too_slow()
+                rising.give_up(error)
+                self._not_created(ends, connection, error)
+
+        self._loop.watch(fd, READ, news)
+        self._loop.later(launch.SETUP_TIMEOUT_S, too_slow)
+
+    def _not_created(self, ends: Ends, connection: Connection, error: Exception) -> None:
+        if not self._is_created:
+            pipes.close_ends(ends)
+        self._listener.close()
+        self._directory.remove()
+        connection.fail(0, error)
+        connection.close()
+        self._on_gone(self)
+
+    def _created(self, rising: Rising, ends: Ends, request: CreateRequest, connection: Connection) -> None:
+        """Init is at its gate. From here on the container can be found by others: state on disk first, then
+        the door."""
+        launched = rising.launched
         try:
-            self._state = self._container.state(self._process.pid, monitor_pid=os.getpid(), gate="monitor")
-            self._directory.write_state(self._state)
-            self._sessions = ExecSessions(self._loop, self._container, self._process)
-            self._door = Door(self._loop, self._listener, self.handle)
-        except BaseException:
-            launch.abandon(self._launched)
-            self._container.cgroup.destroy()
+            self._state = self._container.state(launched.pid, monitor_pid=os.getpid(), gate="monitor")
+            if not request.start:
+                self._directory.write_state(self._state)
+            self._process.launched(launched.pid, ends, launched.master)
+        except BaseException as error:
+            rising.give_up(error)
             raise
+        self._is_created = True
+        self._launched = launched
+        self._sessions = ExecSessions(self._loop, self._container, self._process)
+        self._door = Door(self._loop, self._listener, self.handle)
+        children.wait_for(launched.pid, lambda status: self._process.exited(exit_code(status)))
+        rising.end()
+        if request.start:
+            self._start_at_once(connection)
+        else:
+            connection.answer(0, {"pid": launched.pid})
 
-    def adopt(self, connection: socket.socket) -> None:
-        """The connection the request came on is a client's like any other."""
-        Connection(self._loop, connection, self.handle)
+    def _start_at_once(self, connection: Connection) -> None:
+        pid = self._process.pid
+        if self._process.phase is not Phase.CREATED:
+            self._delete_failed(connection, RuntimeFault("the container's process ended before its start"))
+            return
+
+        def then(error: BaseException | None) -> None:
+            if error is None:
+                connection.answer(0, {"pid": pid, "started_at": self._state.started_at})
+            else:
+                # Nobody knows of it yet: it goes as if it had never been.
+                self._delete_failed(connection, error)
+
+        self._begin_start(then)
+
+    def _delete_failed(self, connection: Connection, error: BaseException) -> None:
+        def gone() -> None:
+            self._take_away()
+            connection.fail(0, error)
+            connection.close()
+
+        if self._process.phase is Phase.EXITED:
+            gone()
+        else:
+            self._process.wait(lambda _: self._loop.later(0, gone))
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def run(self) -> None:
-        self._loop.run()
-
-    # --- children ---
-
-    def _watch_children(self) -> None:
-        receive, send = socket.socketpair()
-        for end in (receive, send):
-            end.setblocking(False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
-        self._wakeup = (receive, send)
-
-        def woken(_: int) -> None:
-            with contextlib.suppress(BlockingIOError):
-                receive.recv(4096)
-            self._reap()
-
-        self._loop.watch(receive.fileno(), READ, woken)
-        # One may have ended before the handler was there.
-        self._loop.later(0, self._reap)
-
-    def _reap(self) -> None:
-        """As a subreaper we get the container's orphans too, when it shares our PID namespace."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self._process.pid:
-                self._process.exited(exit_code(status))
-            else:
-                self._sessions.reaped(pid, exit_code(status))
+    # --- the end of init ---
 
     def _init_exited(self, code: int) -> None:
         cgroup = self._container.cgroup
+        if self._starting is not None:
+            self._passed()  # what it may have said about why it could not begin
         self._launched.peer.close()
         self._exit_code = code
         self._exited_at = clock.now()
@@ -198,7 +249,7 @@ class Monitor:
             self._log.close()
         error = self._start_error
         status = ExitStatus(
-            self._exit_code if error is None else error.exit_code,
+            error.exit_code if isinstance(error, RuntimeFault) else self._exit_code,
             self._exited_at,
             self._oom_killed,
             "" if error is None else str(error),
@@ -226,22 +277,55 @@ class Monitor:
             "terminal": self._io.terminal,
         }
 
-    def _op_start(self, _connection: Connection, _number: int, _request: dict[str, Any]) -> dict[str, Any]:
-        if self._state.started_at or self._process.phase is not Phase.CREATED:
+    def _op_start(self, connection: Connection, number: int, _request: dict[str, Any]) -> object:
+        if self._state.started_at or self._starting or self._process.phase is not Phase.CREATED:
             raise Conflict(f"container {self._directory.container_id} was started before")
-        started_at = clock.now()
+
+        def then(error: BaseException | None) -> None:
+            if error is None:
+                connection.answer(number, {"started_at": self._state.started_at})
+            else:
+                connection.fail(number, error)
+
+        self._begin_start(then)
+        return LATER
+
+    def _begin_start(self, then: Then) -> None:
+        """Opens the gate; `then` is called when the program runs, or could not."""
+        self._starting = then
+        self._started_at = clock.now()
+        launch.open_gate(self._launched)
+        self._loop.watch(self._launched.peer.socket.fileno(), READ, lambda _: self._passed())
+        # Hooks that run inside have time limits of their own, or none.
+        if not self._container.spec.hooks.start_container:
+            self._loop.later(launch.SETUP_TIMEOUT_S, self._not_passed)
+
+    def _not_passed(self) -> None:
+        """A process that shares its PID namespace can stop it, and its file may not answer."""
+        if self._starting is not None:
+            self._late = True
+            with contextlib.suppress(Conflict):
+                self._process.signal(signal.SIGKILL)  # its end of the talk ends with it
+
+    def _passed(self) -> None:
+        then, self._starting = self._starting, None
+        assert then is not None, "watched only meanwhile"  # noqa: S101
+        self._loop.forget(self._launched.peer.socket.fileno())
+        error: Exception | None = None
         try:
-            # Hooks that run inside have time limits of their own, or none.
-            hooked = bool(self._container.spec.hooks.start_container)
-            launch.pass_gate(self._launched, limit_s=None if hooked else launch.SETUP_TIMEOUT_S)
+            launch.passed(self._launched)
+            if self._late:
+                raise RuntimeFault(
+                    f"the program did not begin within {launch.SETUP_TIMEOUT_S:g} s: its file does not answer"
+                )
             self._run_hooks_of_start()
-        except RuntimeFault as error:
-            self._start_error = error
-            raise
-        self._process.phase = Phase.RUNNING
-        self._state = self._state.started(started_at)
-        self._directory.write_state(self._state)
-        return {"started_at": started_at}
+            if self._process.phase is Phase.CREATED:
+                self._process.phase = Phase.RUNNING
+            self._state = self._state.started(self._started_at)
+            self._directory.write_state(self._state)
+        except Exception as raised:
+            self._start_error = error = raised
+        then(error)
 
     def _run_hooks_of_start(self) -> None:
         try:
@@ -356,30 +440,30 @@ class Monitor:
         return LATER
 
     def _delete(self, connection: Connection, number: int) -> None:
+        self._take_away()
+        connection.answer(number)
+
+    def _take_away(self) -> None:
         self._container.cgroup.destroy()
-        self._container.stopped(self.note)
+        self._container.stopped(self._note)
         self._door.close()
         self._directory.remove()
-        connection.answer(number)
-        self._loop.later(LINGER_S, self._stop)
-        self._stop_when_read()
+        self._go_when_read(time.monotonic() + LINGER_S)
 
-    def _stop_when_read(self) -> None:
+    def _go_when_read(self, deadline: float) -> None:
         """Attached clients still get what was buffered for them."""
-        if self._process.streams.client_count == 0:
-            self._stop()
+        if self._process.streams.client_count == 0 or time.monotonic() > deadline:
+            self._on_gone(self)
         else:
-            self._loop.later(0.01, self._stop_when_read)
-
-    def _stop(self) -> None:
-        self._loop.running = False
+            self._loop.later(_LINGER_PAUSE_S, lambda: self._go_when_read(deadline))
 
     def _complain(self, error: OSError) -> None:
-        self.note(f"log: {error}")
+        self._note(f"log: {error}")
 
-    @staticmethod
-    def note(text: str) -> None:
-        print(f"{clock.now()} {text}", file=sys.stderr, flush=True)  # noqa: T201 - monitor.log
+    def _note(self, text: str) -> None:
+        """Into the container's own file."""
+        with contextlib.suppress(OSError), self._directory.log_file.open("a") as file:
+            file.write(f"{clock.now()} {text}\n")
 
 
 def _signal_all(cgroup: CgroupManager, signum: int) -> None:
@@ -393,59 +477,3 @@ def _signal_all(cgroup: CgroupManager, signum: int) -> None:
         for pid in pidfds.keys() & set(cgroup.pids()):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfds[pid], signum)
-
-
-def main(request: CreateRequest, connection: socket.socket) -> NoReturn:
-    """The life of a monitor, in a fresh fork. Answers request 0 when the container is created, or why not."""
-    status, created = 1, False
-    try:
-        _detach()
-        try:
-            monitor = Monitor(request)
-        except BaseException as error:
-            _answer(connection, {"id": 0, "error": error_document(error)})
-            raise
-        _stderr_to(StateDir(request.exec_root, request.container_id))
-        created = True
-        _answer(connection, {"id": 0, "ok": {"pid": monitor.pid}})
-        gc.enable()
-        monitor.adopt(connection)
-        monitor.run()
-        status = 0
-    except (EngineError, OSError) as error:
-        # Until the container is there, whoever asked for it is told, and tells the log.
-        if created:
-            Monitor.note(f"the monitor ends: {type(error).__name__}: {error}")
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
-
-
-def _answer(connection: socket.socket, document: dict[str, Any]) -> None:
-    with contextlib.suppress(ConnectionError):  # the daemon died meanwhile; it will find the container again
-        connection.sendall(json.dumps(document).encode() + b"\n")
-
-
-def _detach() -> None:
-    """A session of our own; nothing of the daemon's streams; signals meant for others do not end us."""
-    os.setsid()
-    os.chdir("/")
-    proc.set_name("wherry-monitor")
-    proc.prctl(proc.PR_SET_CHILD_SUBREAPER, 1)
-    proc.prctl(proc.PR_SET_DUMPABLE, 0)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    null_device = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in (0, 1):
-        os.dup2(null_device, fd)
-    os.close(null_device)
-
-
-def _stderr_to(directory: StateDir) -> None:
-    """From the daemon's stderr, where start-up faults belong, to the container's own file."""
-    fd = os.open(directory.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    os.dup2(fd, 2)
-    os.close(fd)

@@ -2,16 +2,15 @@
 
 PID and time namespaces take effect for children only, so whoever forks init (the "stager") makes them;
 all others are made by init itself. Without a user namespace the monitor is the stager, and one fork is
-enough; its later forks (exec) are then born in the container's PID namespace too. With one, a stage
-child is put between, because everything else must belong to the user namespace.
+enough. With one, a stage child is put between, because everything else must belong to the user namespace.
 """
 
 import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +76,37 @@ def enter_for_children(linux: Linux) -> None:
         # Possible until the first process is in it. Source: time_namespaces(7).
         lines = (f"{clock} {secs} {nanosecs}" for clock, (secs, nanosecs) in linux.time_offsets.items())
         Path("/proc/self/timens_offsets").write_text("\n".join(lines))
+
+
+@contextmanager
+def for_children(linux: Linux) -> Iterator[None]:
+    """`enter_for_children` for the forks in the block; later children are born in our own again."""
+    with _own_again(kind for kind in _OF_CHILDREN if kind in linux.namespaces):
+        enter_for_children(linux)
+        yield
+
+
+@contextmanager
+def same_for_children(pidfd: int, kinds: Collection[NamespaceKind]) -> Iterator[None]:
+    """The forks in the block are born in the PID namespace of the process, if kinds has that. Raises
+    RuntimeFault when the process has gone."""
+    if NamespaceKind.PID not in kinds:
+        yield
+        return
+    with _own_again((NamespaceKind.PID,)):
+        ns.setns(pidfd, ns.CLONE_NEWPID, "the container's PID namespace")
+        yield
+
+
+@contextmanager
+def _own_again(kinds: Iterable[NamespaceKind]) -> Iterator[None]:
+    """Afterwards children are born in our own namespaces. Source: pid_namespaces(7), time_namespaces(7)."""
+    with ExitStack() as undo:
+        for kind in kinds:
+            fd = os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, fd)
+            undo.callback(ns.setns, fd, FLAGS[kind], f"our own {kind} namespace")
+        yield
 
 
 def enter_own(linux: Linux) -> None:

@@ -1,4 +1,4 @@
-"""What a monitor is asked to create, as one JSON message from the client to the zygote."""
+"""What a monitor is asked to create, as one JSON message from the client to a process of monitors."""
 
 import json
 from collections.abc import Sequence
@@ -11,11 +11,14 @@ from wherryd.spec.mount import Mount
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
+    """start: the container is not to wait at its start gate."""
+
     container_id: str
     exec_root: Path
     bundle: Path
     layers: tuple[Mount, ...]
     io: ContainerIo
+    start: bool = False
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), default=str).encode()
@@ -37,6 +40,7 @@ class CreateRequest:
                     "console_size": (size[0], size[1]) if size else None,
                 }
             ),
+            start=document["start"],
         )
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from wherryd import clock
 from wherryd.errors import Conflict, EngineError, NotFound, RuntimeFault
-from wherryd.runtime import launch, pipes
+from wherryd.runtime import children, launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
 from wherryd.runtime.entering import Entering
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.loop import Loop
-from wherryd.runtime.process import ManagedProcess, Phase
+from wherryd.runtime.process import ManagedProcess, Phase, exit_code
 from wherryd.runtime.streams import Ends, ProcessStreams
 from wherryd.runtime.types import ExitStatus
 from wherryd.spec.oci import Process
@@ -33,9 +33,6 @@ class ExecSessions:
         self._container = container
         self._init = init
         self._sessions: dict[str, Session] = {}
-        self._by_pid: dict[int, ManagedProcess] = {}
-        self._entering = 0
-        self._unclaimed: dict[int, int] = {}
 
     def create(
         self, exec_id: str, *, process: Process, open_stdin: bool, console_size: tuple[int, int] | None
@@ -75,17 +72,17 @@ class ExecSessions:
         managed.phase = Phase.RUNNING
 
         def failed(error: EngineError) -> None:
-            self._entering -= 1
+            children.end()
             code = error.exit_code if isinstance(error, RuntimeFault) else 126
             managed.streams.finish()
             managed.finished(ExitStatus(code, clock.now(), False, str(error)))
             told(error)
 
         def running(pid: int) -> None:
-            self._entering -= 1
+            children.end()
             told(pid)
 
-        self._entering += 1
+        children.begin()
         try:
             self._start(session, running, failed)
         except EngineError as error:
@@ -105,7 +102,6 @@ class ExecSessions:
                 session.wanted,
                 child_ends,
                 init_pidfd=self._init.pidfd,
-                born_inside=self._container.children_are_born_inside,
             )
             launched = launch.fork_exec(plan)
         except BaseException:
@@ -122,26 +118,11 @@ class ExecSessions:
             pipes.close_ends(ends)
             failed(error)
 
-        Entering(
-            self._loop, launched, forks_again=plan.forks_again, on_running=entered, on_failed=not_entered
-        )
+        Entering(self._loop, launched, on_running=entered, on_failed=not_entered)
 
     def _follow(self, managed: ManagedProcess, launched: Launched, ends: Ends) -> None:
         exits: list[int] = []
         managed.on_exit = exits.append
         managed.on_done = lambda: managed.finished(ExitStatus(exits[0], clock.now(), False, ""))
         managed.launched(launched.pid, ends, launched.master)
-        if launched.pid in self._unclaimed:
-            managed.exited(self._unclaimed.pop(launched.pid))
-        else:
-            self._by_pid[launched.pid] = managed
-
-    def reaped(self, pid: int, code: int) -> None:
-        """A child of the monitor that is not init. It may be one whose beginning is not known yet."""
-        managed = self._by_pid.pop(pid, None)
-        if managed is not None:
-            managed.exited(code)
-        elif self._entering:
-            self._unclaimed[pid] = code
-        else:
-            self._unclaimed.clear()
+        children.wait_for(launched.pid, lambda status: managed.exited(exit_code(status)))

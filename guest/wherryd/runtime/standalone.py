@@ -263,7 +263,6 @@ def exec_process(container_id: str, options: Options, process: Process, *, detac
                 process,
                 ChildStreams() if process.terminal else _OWN_STREAMS,
                 init_pidfd=pidfd,
-                born_inside=False,
                 tied=not detach,
                 preserve_fds=options.preserve_fds,
                 init_root=root,

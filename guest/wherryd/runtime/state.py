@@ -1,5 +1,6 @@
 """The runtime's files on disk, named once. Written aside and renamed: a reader sees all or nothing.
 
+    <exec root>/monitor.log          faults of the processes that monitors run in; normally empty
     <exec root>/containers/<id>/     0700; made by the monitor, removed by delete
         state.json      who the container is: see `State`; rewritten when it starts
         exit.json       how it ended: see ExitStatus; written before anybody is told

@@ -1,32 +1,28 @@
 """The zygote: one warm, single-threaded process from which monitors are forked.
 
 Everything a monitor, an init or an exec helper will ever import is imported here, once. A request is one
-packet on the control socket (--control-fd): the JSON of a CreateRequest, and with it one descriptor, the
-monitor's end of a connection to the client. The zygote ends when the control socket does, i.e. with the
-daemon, even a killed one; monitors live on.
+packet on the control socket (--control-fd): the exec root, and with it one descriptor, the control socket
+of a new process of monitors. The zygote ends when its control socket does, i.e. with the daemon, even a
+killed one; monitors live on.
 """
 
 import argparse
 import contextlib
 import gc
-import json
 import os
 import signal
 import socket
 import sys
-import traceback
+from pathlib import Path
 from typing import Final
 
 from wherryd.cgroups.manager import layout
-from wherryd.errors import EngineError, RuntimeFault
-from wherryd.runtime import monitor, seccomp
-from wherryd.runtime.messages import error_document
-from wherryd.runtime.request import CreateRequest
+from wherryd.errors import EngineError
+from wherryd.runtime import monitorprocess, seccomp
 from wherryd.sys import capabilities, signals
 from wherryd.sys import process as proc
 
-#: A request is an id, some paths and a mount per layer.
-MAX_REQUEST_BYTES: Final = 128 * 1024
+_MAX_PATH_BYTES: Final = 4096
 
 #: Sent once, when everything is imported.
 READY: Final = b"ready"
@@ -48,11 +44,11 @@ def serve(control: socket.socket) -> None:
         print(f"wherry-zygote: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the engine's log
     _keep_shared()
     while True:
-        payload, fds, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 1)
+        payload, fds, _, _ = socket.recv_fds(control, _MAX_PATH_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         if not payload:
             return
         if len(fds) == 1:
-            spawn(payload, socket.socket(fileno=fds[0]), control)
+            spawn(Path(os.fsdecode(payload)), socket.socket(fileno=fds[0]), control)
 
 
 def _keep_shared() -> None:
@@ -63,33 +59,17 @@ def _keep_shared() -> None:
     gc.disable()
 
 
-def spawn(payload: bytes, connection: socket.socket, control: socket.socket) -> None:
-    with connection:
+def spawn(exec_root: Path, theirs: socket.socket, control: socket.socket) -> None:
+    with theirs:
         try:
             pid = os.fork()
         except OSError as error:
-            _refuse(
-                connection, RuntimeFault(f"cannot fork a monitor: {error.strerror}: is the machine full?")
-            )
+            with contextlib.suppress(OSError):
+                theirs.send(f"cannot fork a monitor: {error.strerror}: is the machine full?".encode())
             return
         if pid == 0:
             control.close()
-            _become_monitor(payload, connection)
-
-
-def _refuse(connection: socket.socket, error: BaseException) -> None:
-    with contextlib.suppress(OSError):
-        connection.sendall(json.dumps({"id": 0, "error": error_document(error)}).encode() + b"\n")
-
-
-def _become_monitor(payload: bytes, connection: socket.socket) -> None:
-    try:
-        request = CreateRequest.decode(payload)
-    except BaseException as error:
-        traceback.print_exc()
-        _refuse(connection, error)
-        os._exit(1)
-    monitor.main(request, connection)
+            monitorprocess.main(theirs, exec_root)
 
 
 def main() -> None:

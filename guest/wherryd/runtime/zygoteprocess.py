@@ -9,12 +9,11 @@ from typing import Final
 
 from wherryd.errors import RuntimeFault
 from wherryd.runtime import selfexe
-from wherryd.runtime.zygote import MAX_REQUEST_BYTES, READY
+from wherryd.runtime.zygote import READY
 
 _START_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 5.0
 _PAUSE_S: Final = 0.002
-_STATUS_DELAY_S: Final = 0.5
 
 
 class ZygoteProcess:
@@ -50,17 +49,16 @@ class ZygoteProcess:
         self._control = ours
         self._is_ready = False
 
-    async def request(self, payload: bytes) -> socket.socket:
-        """Has a monitor forked for it; our end of its connection. Raises RuntimeFault."""
-        if len(payload) > MAX_REQUEST_BYTES:
-            raise RuntimeFault(
-                f"the request of {len(payload)} bytes is too large: use fewer or shorter mounts"
-            )
+    async def fork(self, exec_root: bytes) -> socket.socket:
+        """Has a process of monitors forked; our end of its control socket. Raises RuntimeFault.
+
+        When the zygote is killed before it comes to that, the socket is at its end at once.
+        """
         for last_attempt in (False, True):
-            ours, theirs = socket.socketpair()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 with theirs:
-                    await self._send(payload, theirs)
+                    await self._send(exec_root, theirs)
             except (ConnectionError, RuntimeFault):
                 ours.close()
                 if last_attempt:
@@ -98,11 +96,6 @@ class ZygoteProcess:
                 raise RuntimeFault("the zygote ended while it started: see its message in the daemon's log")
             self._is_ready = True
 
-    async def was_killed(self) -> bool:
-        """Whether it has ended, so that a request in its queue was lost and may be made again."""
-        process = self._process
-        return process is not None and await asyncio.to_thread(_has_ended, process)
-
     async def stop(self) -> None:
         """Done twice is fine."""
         if self._control is not None:
@@ -111,15 +104,6 @@ class ZygoteProcess:
         process, self._process = self._process, None
         if process is not None:
             await asyncio.to_thread(_end, process)
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Its sockets close a moment before its status can be had."""
-    try:
-        process.wait(_STATUS_DELAY_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
