@@ -26,6 +26,7 @@ check: setup ## ruff, mypy strict (client also for Windows and macOS), import ar
 	.venv/bin/mypy --platform win32 wire client
 	.venv/bin/mypy --platform darwin wire client
 	.venv/bin/lint-imports
+	$(PY) scripts/lint_root_paths.py
 	git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!\/bin\/(busybox )?(ba)?sh/ { print FILENAME }' | xargs shellcheck -x
 
 fmt: setup ## put the code into its standard form
