@@ -378,9 +378,7 @@ def test_limits_hold_in_run(engine: NativeEngine) -> None:
     assert "67108864" in built(engine, {"Dockerfile": file}, memory=str(64 * 1024**2), nocache="1").text
 
 
-def test_owners_in_a_layer_are_those_from_inside(fresh_engine: NativeEngine) -> None:
-    fresh_engine.stop()
-    fresh_engine.start("--userns-remap=auto")
+def test_owners_in_a_layer_are_those_from_inside(engine: NativeEngine) -> None:
     file = """FROM busybox:test
         COPY f /f
         RUN mkdir /d && touch /d/g && chown 5:6 /f /d/g && chmod 4755 /d/g && ln -s x /l && test -w /d
@@ -388,8 +386,8 @@ def test_owners_in_a_layer_are_those_from_inside(fresh_engine: NativeEngine) -> 
         USER user
         RUN touch /tmp/mine
     """
-    built(fresh_engine, {"Dockerfile": file, "f": "f"}, t="inside", networkmode="none")
-    found = tree(saved(fresh_engine, "inside"))
+    built(engine, {"Dockerfile": file, "f": "f"}, t="inside", networkmode="none")
+    found = tree(saved(engine, "inside"))
     assert {path: found[path][1:4] for path in ("f", "d", "d/g", "tmp/mine")} == {
         "f": ("0o644", 5, 6),
         "d": ("0o755", 0, 0),

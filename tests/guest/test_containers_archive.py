@@ -389,7 +389,7 @@ def test_events_are_told(engine: NativeEngine) -> None:
 
 
 def test_device_nodes_go_in_where_the_ids_are_the_hosts(engine: NativeEngine) -> None:
-    container = in_state(engine, "running")
+    container = engine.run("sleep", "600", HostConfig={"UsernsMode": "host"})
     node = rig.member("n", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666)
     assert rig.put(engine, container, "/tmp", rig.archive(node)).status == 200
     found = rig.entries(rig.get(engine, container, "/tmp/n").body)["n"]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 def remapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NativeEngine]:
     engine = NativeEngine(tmp_path_factory.mktemp("remap"), 31)
     try:
-        engine.start("--userns-remap", "auto")
+        engine.start()
         engine.import_busybox()
         yield engine
     finally:
@@ -187,6 +187,22 @@ def test_the_networks_settings_are_the_containers(remapped: NativeEngine) -> Non
     assert {"lo", "eth0", "sysfs"} <= set(found)
 
 
+def test_devices_are_there_and_belong_to_root(remapped: NativeEngine) -> None:
+    """Also under another name than the host's, and below a folder; modes and owners as on the host."""
+    script = (
+        "echo x > /dev/mine && head -c 2 /dev/deep/zero | wc -c; head -c 3 /dev/urandom | wc -c; "
+        "stat -c %a:%u:%g /dev/mine /dev/null /dev; mknod /dev/n c 1 3 || rm /dev/mine && ls /dev"
+    )
+    names = {"/dev/null": "/dev/mine", "/dev/zero": "/dev/deep/zero"}
+    devices = [{"PathOnHost": host, "PathInContainer": name} for host, name in names.items()]
+    found = said(remapped, script, {"Devices": devices})
+    assert found[:2] == ["2", "3"]
+    host = Path("/dev/null").stat()
+    assert found[2:5] == [f"{host.st_mode & 0o777:o}:{host.st_uid}:{host.st_gid}", "666:0:0", "755:0:0"]
+    assert "mine" not in found[5:]
+    assert "full" in found[5:]
+
+
 def test_terminals_belong_to_the_user(remapped: NativeEngine) -> None:
     container = remapped.run("sh", "-c", "tty; stat -c %u:%g $(tty) /dev/console", Tty=True, User="user")
     remapped.wait(container)
@@ -220,7 +236,7 @@ def test_the_range_stays_over_restarts_of_both(remapped: NativeEngine) -> None:
     container = remapped.run("sh", "-c", "echo x >> /kept; cat /kept; sleep 1000", name="stays")
     uid = uid_of(pid_of(remapped, container))
     remapped.stop()
-    remapped.start("--userns-remap", "auto")
+    remapped.start()
     assert uid_of(pid_of(remapped, container)) == uid
     assert remapped.call("POST", f"/containers/{container}/restart", t=0).status == 204
     assert uid_of(pid_of(remapped, container)) == uid

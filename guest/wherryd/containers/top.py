@@ -1,4 +1,8 @@
-"""`docker top`: the engine's own ps, asked about all and filtered to the container's processes."""
+"""`docker top`: the engine's own ps, asked about the container's processes.
+
+Asked without them, it would choose by user and terminal; and the processes' user may be no one's here.
+Options of ps that choose by themselves do not go together with that: then the answer is filtered.
+"""
 
 import asyncio
 import re
@@ -15,6 +19,17 @@ async def processes(ps_arguments: str, pids: Collection[int]) -> tuple[list[str]
     arguments = ps_arguments.split() or ["-ef"]
     if any(not _ARGUMENT.fullmatch(argument) for argument in arguments):
         raise InvalidParameter(f"ps_args: {ps_arguments!r} has characters that ps options do not need")
+    chosen = "-q" + ",".join(map(str, pids))
+    status, out, err = await _ps(*arguments, chosen) if pids else (1, "", "")
+    if status != 0:
+        status, out, err = await _ps(*arguments)
+    if status != 0:
+        raise InvalidParameter(f"ps: {err.strip() or status}")
+    return parse(out, pids)
+
+
+async def _ps(*arguments: str) -> tuple[int, str, str]:
+    """(exit status, output, errors). Raises SystemFault."""
     process = await asyncio.create_subprocess_exec(
         "ps", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -24,9 +39,7 @@ async def processes(ps_arguments: str, pids: Collection[int]) -> tuple[list[str]
         process.kill()
         await process.wait()
         raise SystemFault(f"ps did not answer in {_TIMEOUT_SECONDS:.0f} s") from None
-    if process.returncode != 0:
-        raise InvalidParameter(f"ps: {err.decode(errors='replace').strip() or process.returncode}")
-    return parse(out.decode(errors="replace"), pids)
+    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
 
 
 def parse(output: str, pids: Collection[int]) -> tuple[list[str], list[list[str]]]:

@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--userns-remap",
         metavar="auto|host",
-        help="auto: containers have ids of their own, root inside is nobody outside; host: not (host)",
+        help="auto: containers have ids of their own, root inside is nobody outside; host: not (auto)",
     )
     add("--init", action="store_true", default=None, help="an init process in every container (off)")
     add("--log-driver", metavar="NAME", help="of containers that name none: json-file, local or none")
@@ -133,7 +133,7 @@ _DEFAULTS: dict[str, object] = {
     "registry-mirror": (),
     "group": "wherry",
     "cgroup-parent": "/wherry",
-    "userns-remap": "host",
+    "userns-remap": "auto",
     "init": False,
     "log-driver": "json-file",
     "log-opts": {},

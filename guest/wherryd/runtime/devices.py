@@ -7,13 +7,13 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Final
 
 from wherryd.errors import KernelFault, RuntimeFault
-from wherryd.runtime import mounting
+from wherryd.runtime import idmap, mounting
 from wherryd.runtime.mountoptions import parse
-from wherryd.spec.oci import DeviceNode
+from wherryd.spec.oci import DeviceNode, Linux
 from wherryd.sys import mounts, paths, terminal
 
 #: Every container has these. Source: runtime-spec config-linux.md, "Default Devices".
@@ -34,12 +34,33 @@ _LINKS: Final = (
 _TYPES: Final = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def make_nodes(root: int, configured: Iterable[DeviceNode], *, by_bind: bool) -> None:
-    """by_bind: in a user namespace mknod is not allowed, so the host's node is bound in its place."""
-    wanted = {node.path: node for node in (*DEFAULT, *configured)}
-    for node in wanted.values():
-        if node.path == "/dev/ptmx":
-            continue  # a link to the container's own devpts, below
+def _wanted(configured: Iterable[DeviceNode]) -> Iterator[DeviceNode]:
+    for node in {node.path: node for node in (*DEFAULT, *configured)}.values():
+        if node.path != "/dev/ptmx":  # a link to the container's own devpts, see make_links
+            yield node
+
+
+def make_nodes_of(dev: int, linux: Linux) -> frozenset[str]:
+    """All that are below /dev, in a file system that will be there; their paths. From outside of the user
+    namespace that the container will have, in the name of its root (outside.py)."""
+    made = set()
+    for node in _wanted(linux.devices):
+        if not node.path.startswith("/dev/"):
+            continue
+        uid, gid = idmap.host_id(linux.uid_mappings, node.uid), idmap.host_id(linux.gid_mappings, node.gid)
+        if uid is None or gid is None or not _mknod(dev, node.path.removeprefix("/dev"), node, (uid, gid)):
+            continue
+        made.add(node.path)
+    return frozenset(made)
+
+
+def make_nodes(root: int, configured: Iterable[DeviceNode], *, by_bind: bool, made: Container[str]) -> None:
+    """by_bind: in a user namespace mknod is not allowed, so the host's node is bound in its place.
+
+    made: paths of those that are there already."""
+    for node in _wanted(configured):
+        if node.path in made:
+            continue
         if by_bind:
             _bind_node(root, node)
         else:
@@ -47,19 +68,26 @@ def make_nodes(root: int, configured: Iterable[DeviceNode], *, by_bind: bool) ->
 
 
 def _make_node(root: int, node: DeviceNode) -> None:
-    directory = paths.mkdir_in_root(root, posixpath.dirname(node.path))
-    name = posixpath.basename(node.path)
+    if not _mknod(root, node.path, node, (node.uid, node.gid)):
+        # CAP_MKNOD is missing, as in a nested container: the host's node does as well.
+        _bind_node(root, node)
+
+
+def _mknod(root: int, path: str, node: DeviceNode, owner: tuple[int, int]) -> bool:
+    """False when it may not be made."""
+    directory = paths.mkdir_in_root(root, posixpath.dirname(path))
+    name = posixpath.basename(path)
     try:
         os.mknod(name, _TYPES[node.kind] | node.mode, os.makedev(node.major, node.minor), dir_fd=directory)
-        if node.uid or node.gid:
-            os.chown(name, node.uid, node.gid, dir_fd=directory, follow_symlinks=False)
+        if owner != (0, 0):
+            os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
         _check_node(directory, name, node)
     except PermissionError:
-        # CAP_MKNOD is missing, as in a nested container: the host's node does as well.
-        _bind_node(root, node)
+        return False
     finally:
         os.close(directory)
+    return True
 
 
 def _check_node(directory: int, name: str, node: DeviceNode) -> None:

@@ -236,7 +236,12 @@ def _build_root(
         )
     )
     join.all()
-    devices.make_nodes(root, spec.linux.devices, by_bind=NamespaceKind.USER in spec.linux.namespaces)
+    devices.make_nodes(
+        root,
+        spec.linux.devices,
+        by_bind=NamespaceKind.USER in spec.linux.namespaces,
+        made=() if prepared is None else prepared.nodes,
+    )
     devices.make_links(root)
     slave = -1
     if plan.process.terminal:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import idmap, mounting
+from wherryd.runtime import devices, idmap, mounting
 from wherryd.runtime.mountoptions import parse
 from wherryd.spec.mount import Mount
 from wherryd.spec.oci import Linux, Spec
@@ -26,9 +26,11 @@ _DIRECTORIES: Final = ("lowerdir", "upperdir", "workdir")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """sources: number of the mount in the config -> its detached copy. The working directory is the root."""
+    """sources: number of a mount in the config -> what is to be mounted, detached. nodes: paths of the device
+    nodes that are in them. The working directory is the root."""
 
     sources: dict[int, int]
+    nodes: frozenset[str]
 
 
 def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: int) -> Prepared:
@@ -44,14 +46,31 @@ def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: 
             if (options.bind or each.kind == "bind") and mounting.is_shared(options) is shared:
                 with mounting.told(each), mounting.id_namespace(each, spec.linux, user_namespace) as mapping:
                     sources[number] = mounting.bind(each.source, options, mapping)
+    nodes: frozenset[str] = frozenset()
     if layers and spec.linux.uid_mappings:
         layers = tuple(_mapped(layer, rootfs, user_namespace) for layer in layers)
         with _as_root_inside(spec.linux):
             mounting.mount_root(rootfs, layers, user_namespace)
+            nodes = _make_dev(spec, sources)
     else:
         mounting.mount_root(rootfs, layers)
     os.chdir(rootfs)
-    return Prepared(sources)
+    return Prepared(sources, nodes)
+
+
+def _make_dev(spec: Spec, sources: dict[int, int]) -> frozenset[str]:
+    """A tmpfs on /dev, with its nodes; their paths. Inside, no node can be made, and none in a file system
+    that was mounted there would open."""
+    for number, each in enumerate(spec.mounts):
+        options = parse(each.options)
+        # What depends on the directory below is not known here.
+        fresh = options.value("mode") is not None and not options.copy_up
+        writable = not options.attributes.set_ & mounts.MOUNT_ATTR_RDONLY
+        if each.destination == "/dev" and each.kind == "tmpfs" and fresh and writable:
+            with mounting.told(each):
+                sources[number] = mounting.new_filesystem("tmpfs", each.source, options)
+                return devices.make_nodes_of(sources[number], spec.linux)
+    return frozenset()
 
 
 def _mapped(layer: Mount, rootfs: str, user_namespace: int) -> Mount:

@@ -113,14 +113,14 @@ def _own_root() -> int:
 
 
 def _mount(root: int, each: SpecMount, plan: RootfsPlan, source: int | None) -> None:
-    """source: a bind's copy, when it was taken before."""
+    """source: a bind's copy, or a new file system, when it was taken or made before."""
     options = parse(each.options)
     if options.bind or each.kind == "bind":
         _bind(root, each, options, _source(each, options, plan) if source is None else source)
     elif each.kind == "cgroup":
         _cgroup(root, each, options, plan)
     else:
-        _filesystem(root, each, options)
+        _filesystem(root, each, options, source)
 
 
 def _source(each: SpecMount, options: MountOptions, plan: RootfsPlan) -> int:
@@ -186,7 +186,7 @@ def _directory(root: int, each: SpecMount) -> int:
         ) from error
 
 
-def _filesystem(root: int, each: SpecMount, options: MountOptions) -> None:
+def _filesystem(root: int, each: SpecMount, options: MountOptions, made: int | None = None) -> None:
     target = _directory(root, each)
     with mounting.detached(target):
         if each.kind not in ("proc", "sysfs"):
@@ -199,7 +199,8 @@ def _filesystem(root: int, each: SpecMount, options: MountOptions) -> None:
         if options.copy_up:
             # Read-only only once it is filled.
             options = replace(options, attributes=attributes.with_((0, mounts.MOUNT_ATTR_RDONLY)))
-        with mounting.detached(mounting.new_filesystem(each.kind, each.source, options)) as mount:
+        fd = mounting.new_filesystem(each.kind, each.source, options) if made is None else made
+        with mounting.detached(fd) as mount:
             if options.copy_up:
                 copyup.copy_up(target, mount, each.destination)
                 mounts.mount_setattr(
