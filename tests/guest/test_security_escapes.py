@@ -194,6 +194,32 @@ async def test_a_dev_that_is_a_link_stays_inside(rig: Rig, target: str) -> None:
 # --- what the host has, seen from inside ---
 
 
+async def test_a_mask_cannot_be_used_to_change_the_hosts_null_device(rig: Rig) -> None:
+    """What covers a masked file is the host's own /dev/null, whose node root inside, who may be the host's
+    root, could change: its mode, its owner, its attributes. Weakened: the mount is not read-only."""
+    attempt = """
+got = []
+for name, change in (
+    ("chmod", lambda p: os.chmod(p, 0o666)), ("chown", lambda p: os.chown(p, 0, 0)), ("utime", os.utime),
+    ("xattr", lambda p: os.setxattr(p, "trusted.wherry", b"")),
+):
+    for path in ("/proc/keys", "/proc/timer_list"):
+        try:
+            change(path); got.append(name)
+        except OSError:
+            pass
+os.close(os.open("/proc/keys", os.O_WRONLY))
+print(json.dumps(got))
+"""
+    for seccomp in (None, docker_default()):
+        assert findings(await rig.run(attacker(rig, attempt, seccomp=seccomp))) == []
+    weaken = "from wherryd.runtime import mounting\nmounting.protect_node = lambda copy, subject: copy\n"
+    # The same mode, owner and no attribute that stays: it only shows that it may.
+    assert "chmod" in findings(await asyncio.to_thread(by_command, rig, attacker(rig, attempt), weaken))
+    with contextlib.suppress(OSError):
+        os.removexattr("/dev/null", "trusted.wherry")
+
+
 async def test_release_agent_of_cgroup_v1_is_out_of_reach(rig: Rig) -> None:
     """Row 18, CVE-2022-0492, with the filter and without: the group's own files are read-only, and a user
     namespace of the container's own gets no cgroup file system to write to."""

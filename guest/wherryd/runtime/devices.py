@@ -103,6 +103,9 @@ def _bind_node(root: int, node: DeviceNode) -> None:
     with mounting.detached(mounting.bind(node.path, parse(()))) as copy:
         if os.fstat(copy).st_rdev != os.makedev(node.major, node.minor):
             raise RuntimeFault(f"{node.path} on the host is not device {node.major}:{node.minor}")
+        mounts.mount_setattr(
+            copy, set_=mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID, subject=node.path
+        )
         with mounting.detached(paths.create_in_root(root, node.path)) as target:
             mounts.move_mount(copy, target, node.path)
 

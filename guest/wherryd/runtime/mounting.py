@@ -245,4 +245,18 @@ def null_device() -> int:
         status = os.fstat(fd)
         if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
             raise RuntimeFault("/dev/null is not the null device (character device 1:3): repair /dev")
-        return mounts.clone_mount("", recursive=False, dirfd=fd)
+        return protect_node(mounts.clone_mount("", recursive=False, dirfd=fd), "/dev/null")
+
+
+def protect_node(copy: int, subject: str) -> int:
+    """The same mount of a device node of the host, made read-only.
+
+    The device can still be written to. Its node cannot be changed: the container's root may be the host's,
+    and `chmod 0 /proc/keys`, a mask, would be one of the host's /dev/null.
+    """
+    try:
+        mounts.mount_setattr(copy, set_=mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID, subject=subject)
+    except BaseException:
+        os.close(copy)
+        raise
+    return copy
