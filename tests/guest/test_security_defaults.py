@@ -1,6 +1,5 @@
-"""What a plain container gets, beside what dockerd gives it: the same, and each difference has its reason here."""
+"""What a plain container gets, beside what dockerd gives it: the same, or a difference with its reason."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -74,18 +73,22 @@ def probed(socket: Path, *options: str) -> dict[str, list[str]]:
 def test_a_container_has_what_docker_gives(
     engine: NativeEngine, daemon: DockerDaemon, options: tuple[str, ...]
 ) -> None:
+    own_ids = probed(engine.socket, *options)
+    # dockerd has the host's ids here, so the whole is compared with ours that has them too.
+    options = ("--userns", "host", *options)
     ours, theirs = probed(engine.socket, *options), probed(daemon.socket, *options)
     if "--privileged" in options:  # the engines themselves may have more
-        for each in (ours, theirs):
+        for each in (own_ids, ours, theirs):
             each["status"] = [line for line in each["status"] if not line.startswith("CapBnd")]
             each["devices"] = each["nodes"] = []
     for section in ("status", "limits", "sysctls", "nodes"):
         assert ours[section] == theirs[section], section
+    for section in ("status", "limits"):
+        assert own_ids[section] == theirs[section], section
+    assert own_ids["process"][:-5] == theirs["process"][:-5]
     # The kinds of namespaces are new ones in both.
     assert ours["process"][:-5] == theirs["process"][:-5]
-    host = {
-        f"{kind}:[{os.stat(f'/proc/self/ns/{kind}').st_ino}]" for kind in ("mnt", "pid", "net", "uts", "ipc")
-    }
+    host = {str(Path("/proc/self/ns", kind).readlink()) for kind in ("mnt", "pid", "net", "uts", "ipc")}
     assert not host & set(ours["process"])
     assert devices(ours) == devices(theirs)
     compare_mounts(ours["mounts"], theirs["mounts"])

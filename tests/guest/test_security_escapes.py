@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from runtime_rig import CGROUP, TIMEOUT_S, Rig, config, read_until
-from security_rig import attacker, docker_default, findings, image_has, without
+from security_rig import attacker, by_command, docker_default, findings, image_has, without
 
 from wherryd.errors import EngineError, RuntimeFault
 
