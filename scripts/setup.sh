@@ -45,6 +45,9 @@ if [ "$what" = dev ] && [ ! -x /usr/sbin/sshd ]; then without_starting openssh-s
 if ! command -v docker-registry >/dev/null; then without_starting docker-registry; fi
 if [ "$what" = dev ] && ! command -v skopeo >/dev/null; then without_starting skopeo; fi
 if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
+if [ "$what" = bench ] && ! command -v podman >/dev/null; then
+  without_starting podman crun runc netavark aardvark-dns iptables
+fi
 
 # One virtual environment; made again only when pyproject.toml changes.
 stamp=.venv/.stamp
