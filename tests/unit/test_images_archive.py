@@ -4,7 +4,10 @@ import hashlib
 import io
 import json
 import tarfile
-from typing import Any
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -13,8 +16,22 @@ from wherryd.images.archive import SavedArchive
 from wherryd.images.platforms import host
 
 
-def archive(members: dict[str, bytes], links: dict[str, str] | None = None) -> io.BytesIO:
-    out = io.BytesIO()
+def on_disk(data: bytes = b"") -> BinaryIO:
+    file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the archive
+    file.write(data)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def forget_open_files() -> Iterator[None]:
+    """Those of `on_disk` close with their last reference."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+
+
+def archive(members: dict[str, bytes], links: dict[str, str] | None = None) -> BinaryIO:
+    out = on_disk()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in members.items():
             member = tarfile.TarInfo(name)
@@ -24,6 +41,7 @@ def archive(members: dict[str, bytes], links: dict[str, str] | None = None) -> i
             member = tarfile.TarInfo(name)
             member.type, member.linkname = tarfile.SYMTYPE, target
             tar.addfile(member)
+    out.flush()
     return out
 
 
@@ -42,12 +60,12 @@ def test_dockers_manifest_is_read() -> None:
     (image,) = saved.images()
     assert image.config == b"{}"
     assert image.names == ("a:1", "b:2")
-    assert b"".join(saved.chunks(image.layers[0])) == b"L"
+    assert saved.read(image.layers[0]) == b"L"
 
 
 def test_layer_that_is_a_link_to_anothers_is_found() -> None:
     saved = SavedArchive(archive({"x/layer.tar": b"L"}, {"y/layer.tar": "../x/layer.tar"}))
-    assert b"".join(saved.chunks("y/layer.tar")) == b"L"
+    assert saved.read("y/layer.tar") == b"L"
 
 
 def test_links_that_go_round_end_in_an_error() -> None:
@@ -75,7 +93,7 @@ def test_oci_layout_is_read() -> None:
     saved = SavedArchive(archive(oci()))
     (image,) = saved.images()
     assert image.names == ("docker.io/library/a:1",)
-    assert b"".join(saved.chunks(image.layers[0])) == b"layer"
+    assert saved.read(image.layers[0]) == b"layer"
 
 
 def test_oci_manifest_that_is_not_what_its_digest_says_is_refused() -> None:
@@ -122,4 +140,4 @@ def test_broken_archive_is_refused_with_the_reason(members: dict[str, bytes], co
 
 def test_what_is_no_tar_is_refused() -> None:
     with pytest.raises(InvalidParameter, match="not an archive of images"):
-        SavedArchive(io.BytesIO(b"hello" * 1000))
+        SavedArchive(on_disk(b"hello" * 1000))

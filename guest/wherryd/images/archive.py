@@ -5,6 +5,7 @@ Archives of docker 25 and later hold both and agree. Member names are keys in a 
 """
 
 import json
+import os
 import posixpath
 import tarfile
 from collections.abc import Iterator
@@ -12,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from wherryd.content import digest as digests
-from wherryd.errors import InvalidParameter
+from wherryd.errors import InvalidParameter, NotFound, NotSupported
 from wherryd.images import platforms
+from wherryd.images.image import Platform
+from wherryd.registry import manifests
+from wherryd.registry.manifests import Index
 
 MAX_MEMBERS = 100_000
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -21,6 +25,7 @@ _CHUNK_BYTES = 1024 * 1024
 _MAX_LINKS = 8
 _MAX_NESTED_INDEXES = 4
 _NAME = "io.containerd.image.name"
+_REF_NAME = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +81,34 @@ class SavedArchive:
             found = self._links.get(found, "")
         raise InvalidParameter(f'the archive has no file "{name}"; it is incomplete, save it again')
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        offset, size = self._place(name)
-        while size:
-            self._file.seek(offset)
-            data = self._file.read(min(size, _CHUNK_BYTES))
-            if not data:
-                raise InvalidParameter(f'the archive ends in the middle of "{name}"; get it again')
-            yield data
-            offset, size = offset + len(data), size - len(data)
+    def piece(self, name: str, offset: int) -> bytes:
+        """Some bytes of a member from offset on, b"" at its end; from any thread. Raises InvalidParameter."""
+        start, size = self._place(name)
+        wanted = min(size - offset, _CHUNK_BYTES)
+        data = os.pread(self._file.fileno(), wanted, start + offset) if wanted > 0 else b""
+        if wanted > 0 and not data:
+            raise InvalidParameter(f'the archive ends in the middle of "{name}"; get it again')
+        return data
 
     def read(self, name: str) -> bytes:
         """A whole document. Raises InvalidParameter when it is larger than a document can be."""
         if self.size(name) > MAX_DOCUMENT_BYTES:
             raise InvalidParameter(f'"{name}" has more than {MAX_DOCUMENT_BYTES} bytes')
-        return b"".join(self.chunks(name))
+        data = b""
+        while more := self.piece(name, len(data)):
+            data += more
+        return data
 
-    def images(self) -> list[SavedImage]:
-        """Raises InvalidParameter for a broken archive."""
-        if self.has("manifest.json"):
+    def images(self, wanted: Platform | None = None, *, explicit: bool = False) -> list[SavedImage]:
+        """wanted: the platform to take of an index, by default what runs here best; explicit: nothing else
+        will do. Raises InvalidParameter for a broken archive, NotFound for an absent platform.
+        """
+        layout = _Layout(self, wanted or platforms.host(), explicit)
+        # Docker's list has no platforms: an archive with both is asked by the one that has.
+        if self.has("manifest.json") and not (explicit and self.has("index.json")):
             return [self._from_docker(entry) for entry in _list_of_objects(self.read("manifest.json"))]
         if self.has("index.json"):
-            return list(self._from_index(_object(self.read("index.json")), (), _MAX_NESTED_INDEXES))
+            return layout.images()
         raise InvalidParameter(
             "the archive has neither manifest.json nor index.json; use `import` for a root file system"
         )
@@ -108,30 +119,109 @@ class SavedArchive:
             raise InvalidParameter("manifest.json: an entry lacks Config, Layers or RepoTags; save it again")
         return SavedImage(self.read(config), tuple(layers), tuple(names))
 
-    def _from_index(self, index: dict[str, Any], names: tuple[str, ...], depth: int) -> Iterator[SavedImage]:
-        manifests = [entry for entry in index.get("manifests") or [] if isinstance(entry, dict)]
-        for entry in manifests:
-            annotations = entry.get("annotations") or {}
-            own = (annotations[_NAME],) if isinstance(annotations.get(_NAME), str) else names
-            document = _object(self._blob(entry))
-            if "manifests" in document:
-                if not depth:
-                    raise InvalidParameter("index.json: indexes are nested too deeply")
-                nested = dict(document, manifests=[_for_this_machine(document["manifests"])])
-                yield from self._from_index(nested, own, depth - 1)
-            else:
-                layers = document.get("layers")
-                if not isinstance(document.get("config"), dict) or not isinstance(layers, list):
-                    raise InvalidParameter("an image manifest lacks config or layers; save it again")
-                yield SavedImage(
-                    self._blob(document["config"]), tuple(_blob_name(layer) for layer in layers), own
-                )
+
+class _Layout:
+    """An OCI image layout's index. Source: OCI image-spec, image-layout.md."""
+
+    def __init__(self, archive: SavedArchive, wanted: Platform, explicit: bool) -> None:
+        self._archive = archive
+        self._wanted = manifests.Platform(wanted.os, wanted.architecture, wanted.variant)
+        self._explicit = explicit
+
+    def images(self) -> list[SavedImage]:
+        return list(self._below(_object(self._archive.read("index.json")), (), _MAX_NESTED_INDEXES))
+
+    def _below(self, index: dict[str, Any], names: tuple[str, ...], depth: int) -> Iterator[SavedImage]:
+        """One image per name: of several entries under the same one, or under none, the best platform's."""
+        if not isinstance(index.get("manifests"), list):
+            raise InvalidParameter("index.json: it has no list of manifests; save the image again")
+        if not depth:
+            raise InvalidParameter("index.json: indexes are nested too deeply")
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for entry in index["manifests"]:
+            if isinstance(entry, dict) and _platform(entry).os != "unknown":  # an attestation
+                groups.setdefault(_names(entry) or names, []).append(entry)
+        merged = _same_image_twice(groups)
+        for own, entries in merged.items():
+            for entry in self._choose(entries):
+                document = _object(self._blob(entry))
+                if "manifests" in document:
+                    nested = dict(document, manifests=self._choose(document["manifests"]))
+                    yield from self._below(nested, own, depth - 1)
+                else:
+                    yield self._image(document, own)
+
+    def _choose(self, entries: Any) -> list[dict[str, Any]]:
+        """Entries without a platform are images of their own; of the others the best one."""
+        listed = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        listed = [entry for entry in listed if _platform(entry).os != "unknown"]
+        if not listed:
+            raise InvalidParameter("an image index is empty; save the image again")
+        if len(listed) == 1 and not self._explicit:
+            return listed
+        rest = [entry for entry in listed if not _platform(entry).os]
+        offered = [entry for entry in listed if _platform(entry).os]
+        if not offered:
+            return rest
+        index = Index(tuple((_descriptor(entry), _platform(entry)) for entry in offered))
+        try:
+            best = manifests.choose(index, self._wanted)
+        except NotFound:
+            if self._explicit:
+                raise
+            return [*rest, offered[0]]
+        return [*rest, next(entry for entry in offered if entry["digest"] == best.digest)]
+
+    def _image(self, document: dict[str, Any], names: tuple[str, ...]) -> SavedImage:
+        layers = document.get("layers")
+        if document.get("schemaVersion") == 1 or "fsLayers" in document:
+            raise NotSupported(manifests.SCHEMA_1_REFUSED)
+        if not isinstance(document.get("config"), dict) or not isinstance(layers, list):
+            raise InvalidParameter("an image manifest lacks config or layers; save it again")
+        return SavedImage(self._blob(document["config"]), tuple(_blob_name(layer) for layer in layers), names)
 
     def _blob(self, descriptor: dict[str, Any]) -> bytes:
-        data = self.read(_blob_name(descriptor))
+        data = self._archive.read(_blob_name(descriptor))
         if digests.of(data) != descriptor["digest"]:
             raise InvalidParameter(f"{descriptor['digest']} has other content than its digest says")
         return data
+
+
+def _names(entry: dict[str, Any]) -> tuple[str, ...]:
+    """containerd's and Docker's annotation is a whole name; the standard's own may be, or a bare tag."""
+    annotations = entry.get("annotations")
+    if not isinstance(annotations, dict):
+        return ()
+    if isinstance(annotations.get(_NAME), str):
+        return (annotations[_NAME],)
+    reference = annotations.get(_REF_NAME)
+    return (reference,) if isinstance(reference, str) and ":" in reference else ()
+
+
+def _same_image_twice(
+    groups: dict[tuple[str, ...], list[dict[str, Any]]],
+) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """Two names of the same manifest are one image with two names."""
+    merged: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    by_digests: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for names, entries in groups.items():
+        key = tuple(str(entry.get("digest")) for entry in entries)
+        before = by_digests.get(key, ())
+        merged.pop(before, None)
+        by_digests[key] = before + names
+        merged[before + names] = entries
+    return merged
+
+
+def _platform(entry: dict[str, Any]) -> manifests.Platform:
+    value = entry.get("platform")
+    if not isinstance(value, dict):
+        return manifests.Platform("", "")
+    return manifests.Platform(*(str(value.get(key) or "") for key in ("os", "architecture", "variant")))
+
+
+def _descriptor(entry: dict[str, Any]) -> manifests.Descriptor:
+    return manifests.Descriptor("", str(entry.get("digest")), 0)
 
 
 def _blob_name(descriptor: Any) -> str:
@@ -139,19 +229,6 @@ def _blob_name(descriptor: Any) -> str:
     if not isinstance(digest, str):
         raise InvalidParameter("a descriptor has no digest; save the image again")
     return f"blobs/sha256/{digests.encoded(digest)}"
-
-
-def _for_this_machine(manifests: Any) -> dict[str, Any]:
-    """The one of an index that this machine can run, else the first."""
-    mine = platforms.host()
-    entries = [entry for entry in manifests if isinstance(entry, dict)] if isinstance(manifests, list) else []
-    if not entries:
-        raise InvalidParameter("an image index is empty; save the image again")
-    for entry in entries:
-        platform = entry.get("platform") or {}
-        if (platform.get("os"), platform.get("architecture")) == (mine.os, mine.architecture):
-            return entry
-    return entries[0]
 
 
 def _strings(value: Any) -> bool:

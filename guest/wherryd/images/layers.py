@@ -22,6 +22,7 @@ from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
 from wherryd.images.diff import Diff, diff
 from wherryd.images.stubs import remove_stubs
+from wherryd.images.together import Turns
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
@@ -70,6 +71,8 @@ class LayerStore:
         #: same as the one above: a commit waits for the disk, and a container start must not wait for it.
         self.sweeping = asyncio.Lock()
         self._pins: list[set[str]] = []
+        #: By chain id: who wants a layer that another is making waits, and finds it there.
+        self.turns = Turns()
 
     def get(self, chain: str) -> Layer:
         """Raises NotFound."""

@@ -1,28 +1,48 @@
 """`load`: images out of a saved archive.
 
 The archive is put on disk first, since its table of contents may stand at its end, in a nameless file
-that goes with the process. Layers are then unpacked straight from there.
+that goes with the process. Layers are then unpacked straight from there, several at once where a driver
+keeps each in a directory of its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from wherryd.content import digest as digests
 from wherryd.content.store import ContentStore
 from wherryd.errors import InvalidParameter
-from wherryd.images import imageconfig
+from wherryd.images import imageconfig, platforms
 from wherryd.images import reference as references
 from wherryd.images.archive import SavedArchive, SavedImage
 from wherryd.images.catalog import ImageCatalog
-from wherryd.images.image import Progress, Publish
-from wherryd.images.layers import LayerStore, chain_id
+from wherryd.images.image import Platform, Progress, Publish
+from wherryd.images.imageconfig import ImageConfig
+from wherryd.images.layers import LayerStore, chain_ids
 from wherryd.images.progress import bar
+from wherryd.images.together import Report, reported, taken, together
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.extract import Limits
 from wherryd.images.unpack.reader import CHUNK_BYTES, is_compressed, open_stream
 
 _BYTES_BETWEEN_LINES = 8 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Step:
+    """One layer of one image. below, done: set when the layers up to there are committed."""
+
+    member: str
+    diff_id: str
+    chain: str
+    parent: str
+    pins: set[str]
+    report: Report
+    below: asyncio.Event
+    done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Loader:
@@ -33,9 +53,17 @@ class Loader:
         self._layers = layers
         self._content = content
         self._publish = publish
+        # One unpacker keeps one processor busy; over all loads.
+        self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
 
-    async def load(self, stream: AsyncIterator[bytes], quiet: bool) -> AsyncIterator[Progress]:
-        """Progress lines. Raises InvalidParameter, before the first line when the archive is no archive."""
+    async def load(
+        self, stream: AsyncIterator[bytes], quiet: bool, platform: str = ""
+    ) -> AsyncGenerator[Progress, None]:
+        """Progress lines. platform: the one to take of a multi-platform archive; "" is what runs here best.
+
+        Raises InvalidParameter, NotFound, before the first line when the archive is no archive.
+        """
+        wanted = platforms.parse(platform)
         with self._content.scratch() as staged, self._content.scratch() as plain:
             await _stage(stream, staged)
             file = staged
@@ -43,31 +71,32 @@ class Loader:
                 await asyncio.to_thread(_decompress, staged, plain)
                 file = plain
             archive = await asyncio.to_thread(SavedArchive, file)
-            for saved in archive.images():
-                async for line in self._load_image(archive, saved):
-                    if not quiet or "stream" in line:
-                        yield line
+            for saved in await asyncio.to_thread(archive.images, wanted, explicit=bool(platform)):
+                async with aclosing(self._load_image(archive, saved, wanted, bool(platform))) as lines:
+                    async for line in lines:
+                        if not quiet or "stream" in line:
+                            yield line
 
-    async def _load_image(self, archive: SavedArchive, saved: SavedImage) -> AsyncIterator[Progress]:
+    async def _load_image(
+        self, archive: SavedArchive, saved: SavedImage, wanted: Platform, explicit: bool
+    ) -> AsyncGenerator[Progress, None]:
         config = imageconfig.parse(saved.config, len(saved.layers), "save the image again")
+        if explicit:
+            platforms.check(config.document, wanted, (saved.names or ("the archive's image",))[0])
         names = [references.parse(name).with_default_tag() for name in saved.names]
-        parent, size = "", 0
         with self._layers.pinned() as pins:
-            for member, diff_id in zip(saved.layers, config.diff_ids, strict=True):
-                chain = chain_id(parent, diff_id)
-                if not await self._layers.reuse(chain, pins):
-                    async with self._layers.unpacking(parent, pins) as job:
-                        total, sent, shown = archive.size(member), 0, 0
-                        for data in archive.chunks(member):
-                            await job.feed(data)
-                            sent += len(data)
-                            if sent - shown >= _BYTES_BETWEEN_LINES or sent == total:
-                                shown = sent
-                                yield bar("Loading layer", sent, total, digests.short(diff_id))
-                        await job.commit(diff_id)
-                size += self._layers.get(chain).size_bytes
-                parent = chain
-            image_id = self._catalog.add(saved.config, top_layer=parent, size_bytes=size)
+
+            async def work(report: Report) -> None:
+                await self._load_layers(archive, saved.layers, config, pins, report)
+
+            async with aclosing(reported(work)) as lines:
+                async for line in lines:
+                    yield line
+            chains = chain_ids(config.diff_ids)
+            size = sum(self._layers.get(chain).size_bytes for chain in chains)
+            image_id = self._catalog.add(
+                saved.config, top_layer=chains[-1] if chains else "", size_bytes=size
+            )
             for name in names:
                 before = self._catalog.lookup(name)
                 if before not in (None, image_id):
@@ -81,6 +110,49 @@ class Loader:
             yield {"stream": f"Loaded image: {name.familiar}\n"}
         if not names:
             yield {"stream": f"Loaded image ID: {image_id}\n"}
+
+    async def _load_layers(
+        self,
+        archive: SavedArchive,
+        members: Sequence[str],
+        config: ImageConfig,
+        pins: set[str],
+        report: Report,
+    ) -> None:
+        steps: list[_Step] = []
+        below, parent = asyncio.Event(), ""
+        below.set()
+        for member, diff_id, chain in zip(members, config.diff_ids, chain_ids(config.diff_ids), strict=True):
+            step = _Step(member, diff_id, chain, parent, pins, report, below)
+            below, parent = step.done, chain
+            steps.append(step)
+        await together(self._layer(archive, step) for step in steps)
+
+    async def _layer(self, archive: SavedArchive, step: _Step) -> None:
+        # Two loads, or a load and a pull, that share a layer unpack it once.
+        async with self._layers.turns.turn(step.chain):
+            if not await self._layers.reuse(step.chain, step.pins):
+                if not self._layers.independent:
+                    await step.below.wait()
+                await self._unpack(archive, step)
+        step.done.set()
+
+    async def _unpack(self, archive: SavedArchive, step: _Step) -> None:
+        async with AsyncExitStack() as stack:
+            # Only for the work itself: who waits for the layers below must not keep them from it.
+            slot = await stack.enter_async_context(taken(self._slots))
+            job = await stack.enter_async_context(self._layers.unpacking(step.parent, step.pins))
+            total, sent, shown = archive.size(step.member), 0, 0
+            while data := await asyncio.to_thread(archive.piece, step.member, sent):
+                await job.feed(data)
+                sent += len(data)
+                if sent - shown >= _BYTES_BETWEEN_LINES or sent == total:
+                    shown = sent
+                    step.report(bar("Loading layer", sent, total, digests.short(step.diff_id)))
+            await job.finish()
+            slot.release()
+            await step.below.wait()
+            await job.commit(step.diff_id)
 
 
 async def _stage(stream: AsyncIterator[bytes], file: BinaryIO) -> None:
@@ -105,5 +177,6 @@ def _decompress(compressed: BinaryIO, plain: BinaryIO) -> None:
             plain.write(data)
             if plain.tell() > limit:
                 raise InvalidParameter(f"the archive has more than {limit} bytes, which is the limit")
+        plain.flush()
     except ArchiveError as exc:
         raise InvalidParameter(str(exc)) from exc

@@ -1,9 +1,12 @@
 """os[/architecture[/variant]], as Docker writes platforms. Names: OCI image-index, "platform"."""
 
 import platform
+from collections.abc import Mapping
+from typing import Any
 
-from wherryd.errors import InvalidParameter
+from wherryd.errors import InvalidParameter, NotFound
 from wherryd.images.image import Platform
+from wherryd.registry import manifests
 
 _MACHINES = {
     "x86_64": ("amd64", ""),
@@ -38,3 +41,15 @@ def parse(text: str) -> Platform:
     return Platform(
         "linux", known or mine.architecture, variant or implied or ("" if known else mine.variant)
     )
+
+
+def check(config: Mapping[str, Any], wanted: Platform, name: str) -> None:
+    """That an image without an index is for the platform the user asked for. Raises NotFound."""
+    fields = (str(config.get(key) or "") for key in ("os", "architecture", "variant"))
+    actual = manifests.Platform(*fields)
+    target = manifests.Platform(wanted.os, wanted.architecture, wanted.variant)
+    if not manifests.fits(actual, target):
+        raise NotFound(
+            f"image with reference {name} was found but does not match the specified platform: "
+            f"wanted {target}, actual: {actual}"
+        )

@@ -17,13 +17,13 @@ from wherryd.content.store import ContentStore
 from wherryd.errors import EngineError, InvalidParameter, NotFound
 from wherryd.images import imageconfig, platforms
 from wherryd.images.catalog import ImageCatalog
-from wherryd.images.image import Progress, Publish
+from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.imageconfig import ImageConfig
 from wherryd.images.layers import LayerStore, chain_ids
 from wherryd.images.origins import Origins
 from wherryd.images.progress import bar
 from wherryd.images.reference import Reference
-from wherryd.images.together import Report, Turns, reported, together
+from wherryd.images.together import Report, reported, taken, together
 from wherryd.images.unpack.reader import CHUNK_BYTES
 from wherryd.registry import manifests
 from wherryd.registry.credentials import Credentials
@@ -72,7 +72,6 @@ class Puller:
         self._registry = registry
         self._publish = publish
         self._slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
-        self._turns = Turns()
 
     async def pull(
         self, name: Reference, platform: str, credentials: Credentials
@@ -83,14 +82,13 @@ class Puller:
         InvalidParameter, NotSupported, Unavailable.
         """
         wanted = platforms.parse(platform)
-        target = manifests.Platform(wanted.os, wanted.architecture, wanted.variant)
         remote = self._registry.repository(name.domain, name.path, credentials)
         everything = [name]
         if not name.tag and not name.digest:
             everything = [name.with_tag(tag) for tag in await _tags(remote, name)]
         news = False
         for one in everything:
-            pull = _Pull(remote, one, target, bool(platform))
+            pull = _Pull(remote, one, wanted, bool(platform))
             async with aclosing(self._one(pull)) as lines:
                 async for line in lines:
                     yield line
@@ -170,7 +168,7 @@ class Puller:
 
     async def _layer(self, remote: Remote, step: _Step) -> None:
         # Two pulls that share a layer fetch it once: the second finds it there.
-        async with self._turns.turn(step.chain):
+        async with self._layers.turns.turn(step.chain):
             if await self._layers.reuse(step.chain, step.pins):
                 step.say("Already exists")
             else:
@@ -192,8 +190,7 @@ class Puller:
         """From the network into the unpacker; the commit waits for the layers below."""
         async with AsyncExitStack() as stack:
             # The slot is for the download alone, and so is given back before the job's own end.
-            await self._slots.acquire()
-            slot = stack.enter_context(_Slot(self._slots))
+            slot = await stack.enter_async_context(taken(self._slots))
             job = await stack.enter_async_context(self._layers.unpacking(step.parent, step.pins))
             problem: InvalidParameter | None = None
             async with aclosing(_download(remote, step)) as pieces:
@@ -235,37 +232,18 @@ class _Pull:
 
     remote: Remote
     name: Reference
-    platform: manifests.Platform
+    wanted: Platform
     explicit: bool
     news: bool = False
 
+    @property
+    def platform(self) -> manifests.Platform:
+        return manifests.Platform(self.wanted.os, self.wanted.architecture, self.wanted.variant)
+
     def check_platform(self, config: ImageConfig) -> None:
         """An image without an index is taken as it is, unless the user asked for another platform."""
-        fields = (str(config.document.get(key) or "") for key in ("os", "architecture", "variant"))
-        actual = manifests.Platform(*fields)
-        if self.explicit and not manifests.fits(actual, self.platform):
-            raise NotFound(
-                f"image with reference {self.name.familiar} was found but does not match the specified "
-                f"platform: wanted {self.platform}, actual: {actual}"
-            )
-
-
-class _Slot:
-    """A place in a semaphore that has been taken; given back once, by release or at the end."""
-
-    def __init__(self, semaphore: asyncio.Semaphore) -> None:
-        self._semaphore: asyncio.Semaphore | None = semaphore
-
-    def release(self) -> None:
-        if self._semaphore is not None:
-            self._semaphore.release()
-            self._semaphore = None
-
-    def __enter__(self) -> "_Slot":
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.release()
+        if self.explicit:
+            platforms.check(config.document, self.wanted, self.name.familiar)
 
 
 class _Throttle:

@@ -114,9 +114,11 @@ class ImageService:
             platform=platform,
         )
 
-    def load(self, stream: AsyncIterator[bytes], quiet: bool = False) -> AsyncIterator[Progress]:
-        """Progress lines. Raises InvalidParameter, SystemFault."""
-        return self._loader.load(stream, quiet)
+    def load(
+        self, stream: AsyncIterator[bytes], quiet: bool = False, platform: str = ""
+    ) -> AsyncIterator[Progress]:
+        """Progress lines. Raises InvalidParameter, NotFound, SystemFault."""
+        return self._loader.load(stream, quiet, platform)
 
     def pull(
         self, reference: str, *, tag: str = "", platform: str = "", credentials: Credentials = ANONYMOUS

@@ -61,3 +61,27 @@ class Turns:
             lock, users = self._locks.pop(key)
             if users > 1:
                 self._locks[key] = (lock, users - 1)
+
+
+class Slot:
+    """A place in a semaphore; given back by release, or at the end of `taken`."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+
+    def release(self) -> None:
+        """Idempotent."""
+        if self._semaphore is not None:
+            self._semaphore.release()
+            self._semaphore = None
+
+
+@asynccontextmanager
+async def taken(semaphore: asyncio.Semaphore) -> AsyncIterator[Slot]:
+    """For work of which only the first part needs a place."""
+    await semaphore.acquire()
+    slot = Slot(semaphore)
+    try:
+        yield slot
+    finally:
+        slot.release()

@@ -26,6 +26,11 @@ SCHEMA_1 = frozenset(
     }
 )
 
+SCHEMA_1_REFUSED = (
+    "the image is in Docker's format of before 2016 (manifest schema 1), which no current engine reads; "
+    "ask its publisher to push it again with a current tool"
+)
+
 #: What we can read, in the order of preference.
 ACCEPTED = (OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST)
 
@@ -96,10 +101,7 @@ def parse(raw: RawManifest) -> Manifest | Index:
     """Raises InvalidParameter, and NotSupported for schema 1."""
     document = _object(raw.body)
     if raw.media_type in SCHEMA_1 or document.get("schemaVersion") == 1:
-        raise NotSupported(
-            "the image is in Docker's format of before 2016 (manifest schema 1), which no current engine "
-            "reads; ask its publisher to push it again with a current tool"
-        )
+        raise NotSupported(SCHEMA_1_REFUSED)
     said = document.get("mediaType", raw.media_type)
     if said != raw.media_type and raw.media_type in ACCEPTED:
         raise _bad(f"it says it is {said!r}, but came as {raw.media_type!r}")

@@ -13,6 +13,7 @@ system: it can be neither half-written nor empty after a power cut, without an f
 A folder without a record is left-over of an interrupted step and is removed when the index opens.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -199,10 +200,13 @@ class SnapshotIndex:
 
 
 def remove_tree(folder: Path) -> None:
-    """rm -r. An image may nest directories deeper than Python recurses."""
+    """rm -r. An image may nest directories deeper than Python recurses (up to 3.12), or holds open at a time
+    (from 3.13)."""
     try:
         shutil.rmtree(folder)
-    except RecursionError:
+    except (RecursionError, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno not in (errno.EMFILE, errno.ENAMETOOLONG):
+            raise
         subprocess.run(["rm", "-rf", "--one-file-system", "--", str(folder)], check=True)
 
 
