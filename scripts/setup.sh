@@ -44,6 +44,10 @@ if [ "$what" = dev ] && [ ! -x /usr/sbin/sshd ]; then without_starting openssh-s
 # A real registry for tests and benchmarks, which start it themselves; a second opinion on what we push to it.
 if ! command -v docker-registry >/dev/null; then without_starting docker-registry; fi
 if [ "$what" = dev ] && ! command -v skopeo >/dev/null; then without_starting skopeo; fi
+# Engines that the tests run on our runtime, and runtimes that they run below our engine.
+for program in dockerd:docker.io podman:podman conmon:conmon crun:crun runc:runc; do
+  if [ "$what" = dev ] && ! command -v "${program%%:*}" >/dev/null; then without_starting "${program##*:}"; fi
+done
 if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
 if [ "$what" = bench ] && ! command -v podman >/dev/null; then
   without_starting podman crun runc netavark aardvark-dns iptables
