@@ -300,6 +300,20 @@ def test_a_profile_without_apparmor_is_an_error(runc: Runc) -> None:
     assert runc("list", "-q").stdout.split().count("profile") == 0
 
 
+def test_labels_without_selinux_are_warned_about(runc: Runc) -> None:
+    if Path("/sys/fs/selinux/enforce").exists():
+        pytest.skip("this kernel has SELinux")
+    document = config("true", selinuxLabel="system_u:system_r:container_t:s0")
+    document["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
+    bundle = runc.bundle("labels", document)
+    log = runc.base / "labels.log"
+    runc("--log", str(log), "--log-format", "json", "run", "-b", str(bundle), "labels")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "warning"]
+    assert "linux.mountLabel" in lines[0]["msg"]
+    assert "process.selinuxLabel" in lines[1]["msg"]
+
+
 def test_a_tmpfs_begins_with_what_it_covers(runc: Runc) -> None:
     document = config(
         "sh", "-c", "cat /etc/group; ls -ld /bin/sh /etc/passwd; echo x > /etc/new; ls /etc; mount"

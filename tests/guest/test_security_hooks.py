@@ -83,7 +83,8 @@ async def test_all_six_run_where_and_when_they_should(rig: Rig, tmp_path: Path, 
         assert state["annotations"] == {"org.example": "yes"}
         assert state.get("pid") == (None if name == "poststop" else monitor.pid)
     statuses = {name: state["status"] for name, (_, state) in states.items()}
-    assert statuses == dict(zip(ALL, ["creating"] * 3 + ["created", "running", "stopped"], strict=True))
+    expected = ["created", "creating", "creating", "created", "running", "stopped"]
+    assert statuses == dict(zip(ALL, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["prestart", "createRuntime", "createContainer"])

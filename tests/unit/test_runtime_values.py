@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wherryd.errors import Conflict, InvalidParameter, KernelFault, NotFound, NotSupported, RuntimeFault
-from wherryd.runtime import mountoptions
+from wherryd.runtime import apparmor, mountoptions, selinux
 from wherryd.runtime.messages import ChildMessage, Peer, Step, error_document, error_from, failure
 from wherryd.runtime.mounting import split_lower
 from wherryd.runtime.process import exit_code
@@ -14,6 +14,7 @@ from wherryd.runtime.request import CreateRequest
 from wherryd.runtime.state import State, StateDir
 from wherryd.runtime.types import ContainerIo, ExitStatus
 from wherryd.runtime.verbs.ending import signal_number
+from wherryd.spec import oci
 from wherryd.spec.mount import Mount
 from wherryd.sys import capabilities, mounts, paths
 
@@ -188,3 +189,44 @@ def test_a_loop_of_links_ends_with_an_error(tmp_path: Path) -> None:
     with pytest.raises(KernelFault):
         paths.mkdir_in_root(root, "/a/x")
     os.close(root)
+
+
+def test_selinux_labels_are_refused_where_selinux_is(tmp_path: Path) -> None:
+    linux = oci.Linux(namespaces={}, mount_label="x")
+    root = oci.Root(path="rootfs", readonly=False)
+    spec = oci.Spec(
+        version="1.2.0",
+        root=root,
+        process=None,
+        hostname="",
+        domainname="",
+        mounts=(),
+        linux=linux,
+        annotations={},
+    )
+    assert selinux.without_effect(spec, str(tmp_path / "enforce")) == ("linux.mountLabel",)
+    (tmp_path / "enforce").write_text("1")
+    with pytest.raises(NotSupported, match="SELinux is enabled"):
+        selinux.without_effect(spec, str(tmp_path / "enforce"))
+
+
+def test_a_profile_is_written_for_the_next_exec(tmp_path: Path) -> None:
+    """The kernel's two places for it, the newer first."""
+    for place in ("self/attr", "self/attr/apparmor"):
+        (tmp_path / place).mkdir(parents=True)
+        file = tmp_path / place / "exec"
+        file.touch()
+        proc = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+        apparmor.change_on_exec(proc, "docker-default")
+        os.close(proc)
+        assert file.read_text() == "exec docker-default"
+    (tmp_path / "enabled").write_text("Y\n")
+    assert apparmor.is_enabled(str(tmp_path / "enabled"))
+    assert not apparmor.is_enabled(str(tmp_path / "missing"))
+
+
+def test_a_kernel_without_a_place_for_the_profile_is_an_error(tmp_path: Path) -> None:
+    proc = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    with pytest.raises(RuntimeFault, match="docker-default"):
+        apparmor.change_on_exec(proc, "docker-default")
+    os.close(proc)

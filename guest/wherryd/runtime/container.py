@@ -15,7 +15,7 @@ from wherryd import clock
 from wherryd.cgroups.choose import manager_for
 from wherryd.cgroups.manager import CgroupManager, normalise
 from wherryd.errors import Conflict, EngineError, InvalidParameter
-from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, mounting, seccomp
+from wherryd.runtime import apparmor, execin, hooks, idmap, init, launch, mounting, seccomp, selinux
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.launch import Launched
 from wherryd.runtime.messages import Peer
@@ -37,6 +37,7 @@ class Container:
     cgroup: CgroupManager
     bundle: Path
     layers: tuple[Mount, ...]
+    warnings: tuple[str, ...] = ()
 
     @staticmethod
     def load(
@@ -46,6 +47,7 @@ class Container:
         spec = parse.load(config or bundle / "config.json")
         if spec.process is None:
             raise InvalidParameter(f"{bundle}/config.json has no `process`: nothing could be started")
+        ignored = selinux.without_effect(spec)
         apparmor.check(spec.process.apparmor_profile)
         path = normalise(spec.linux.cgroups_path, directory.container_id)
         return Container(
@@ -55,6 +57,9 @@ class Container:
             cgroup=manager_for(path),
             bundle=bundle,
             layers=layers,
+            warnings=tuple(
+                f"{field} has no effect: SELinux is not enabled in this kernel" for field in ignored
+            ),
         )
 
     def make_directory(self) -> None:
@@ -142,9 +147,9 @@ class Container:
         return rising
 
     def _hooks_of_create(self, pid: int) -> None:
-        state = self.oci_state("creating", pid)
-        hooks.run_outside("prestart", self.spec.hooks.prestart, state)
-        hooks.run_outside("createRuntime", self.spec.hooks.create_runtime, state)
+        # prestart is older than the word "creating", and its programs were promised "created".
+        hooks.run_outside("prestart", self.spec.hooks.prestart, self.oci_state("created", pid))
+        hooks.run_outside("createRuntime", self.spec.hooks.create_runtime, self.oci_state("creating", pid))
 
     def started(self, pid: int) -> None:
         """The hooks of a program that runs. Raises RuntimeFault: the caller then ends the container."""

@@ -116,7 +116,8 @@ def _mount(root: int, each: SpecMount, plan: RootfsPlan, source: int | None) -> 
     """source: a bind's copy, or a new file system, when it was taken or made before."""
     options = parse(each.options)
     if options.bind or each.kind == "bind":
-        _bind(root, each, options, _source(each, options, plan) if source is None else source)
+        early = source is not None and plan.prepared is None
+        _bind(root, each, options, _source(each, options, plan) if source is None else source, renew=early)
     elif each.kind == "cgroup":
         _cgroup(root, each, options, plan)
     else:
@@ -130,7 +131,7 @@ def _source(each: SpecMount, options: MountOptions, plan: RootfsPlan) -> int:
         return mounting.bind(each.source, options, mapping)
 
 
-def _bind(root: int, each: SpecMount, options: MountOptions, source: int) -> None:
+def _bind(root: int, each: SpecMount, options: MountOptions, source: int, *, renew: bool = False) -> None:
     with mounting.detached(source):
         status = os.fstat(source)
         if stat.S_ISDIR(status.st_mode):
@@ -141,6 +142,16 @@ def _bind(root: int, each: SpecMount, options: MountOptions, source: int) -> Non
             _check_target(root, target, each, stat.S_ISDIR(status.st_mode))
             mounting.set_propagation(source, options, each.source)
             mounts.move_mount(source, target, each.destination)
+            if renew:
+                _renew(source, target, each)
+
+
+def _renew(source: int, target: int, each: SpecMount) -> None:
+    """Puts a new copy in the place of one taken early: mountinfo lists mounts by age (Linux 6.8), and
+    config.md, "Mounts", promises the order of the config."""
+    with mounting.detached(mounts.clone_mount("", recursive=True, dirfd=source)) as copy:
+        mounts.umount2(paths.self_fd(source), mounts.MNT_DETACH)
+        mounts.move_mount(copy, target, each.destination)
 
 
 def _check_target(root: int, target: int, each: SpecMount, directory: bool) -> None:
@@ -187,11 +198,14 @@ def _directory(root: int, each: SpecMount) -> int:
 
 
 def _filesystem(root: int, each: SpecMount, options: MountOptions, made: int | None = None) -> None:
+    was_there = _open_if_there(root, each.destination) if each.kind == "tmpfs" else None
+    if was_there is not None:
+        os.close(was_there)
     target = _directory(root, each)
     with mounting.detached(target):
         if each.kind not in ("proc", "sysfs"):
             _check_target(root, target, each, True)
-        if each.kind == "tmpfs" and options.value("mode") is None:
+        if was_there is not None and options.value("mode") is None:
             options = _with_mode(options, stat.S_IMODE(os.fstat(target).st_mode))
         if options.copy_up and each.kind != "tmpfs":
             raise RuntimeFault("mount option tmpcopyup is for a tmpfs only: leave it out")
@@ -202,16 +216,17 @@ def _filesystem(root: int, each: SpecMount, options: MountOptions, made: int | N
         fd = mounting.new_filesystem(each.kind, each.source, options) if made is None else made
         with mounting.detached(fd) as mount:
             if options.copy_up:
-                copyup.copy_up(target, mount, each.destination)
-                mounts.mount_setattr(
-                    mount, set_=attributes.set_ & mounts.MOUNT_ATTR_RDONLY, subject=each.destination
-                )
+                if was_there is not None:
+                    copyup.copy_up(target, mount, each.destination)
+                read_only = attributes.set_ & mounts.MOUNT_ATTR_RDONLY
+                mounts.mount_setattr(mount, set_=read_only, subject=each.destination)
             mounting.set_propagation(mount, options, each.destination)
             mounts.move_mount(mount, target, each.destination)
 
 
 def _with_mode(options: MountOptions, mode: int) -> MountOptions:
-    """A tmpfs takes over the mode of the directory it covers, as runc does."""
+    """A tmpfs takes over the mode of a directory of the image that it covers, as runc does. Where there was
+    none it has the kernel's own, and everybody may write."""
     return replace(options, data=(*options.data, ("mode", f"{mode:o}")))
 
 

@@ -35,7 +35,8 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """pid_file: gets init's pid. console_socket: unix socket that gets the terminal's master. The rest: see
-    InitPlan. ignore_paused: of exec, whether it may wait in a paused container."""
+    InitPlan. ignore_paused: of exec, whether it may wait in a paused container. warn: told what in the config
+    has no effect."""
 
     root: Path
     pid_file: Path | None = None
@@ -44,6 +45,7 @@ class Options:
     pivot: bool = True
     new_keyring: bool = True
     ignore_paused: bool = False
+    warn: Callable[[str], None] = ending.complain
 
 
 def create(container_id: str, bundle: Path, options: Options) -> None:
@@ -118,7 +120,10 @@ def _made(container_id: str, bundle: Path, options: Options) -> Iterator[Contain
         ) from error
     try:
         _copy_config(bundle.absolute(), directory)
-        yield Container.load(directory, bundle.absolute(), (), directory.config_file)
+        container = Container.load(directory, bundle.absolute(), (), directory.config_file)
+        for text in container.warnings:
+            options.warn(text)
+        yield container
     except BaseException:
         directory.remove()
         raise

@@ -86,6 +86,7 @@ class Process:
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
     apparmor_profile: str = ""
+    selinux_label: str = ""
     scheduler: Scheduler | None = None
     io_priority: IoPriority | None = None
     cpu_affinity: CpuAffinity = field(default_factory=CpuAffinity)
@@ -258,6 +259,7 @@ class Linux:
     gid_mappings: tuple[IdMapping, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
     cgroups_path: str = ""
+    mount_label: str = ""
     resources: Resources = field(default_factory=Resources)
     rootfs_propagation: str = ""
     masked_paths: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """config.json -> `oci.Spec`: the one door. Tells all problems at once, and refuses what it cannot carry out.
 
-What is refused (SELinux, resctrl, ...) is listed in the
+What is refused (resctrl, ...) is listed in the
 _REFUSED tables below and in resources.py: each name goes when the runtime learns it.
 """
 
@@ -18,8 +18,8 @@ from wherryd.spec.fields import Fields, Refusals
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 
 _REFUSED_TOP: Final = ("solaris", "windows", "vm", "zos")
-_REFUSED_PROCESS: Final = ("selinuxLabel", "commandLine")
-_REFUSED_LINUX: Final = ("intelRdt", "mountLabel", "netDevices", "memoryPolicy")
+_REFUSED_PROCESS: Final = ("commandLine",)
+_REFUSED_LINUX: Final = ("intelRdt", "netDevices", "memoryPolicy")
 
 _PROPAGATIONS = (
     "",
@@ -133,6 +133,7 @@ def _process(fields: Fields, refused: Refusals) -> oci.Process:
         no_new_privileges=fields.flag("noNewPrivileges"),
         oom_score_adj=fields.number("oomScoreAdj", low=-1000, high=1000),
         apparmor_profile=fields.text("apparmorProfile"),
+        selinux_label=fields.text("selinuxLabel"),
         scheduler=scheduling.scheduler(fields.child("scheduler")) if "scheduler" in fields else None,
         io_priority=scheduling.io_priority(fields.child("ioPriority")) if "ioPriority" in fields else None,
         cpu_affinity=scheduling.cpu_affinity(fields.child("execCPUAffinity")),
@@ -222,6 +223,7 @@ def _linux(fields: Fields, refused: Refusals) -> oci.Linux:
         gid_mappings=tuple(_id_mapping(entry) for entry in fields.children("gidMappings")),
         devices=tuple(_device(entry) for entry in fields.children("devices")),
         cgroups_path=fields.text("cgroupsPath"),
+        mount_label=fields.text("mountLabel"),
         resources=resources.parse(fields.child("resources"), refused),
         rootfs_propagation=propagation,
         masked_paths=fields.texts("maskedPaths"),

@@ -31,6 +31,7 @@ def _options(given: argparse.Namespace) -> standalone.Options:
         preserve_fds=given.preserve_fds,
         pivot=not given.no_pivot,
         new_keyring=not given.no_new_keyring,
+        warn=given.warn,
     )
 
 

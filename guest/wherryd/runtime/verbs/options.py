@@ -4,6 +4,7 @@ Source: runc's man pages, whose names, meanings and log lines tools such as cont
 """
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -80,6 +81,7 @@ def parse_verb(parsed: argparse.Namespace, verb: Verb) -> argparse.Namespace:
     verb.arguments(parser)
     own = parser.parse_args(parsed.rest)
     own.root = parsed.root.absolute()
+    own.warn = functools.partial(warn, parsed)
     return own
 
 
@@ -90,17 +92,29 @@ def report(parsed: argparse.Namespace, error: Exception) -> None:
         import traceback
 
         text += "\n" + "".join(traceback.format_tb(error.__traceback__)).rstrip()
-    as_json = json.dumps({"level": "error", "msg": text, "time": clock.now()})
+    _log(parsed, "error", text)
+    if parsed.log is not None or parsed.log_format == "text":
+        sys.stderr.write(f"wherry-runc: {text}\n")
+
+
+def warn(parsed: argparse.Namespace, text: str) -> None:
+    """In --log if there is one: stderr is the container's as well."""
+    _log(parsed, "warning", text)
+    if parsed.log is None and parsed.log_format == "text":
+        sys.stderr.write(f"wherry-runc: warning: {text}\n")
+
+
+def _log(parsed: argparse.Namespace, level: str, text: str) -> None:
+    """One line; JSON goes to stderr when there is no file."""
+    if parsed.log_format == "json":
+        line = json.dumps({"level": level, "msg": text, "time": clock.now()})
+    else:
+        line = f'time="{clock.now()}" level={level} msg={json.dumps(text)}'
     if parsed.log is not None:
         with parsed.log.open("a") as file:
-            if parsed.log_format == "json":
-                file.write(f"{as_json}\n")
-            else:
-                file.write(f'time="{clock.now()}" level=error msg={json.dumps(text)}\n')
-    if parsed.log is None and parsed.log_format == "json":
-        sys.stderr.write(f"{as_json}\n")
-    else:
-        sys.stderr.write(f"wherry-runc: {text}\n")
+            file.write(f"{line}\n")
+    elif parsed.log_format == "json":
+        sys.stderr.write(f"{line}\n")
 
 
 def print_json(document: object) -> None:
