@@ -98,6 +98,11 @@ def _remount(target: Path, disk: Path) -> None:
     while subprocess.run(["umount", target], capture_output=True, check=False).returncode:
         assert time.monotonic() < deadline, "the file system is still in use"
         time.sleep(0.05)
+    # An unpacker that is just dying may still have it, in a mount namespace of its own: then a new mount
+    # would be of the same file system, shut down as it is. Its loop device goes with the last of them.
+    while subprocess.run(["losetup", "--associated", disk], capture_output=True, check=False).stdout:
+        assert time.monotonic() < deadline, "somebody holds the file system"
+        time.sleep(0.05)
     while subprocess.run(["mount", "-o", "loop", disk, target], capture_output=True, check=False).returncode:
         assert time.monotonic() < deadline, "the file system cannot be mounted again"
         time.sleep(0.05)

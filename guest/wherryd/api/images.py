@@ -7,7 +7,7 @@ from aiohttp.http_exceptions import PayloadEncodingError
 
 from wherryd.api import imageversions, params, progress
 from wherryd.api.registry import user
-from wherryd.errors import InvalidParameter, NotSupported
+from wherryd.errors import InvalidParameter
 from wherryd.images import reference as references
 from wherryd.images.filters import LIST_KEYS, PRUNE_KEYS
 from wherryd.images.service import ImageService
@@ -63,14 +63,9 @@ class Handlers:
         source = query.get("fromSrc", "")
         if not source:
             raise InvalidParameter("fromImage or fromSrc is missing; say where the image comes from")
-        if source != "-":
-            raise NotSupported(
-                f'cannot import from "{source}": this version of Wherry downloads nothing; '
-                "get the file and send it with fromSrc=-"
-            )
         name = references.from_query(query.get("repo", ""), query.get("tag", ""))
         lines = self._service.import_tar(
-            body(request),
+            body(request) if source == "-" else source,
             reference=name.canonical if name else None,
             message=query.get("message", ""),
             changes=query.getall("changes", []),
@@ -80,7 +75,11 @@ class Handlers:
 
     async def load(self, request: web.Request) -> web.StreamResponse:
         """POST /images/load"""
-        lines = self._service.load(body(request), params.boolean(request.query, "quiet"))
+        lines = self._service.load(
+            body(request),
+            params.boolean(request.query, "quiet"),
+            _platform(request.query.get("platform", "")),
+        )
         return await progress.respond(request, lines)
 
     async def save_several(self, request: web.Request) -> web.StreamResponse:
@@ -93,7 +92,7 @@ class Handlers:
         return await self._save(request, [request.match_info["name"]])
 
     async def _save(self, request: web.Request, names: list[str]) -> web.StreamResponse:
-        archive = self._service.save(names)
+        archive = self._service.save(names, _platform(request.query.get("platform", "")))
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -148,7 +147,7 @@ class Handlers:
 
 
 def _platform(text: str) -> str:
-    """Since 1.46 a push names its platform as a JSON object. Raises InvalidParameter."""
+    """Push, since 1.46, and load and save, since 1.48, name a platform as a JSON object. InvalidParameter."""
     if not text.startswith("{"):
         return text
     document = params.parse_object(text.encode(), "application/json")

@@ -6,11 +6,12 @@ Source: Engine API, POST /images/create?fromSrc=-; the config document: OCI imag
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from wherryd import clock
 from wherryd.images import changes as instructions
-from wherryd.images import platforms
+from wherryd.images import fetching, platforms
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.layers import Layer, LayerStore
@@ -21,7 +22,7 @@ _SECONDS_BETWEEN_LINES = 0.5
 
 
 async def import_tar(
-    stream: AsyncIterator[bytes],
+    source: AsyncIterator[bytes] | str,
     *,
     catalog: ImageCatalog,
     layers: LayerStore,
@@ -31,12 +32,20 @@ async def import_tar(
     changes: Sequence[str],
     platform: str,
 ) -> AsyncIterator[Progress]:
-    """Progress lines, the last one with the image's id. Raises before the first line what it can see then."""
+    """Progress lines, the last one with the image's id. Raises before the first line what it can see then.
+
+    source: the archive, or a URL.
+    """
     config = instructions.apply(changes)
     made_for = platforms.parse(platform)
     received, last_line = 0, time.monotonic()
+    origin = fetching.url_of(source) if isinstance(source, str) else "-"
     with layers.pinned() as pins:
-        async with layers.unpacking("", pins) as job:
+        async with AsyncExitStack() as stack:
+            stream = source
+            if isinstance(stream, str):
+                stream = await stack.enter_async_context(fetching.fetched(origin))
+            job = await stack.enter_async_context(layers.unpacking("", pins))
             async for data in stream:
                 await job.feed(data)
                 received += len(data)
@@ -44,7 +53,7 @@ async def import_tar(
                     last_line = time.monotonic()
                     yield bar("Importing", received)
             layer = await job.commit()
-        document = _document(layer, config, made_for, message or "Imported from -")
+        document = _document(layer, config, made_for, message or f"Imported from {origin}")
         image_id = catalog.add(document, top_layer=layer.chain_id, size_bytes=layer.size_bytes)
         if reference is not None:
             catalog.tag(reference, image_id)

@@ -95,16 +95,19 @@ class ImageService:
 
     def import_tar(
         self,
-        stream: AsyncIterator[bytes],
+        source: AsyncIterator[bytes] | str,
         *,
         reference: str | None,
         message: str = "",
         changes: Sequence[str] = (),
         platform: str = "",
     ) -> AsyncIterator[Progress]:
-        """Progress lines, the last one {"status": image id}. Raises InvalidParameter, SystemFault."""
+        """Progress lines, the last one {"status": image id}. source: the archive, or a URL of one.
+
+        Raises InvalidParameter, SystemFault; with a URL also NotFound, Unavailable.
+        """
         return import_tar(
-            stream,
+            source,
             catalog=self._catalog,
             layers=self._layers,
             publish=self._publish,
@@ -162,11 +165,16 @@ class ImageService:
                     )
         return self._pusher.push(found, credentials)
 
-    def save(self, wanted: Sequence[str]) -> AsyncIterator[bytes]:
-        """The archive. Every name is looked up at the call: NotFound comes before the first byte."""
+    def save(self, wanted: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
+        """The archive. Every name is looked up at the call: NotFound comes before the first byte.
+
+        platform: which the images must be for.
+        """
         chosen: dict[str, ToSave] = {}
         for text in wanted:
             for image, name in self._to_save(text):
+                if platform:
+                    platforms.check(image.config, platforms.parse(platform), text)
                 known = chosen.get(image.id, ToSave(image, ()))
                 if name is not None and name not in known.names:
                     known = replace(known, names=(*known.names, name))
