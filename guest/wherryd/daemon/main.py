@@ -1,6 +1,7 @@
 """`wherryd`: starts the engine, listens, stops when told to. Containers do not depend on this process."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -109,6 +110,9 @@ async def _serve(options: Options) -> None:
         app = await engine.open()
         try:
             runner, servers = await _start(app, listeners)
+            # What is there now stays: no later collection has to look at it again.
+            gc.collect()
+            gc.freeze()
             notify("READY=1")
             log.info("API listens on %s", ", ".join(options.hosts))
             await stop.wait()
