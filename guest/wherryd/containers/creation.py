@@ -12,6 +12,7 @@ from wherryd import clock
 from wherryd.containers import (
     idranges,
     launch,
+    linking,
     logoptions,
     mountpoints,
     names,
@@ -83,6 +84,7 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
     if host["NetworkMode"].startswith("container:"):
         peer = deps.store.get(host["NetworkMode"].partition(":")[2])
         host["NetworkMode"] = f"container:{peer.id}"
+    host["Links"] = linking.complete(deps, host["Links"] or (), host["NetworkMode"]) or None
     points = tuple(
         replace(point, name=secrets.token_hex(32)) if point.type == "volume" and not point.name else point
         for point in mountpoints.parse(config, host, _inherited(deps, host["VolumesFrom"] or ()))

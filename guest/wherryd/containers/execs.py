@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wherryd.containers import kinds, plan
+from wherryd.containers import kinds, linking, plan
 from wherryd.containers.deps import Deps
 from wherryd.containers.request import merge_env
 from wherryd.containers.store import Container
@@ -140,7 +140,7 @@ class ExecService:
         record, wish = execution.container.record, execution.wish
         user = plan.living_user(record, wish["User"])
         host = {**record.host_config, "Privileged": wish["Privileged"] or record.host_config["Privileged"]}
-        environment = merge_env(record.config["Env"] or (), wish["Env"])
+        environment = merge_env(linking.environment(self._deps, record), wish["Env"])
         return build.process(
             arguments=wish["Cmd"],
             environment=build.base_environment(environment, plan.hostname(record), wish["Tty"], user.home),

@@ -120,9 +120,7 @@ HOST_CONFIG: Mapping[str, Field] = {
     "GroupAdd": Field(kinds.strings, None),
     "IpcMode": Field(kinds.string, "private"),
     "Cgroup": _refused(kinds.string, "", "joining another container's cgroup is not available"),
-    "Links": _refused(
-        kinds.strings, None, "links are not available; publish a port or share a network namespace"
-    ),
+    "Links": Field(kinds.strings, None),
     "OomScoreAdj": Field(kinds.integer, 0),
     "PidMode": Field(kinds.string, ""),
     "Privileged": Field(kinds.flag, False),

@@ -3,7 +3,7 @@
 They are kept in DATA_ROOT/containers/<id>/ and bind-mounted, so that they can change while it runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,23 +61,36 @@ class ContainerFiles:
 
 
 def write(
-    files: ContainerFiles, record: ContainerRecord, hostname: str, sandbox: Sandbox, names: NameDefaults
+    files: ContainerFiles,
+    record: ContainerRecord,
+    hostname: str,
+    sandbox: Sandbox,
+    names: NameDefaults,
+    linked: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Writes the three files. names: the engine's, used where the request has none."""
+    """Writes the three files. names: the engine's, used where the request has none. linked: (address, names)
+    of linked containers."""
     files.folder.mkdir(mode=0o710, parents=True, exist_ok=True)
     files.hostname.write_text(f"{hostname}\n")
-    files.hosts.write_text(hosts(record, hostname, sandbox, names))
+    files.hosts.write_text(hosts(record, hostname, sandbox, names, linked))
     files.resolv_conf.write_text(resolv_conf(record, sandbox, names))
     for path in (files.hostname, files.hosts, files.resolv_conf):
         path.chmod(0o644)
 
 
-def hosts(record: ContainerRecord, hostname: str, sandbox: Sandbox, names: NameDefaults) -> str:
+def hosts(
+    record: ContainerRecord,
+    hostname: str,
+    sandbox: Sandbox,
+    names: NameDefaults,
+    linked: Sequence[tuple[str, str]] = (),
+) -> str:
     entries = record.host_config["ExtraHosts"] or ()
     gateway = names.host_addresses(sandbox)
     extra = networks_hosts.parse_extra_hosts(entries, host_gateway=gateway)
     if not any(name == HOST_NAME for _, name in extra):
         extra = (*extra, *((address, HOST_NAME) for address in gateway))
+    extra = (*extra, *linked)
     if sandbox.mode == "host":
         system = Path("/etc/hosts")
         text = system.read_text(errors="replace") if system.exists() else ""
@@ -126,6 +139,11 @@ def follow(
     _write_in_place(files.hosts, text + lines)
     if before.resolver != after.resolver and _read(files.resolv_conf) == resolv_conf(record, before, names):
         _write_in_place(files.resolv_conf, resolv_conf(record, after, names))
+
+
+def edit_hosts(files: ContainerFiles, change: Callable[[str], str]) -> None:
+    """Changes the /etc/hosts of a running container. Raises SystemFault, OSError."""
+    _write_in_place(files.hosts, change(_read(files.hosts)))
 
 
 def _read(path: Path) -> str:

@@ -164,7 +164,7 @@ def endpoint_settings(given: Mapping[str, Any], attachment: Attachment | None) -
     names = attachment.dns_names if attachment else ()
     return {
         "IPAMConfig": given.get("IPAMConfig"),
-        "Links": None,
+        "Links": given.get("Links"),
         "Aliases": given.get("Aliases"),
         "MacAddress": attachment.mac if attachment else "",
         "DriverOpts": given.get("DriverOpts"),

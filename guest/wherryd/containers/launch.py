@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, idranges, logoptions, networking, plan
+from wherryd.containers import files, idranges, linking, logoptions, networking, plan
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
@@ -75,7 +75,8 @@ def _write_files(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> None:
         program.chmod(0o755)
     if sandbox.mode.startswith("container:"):
         return  # the peer's files are mounted
-    files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.names)
+    linked = linking.extra_hosts(deps, record)
+    files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.names, linked)
 
 
 def prepare_mount_sources(deps: Deps, record: ContainerRecord) -> None:

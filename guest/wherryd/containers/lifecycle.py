@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from wherryd import clock
-from wherryd.containers import health, restart, signals
+from wherryd.containers import health, linking, restart, signals
 from wherryd.containers.deps import Deps
 from wherryd.containers.launch import clean_up, launch
 from wherryd.containers.prober import Prober
@@ -91,6 +91,7 @@ class Lifecycle:
             health=self._first_health(container.record),
             **changes,
         )
+        linking.tell_linking(self._deps, record)
         self._deps.publish(record, "start")
         self.watch(container, monitor)
 

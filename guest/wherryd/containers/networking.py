@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from wherryd.containers import files, kinds, plan, ports
+from wherryd.containers import files, kinds, linking, plan, ports
 from wherryd.containers.deps import Deps
 from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord
@@ -35,11 +35,6 @@ def settings(value: Any, where: str) -> dict[str, Any]:
     ipam = kinds.mapping(given.get("IPAMConfig") or {}, f"{where}.IPAMConfig")
     if ipam.get("LinkLocalIPs"):
         raise NotSupported(f"{where}.IPAMConfig: LinkLocalIPs are not available")
-    if given.get("Links"):
-        raise NotSupported(
-            f"{where}.Links: links are not available (hint: on a user-defined network every container is "
-            "known by its name and its aliases)"
-        )
     addresses = {
         key: address
         for version in (4, 6)
@@ -47,6 +42,7 @@ def settings(value: Any, where: str) -> dict[str, Any]:
     }
     found: dict[str, Any] = {
         "IPAMConfig": addresses or (given.get("IPAMConfig") and {}),
+        "Links": _links(given.get("Links"), f"{where}.Links"),
         "Aliases": kinds.strings(given.get("Aliases") or [], f"{where}.Aliases") or None,
         "MacAddress": kinds.string(given.get("MacAddress") or "", f"{where}.MacAddress"),
         "DriverOpts": given.get("DriverOpts")
@@ -54,6 +50,13 @@ def settings(value: Any, where: str) -> dict[str, Any]:
         "GwPriority": kinds.integer(given.get("GwPriority") or 0, f"{where}.GwPriority"),
     }
     return {key: each for key, each in found.items() if each not in (None, "", 0)}
+
+
+def _links(value: Any, where: str) -> list[str] | None:
+    links = kinds.strings(value or [], where)
+    for link in links:
+        linking.split(link)
+    return links or None
 
 
 def _address(ipam: Mapping[str, Any], key: str, version: int, where: str) -> str:
@@ -109,7 +112,8 @@ def wishes(record: ContainerRecord) -> list[EndpointWish]:
     found = []
     for number, (name, given) in enumerate(joined.items()):
         mac = given.get("MacAddress") or (record.config["MacAddress"] if number == 0 else "")
-        found.append(_wish(name, {**given, "MacAddress": mac}))
+        links = linking.for_network(record, name, given)
+        found.append(_wish(name, {**given, "MacAddress": mac, "Links": links}))
     return found
 
 
@@ -121,6 +125,7 @@ def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
         ip6=ipam.get("IPv6Address", ""),
         mac=given.get("MacAddress") or None,
         aliases=tuple(given.get("Aliases") or ()),
+        links=tuple(":".join(linking.split(link)) for link in given.get("Links") or ()),
         gw_priority=given.get("GwPriority") or 0,
     )
 
@@ -134,6 +139,7 @@ async def attach(deps: Deps, record: ContainerRecord, ids: Ids) -> Sandbox:
         if not peer.alive:
             raise Conflict(f"cannot join network of a non running container: {peer.id}")
         mode = f"container:{peer.id}"
+    linking.check_running(deps, record)
     published = {} if mode == "host" else ports.wanted(record.config, record.host_config)
     offered = {*published, *ports.exposed(record.config)}
     return await deps.networks.attach(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import confinement, rootfiles
+from wherryd.containers import confinement, linking, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord, MountPoint
@@ -46,7 +46,7 @@ def config(
         Plan(
             container_id=record.id,
             arguments=words,
-            environment=record.config["Env"],
+            environment=linking.environment(deps, record),
             working_directory=record.config["WorkingDir"],
             user=_user(record, rootfs),
             terminal=record.tty,

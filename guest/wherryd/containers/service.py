@@ -10,6 +10,7 @@ from wherryd.containers import (
     attach,
     creation,
     inspection,
+    linking,
     listing,
     logoptions,
     logs,
@@ -192,7 +193,7 @@ class ContainerService:
     async def inspect(self, reference: str, size: bool) -> dict[str, Any]:
         container = self.get(reference)
         usage = await self.deps.images.rootfs_usage(container.id) if size else None
-        return inspection.inspect(
+        document = inspection.inspect(
             container,
             folder=self.deps.files(container.id).folder,
             storage_driver=self.deps.images.storage_driver,
@@ -200,6 +201,8 @@ class ContainerService:
             size_rw=usage,
             size_root=self._image_size(container) if size else None,
         )
+        document["HostConfig"]["Links"] = linking.shown(self.deps, container.record)
+        return document
 
     def _image_size(self, container: Container) -> int:
         try:

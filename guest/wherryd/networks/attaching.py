@@ -194,6 +194,7 @@ class Attacher:
             veth=new_veth_name(),
             device=_free_device(segment.options.device_prefix, siblings),
             aliases=wish.aliases,
+            links=wish.links,
             gw_priority=wish.gw_priority,
         )
 

@@ -55,6 +55,7 @@ class Endpoint:
     veth: str = ""
     device: str = "eth0"
     aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     gw_priority: int = 0
 
 
@@ -72,7 +73,8 @@ def sandbox_from_json(text: str) -> SandboxRecord:
 
 def endpoint_from_json(text: str) -> Endpoint:
     values = _known(json.loads(text), Endpoint)
-    values["aliases"] = tuple(values.get("aliases", ()))
+    for key in ("aliases", "links"):
+        values[key] = tuple(values.get(key, ()))
     return Endpoint(**values)
 
 

@@ -75,6 +75,19 @@ def without(text: str, addresses: Collection[str], hostname: str) -> str:
     return "".join(kept)
 
 
+def with_names(text: str, lines: Sequence[tuple[str, str]]) -> str:
+    """lines: (names, address). Each in place of a line with the same two first names, or at the end."""
+    for names, address in lines:
+        wanted = names.split()[:2]
+        kept = [
+            line if line.endswith("\n") else line + "\n"
+            for line in text.splitlines(keepends=True)
+            if line.split()[1:3] != wanted
+        ]
+        text = "".join(kept) + f"{address}\t{names}\n"
+    return text
+
+
 def host_network_hosts_file(host_text: str, extra: Sequence[tuple[str, str]] = ()) -> str:
     """The file of a container with the host's network: the host's own, and what the user adds."""
     text = host_text if host_text.endswith("\n") or not host_text else host_text + "\n"

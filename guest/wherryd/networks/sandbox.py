@@ -28,9 +28,10 @@ class PortBinding:
 class EndpointWish:
     """How to join one network.
 
-    network: name or id. ip, ip6: addresses of its own, "" for the next free ones. mac: likewise, None for one
-    made from the address. aliases: further names on this network. gw_priority: the network with the
-    highest gives the default route; ties go to the name that sorts first.
+    network: name or id. ip, ip6: addresses of its own, "" for the next free ones. mac: likewise, None for
+    one made from the address. aliases: further names on this network. links: `container:alias`, a name or
+    id of another one and what only this container calls it. gw_priority: the network with the highest gives
+    the default route; ties go to the name that sorts first.
     """
 
     network: str
@@ -38,6 +39,7 @@ class EndpointWish:
     ip6: str = ""
     mac: str | None = None
     aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     gw_priority: int = 0
 
 

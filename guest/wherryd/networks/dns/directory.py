@@ -1,7 +1,7 @@
 """Names and addresses of the networks of one container."""
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from wherryd.networks.endpoint import Endpoint
 from wherryd.networks.fabric import Fabric
@@ -28,11 +28,19 @@ class NameDirectory:
         for network in self._networks(container_id):
             suffix = f".{network.lower()}"
             names = {wanted, wanted.removesuffix(suffix)}
+            linked = self._linked(container_id, network, names)
             for endpoint in self._members.on(network):
-                if not names.isdisjoint(map(str.lower, self._names(endpoint))):
+                known = {name.lower() for name in self._names(endpoint)}
+                if not names.isdisjoint(known) or linked & {*known, endpoint.container_id}:
                     for address in _addresses(endpoint):
                         found[ipaddress.ip_address(address)] = None
         return list(found) or None
+
+    def _linked(self, container_id: str, network: str, names: Collection[str]) -> set[str]:
+        """Names or ids of the containers that this one calls so (docker run --link)."""
+        own = self._members.at(container_id, network)
+        pairs = (link.split(":") for link in (own.links if own else ()))
+        return {target.lower() for target, alias in pairs if alias.lower() in names}
 
     def name_of(self, container_id: str, address: Address) -> str | None:
         """`web.mynet` for an address of a container on a shared network."""
