@@ -112,6 +112,8 @@ class NativeEngine:
         self.bridge = self.name
         self.cgroup_parent = f"/{self.name}"
         self.subnet = f"10.{190 + number % 40}.{secrets.randbelow(250)}.1/24"
+        #: Given at every start.
+        self.options: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     # the process
@@ -126,7 +128,7 @@ class NativeEngine:
             "--pidfile", str(self.folder / "wherryd.pid"),
             "--bridge", self.bridge, "--bip", self.subnet,
             "--cgroup-parent", self.cgroup_parent,
-            "--debug", *extra,
+            "--debug", *self.options, *extra,
         ]  # fmt: skip
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify = self.folder / "notify.sock"

@@ -121,3 +121,31 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         notify("READY=1")
         assert manager.recv(100) == b"READY=1"
     notify("STOPPING=1")  # nobody listens any more: no reason to fail
+
+
+def test_runtimes_come_from_the_command_line_and_the_file(tmp_path: Path) -> None:
+    program = tmp_path / "crun"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    file = tmp_path / "daemon.json"
+    entry = {"path": str(program), "runtimeArgs": ["--debug"]}
+    file.write_text(json.dumps({"runtimes": {"mine": entry}, "default-runtime": "mine"}))
+    found = parse(["--config-file", str(file), "--add-runtime", f"crun={program}"]).runtimes
+    assert list(found.items()) == [
+        ("mine", (str(program), "--debug")),
+        ("wherry-runc", ()),
+        ("crun", (str(program),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--add-runtime", "x=/nosuch"], "no program"),
+        (["--add-runtime", "wherry-runc=/bin/sh"], "reserved"),
+        (["--default-runtime", "x"], "specified default runtime 'x' does not exist"),
+    ],
+)
+def test_a_runtime_that_cannot_be_is_refused(arguments: list[str], words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        parse(arguments)

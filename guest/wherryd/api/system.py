@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -15,7 +15,7 @@ from wherryd import clock
 from wherryd.api import copying, params, version
 from wherryd.api.eventfilter import ACCEPTED, matches
 from wherryd.api.volumes import describe as describe_volume
-from wherryd.containers import hostchecks, logoptions, stats
+from wherryd.containers import logoptions, stats
 from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status
@@ -35,6 +35,8 @@ class EngineFacts:
     debug: bool
     started_at: str
     labels: tuple[str, ...] = ()
+    #: As Deps.runtimes has them.
+    runtimes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class _Handlers:
@@ -220,8 +222,11 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "Labels": list(facts.labels),
         "ExperimentalBuild": False,
         "ServerVersion": __version__,
-        "Runtimes": {name: {"path": name} for name in hostchecks.RUNTIMES},
-        "DefaultRuntime": hostchecks.RUNTIMES[0],
+        "Runtimes": {
+            name: {"path": command[0], "runtimeArgs": list(command[1:])} if command else {"path": name}
+            for name, command in facts.runtimes.items()
+        },
+        "DefaultRuntime": next(iter(facts.runtimes)),
         "Swarm": _NO_SWARM,
         "LiveRestoreEnabled": True,
         "Isolation": "",

@@ -45,6 +45,7 @@ async def create(
     image = deps.images.resolve(wish.config["Image"])
     _check_platform(image, platform)
     wish = request.merge_image(wish, {} if bare else image.runtime_config)
+    _choose_runtime(deps, wish.host_config)
     record = _record(deps, name, wish, image)
     check(deps, record)
     container = deps.store.add(record)
@@ -70,6 +71,16 @@ def _with_default_log(deps: Deps, body: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(host, dict) or not isinstance(given or {}, dict):
         return body  # refused by the field's name
     return {**body, "HostConfig": {**host, "LogConfig": logoptions.with_default(given, deps.default_log)}}
+
+
+def _choose_runtime(deps: Deps, host: dict[str, Any]) -> None:
+    """Enters the default where none is named. Raises InvalidParameter as the reference daemon does."""
+    host["Runtime"] = host["Runtime"] or next(iter(deps.runtimes))
+    if host["Runtime"] not in deps.runtimes:
+        raise InvalidParameter(
+            f"unknown or invalid runtime name: {host['Runtime']} (hint: one of {', '.join(deps.runtimes)}; "
+            "wherryd --add-runtime adds others)"
+        )
 
 
 def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> ContainerRecord:

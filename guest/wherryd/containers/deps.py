@@ -16,6 +16,9 @@ from wherryd.networks.service import NetworkService
 from wherryd.runtime import idmap
 from wherryd.runtime.client import RuntimeClient
 
+#: The name of our own runtime.
+OWN_RUNTIME = "wherry-runc"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
@@ -35,6 +38,8 @@ class Deps:
     id_trial: idmap.Trial | None = None
     #: LogConfig of a container that names none: --log-driver and --log-opt.
     default_log: Mapping[str, Any] = field(default_factory=lambda: {"Type": "json-file", "Config": {}})
+    #: Name -> command of another OCI runtime, () for our own; the first one is the default.
+    runtimes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {OWN_RUNTIME: ()})
     #: What this engine can hand out at most: names of its own bounding set.
     capabilities: Sequence[str] = field(default_factory=tuple)
 

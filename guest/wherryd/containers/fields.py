@@ -133,7 +133,7 @@ HOST_CONFIG: Mapping[str, Field] = {
     "UsernsMode": Field(kinds.string, ""),
     "ShmSize": Field(kinds.integer, 64 * 1024 * 1024),
     "Sysctls": Field(kinds.string_map, None),
-    "Runtime": Field(kinds.string, "wherry-runc"),
+    "Runtime": Field(kinds.string, ""),
     "Isolation": Field(kinds.string, ""),
     "MaskedPaths": Field(kinds.strings, None),
     "ReadonlyPaths": Field(kinds.strings, None),

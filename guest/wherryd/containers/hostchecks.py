@@ -9,7 +9,6 @@ from wherryd.containers import confinement, logoptions, signals
 from wherryd.errors import InvalidParameter
 from wherryd.spec import capabilities, dockerinit
 
-RUNTIMES = ("wherry-runc",)
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 _MIN_MEMORY_BYTES = 6 * 1024 * 1024
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
@@ -23,7 +22,6 @@ def normalise(config: dict[str, Any], host: dict[str, Any]) -> None:
     host["IpcMode"] = host["IpcMode"] or "private"
     host["CgroupnsMode"] = host["CgroupnsMode"] or ("host" if host["Privileged"] else "private")
     host["ShmSize"] = host["ShmSize"] or 64 * 1024 * 1024
-    host["Runtime"] = host["Runtime"] or RUNTIMES[0]
     policy = host["RestartPolicy"]
     host["RestartPolicy"] = {
         "Name": policy.get("Name") or "no",
@@ -190,8 +188,6 @@ def _mode_problems(host: Mapping[str, Any]) -> list[str]:
         found.append(f"invalid USER mode: {host['UsernsMode']}")
     if host["Isolation"] not in ("", "default"):
         found.append(f"invalid isolation: {host['Isolation']} is for Windows containers")
-    if host["Runtime"] not in RUNTIMES:
-        found.append(f"unknown or invalid runtime name: {host['Runtime']}")
     if host["VolumeDriver"] not in ("", "local"):
         driver = host["VolumeDriver"]
         found.append(f'error looking up volume plugin {driver}: plugin "{driver}" not found')

@@ -44,7 +44,12 @@ async def launch(deps: Deps, container: Container) -> str:
         # Who attached before the start must get everything, and so must be connected before it.
         at_once = not container.pending
         monitor = await deps.runtime.create(
-            record.id, bundle=bundle, rootfs=rootfs, io=container_io(deps, container), start=at_once
+            record.id,
+            bundle=bundle,
+            rootfs=rootfs,
+            io=container_io(deps, container),
+            start=at_once,
+            runtime=_runtime(deps, record),
         )
         undo.push_async_callback(_end, monitor)
         await _connect_pending(container, monitor)
@@ -52,6 +57,16 @@ async def launch(deps: Deps, container: Container) -> str:
         container.monitor, container.sandbox = monitor, sandbox
         undo.pop_all()
     return started_at
+
+
+def _runtime(deps: Deps, record: ContainerRecord) -> tuple[str, ...]:
+    """The command of the one it was created for. Raises InvalidParameter when the engine has it no more."""
+    name = record.host_config["Runtime"]
+    if name not in deps.runtimes:
+        raise InvalidParameter(
+            f"unknown or invalid runtime name: {name} (hint: start wherryd with --add-runtime {name}=PATH)"
+        )
+    return deps.runtimes[name]
 
 
 async def _end(monitor: Monitor) -> None:

@@ -88,6 +88,7 @@ class Engine:
             exec_root=options.exec_root,
             cgroup_parent=options.cgroup_parent,
             runtime=self._runtime,
+            runtimes=options.runtimes,
             images=image_service,
             networks=network_service,
             store=store,
@@ -191,6 +192,7 @@ class Engine:
             registry_mirrors=options.registry_mirrors,
             debug=options.debug,
             started_at=clock.now(),
+            runtimes=options.runtimes,
         )
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.containers import logoptions
-from wherryd.daemon import networkoptions
+from wherryd.daemon import networkoptions, runtimeoptions
 from wherryd.daemon.networkoptions import NetworkOptions
 from wherryd.errors import InvalidParameter
 from wherryd.snapshots import drivers
@@ -31,8 +31,7 @@ class Options:
     network: NetworkOptions
     storage_driver: str
     storage_options: tuple[str, ...]
-    default_runtime: str
-    add_runtimes: tuple[str, ...]
+    runtimes: Mapping[str, tuple[str, ...]]
     insecure_registries: tuple[str, ...]
     registry_mirrors: tuple[str, ...]
     group: str
@@ -129,6 +128,7 @@ _DEFAULTS: dict[str, object] = {
     "storage-opt": (),
     "default-runtime": "wherry-runc",
     "add-runtime": (),
+    "runtimes": {},
     "insecure-registry": (),
     "registry-mirror": (),
     "group": "wherry",
@@ -211,8 +211,6 @@ def _options(values: dict[str, object]) -> Options:
         storage_driver = drivers.canonical(text("storage-driver"))
     except InvalidParameter as exc:
         raise InvalidParameter(f"--storage-driver: {exc}") from exc
-    if text("default-runtime") != "wherry-runc" or texts("add-runtime"):
-        raise InvalidParameter("--default-runtime, --add-runtime: only wherry-runc can be used yet")
     if not text("cgroup-parent").startswith("/"):
         raise InvalidParameter("--cgroup-parent: wants an absolute path such as /wherry")
     if values["init"] and not dockerinit.available(os.uname().machine):
@@ -230,8 +228,7 @@ def _options(values: dict[str, object]) -> Options:
         network=network,
         storage_driver=storage_driver,
         storage_options=texts("storage-opt"),
-        default_runtime=text("default-runtime"),
-        add_runtimes=texts("add-runtime"),
+        runtimes=runtimeoptions.read(values),
         insecure_registries=texts("insecure-registry"),
         registry_mirrors=texts("registry-mirror"),
         group=text("group"),

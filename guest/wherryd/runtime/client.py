@@ -241,12 +241,14 @@ class RuntimeClient:
         rootfs: Sequence[Mount],
         io: ContainerIo,
         start: bool = False,
+        runtime: Sequence[str] = (),
     ) -> Monitor:
         """A container from bundle/config.json, up to its start gate (OCI "created"), or past it.
 
         rootfs: mounts applied on the config's root.path inside the container's own mount namespace;
         empty: that directory as it is. start: saves a round trip for one that nobody wants to attach to
-        before; nothing is left of it when it cannot be started. Raises InvalidParameter, NotSupported (config
+        before; nothing is left of it when it cannot be started. runtime: the command of another OCI runtime
+        that is to run it. Raises InvalidParameter, NotSupported (config
         asks for what this runtime cannot do), Conflict (the id is taken), RuntimeFault (126, 127: no such
         program).
         """
@@ -258,6 +260,7 @@ class RuntimeClient:
             layers=tuple(rootfs),
             io=io,
             start=start,
+            runtime=tuple(runtime),
         ).encode()
         check_size(request)
         while True:

@@ -193,6 +193,10 @@ class Container:
             personality=self.spec.linux.personality,
         )
 
+    def fork_exec(self, process: Process, streams: ChildStreams, *, init_pidfd: int) -> Launched:
+        """A further process on its way; the talk with it is the caller's (entering.py)."""
+        return launch.fork_exec(self.exec_plan(process, streams, init_pidfd=init_pidfd))
+
     def seccomp_program(self) -> seccomp.Program | None:
         """The compiled filter, which exec gets too. Raises RuntimeFault."""
         if self.spec.linux.seccomp is None:
@@ -309,6 +313,7 @@ def discard_stale(directory: StateDir) -> None:
             )
         end_processes(state)
         manager_for(state.cgroup).destroy()
+        # Another runtime's own state is taken away at the next create of that id, see foreign.py.
     directory.remove()
 
 

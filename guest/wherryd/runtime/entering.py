@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wherryd.errors import EngineError, RuntimeFault
+from wherryd.runtime import children
 from wherryd.runtime.launch import SETUP_TIMEOUT_S, Launched
 from wherryd.runtime.loop import READ, Loop
 from wherryd.runtime.messages import ChildMessage, Step
@@ -61,10 +62,16 @@ class Entering:
         except EngineError as error:
             self._fail(error)
             return
+        if message.step is Step.FORKED:
+            # Of another runtime (foreign.py): who was talked with has ended, its process is ours now.
+            children.status_of(self._launched.pid)
+            self._launched.pid = message.pid
+            self._close_pidfd()
+            self._pidfd = _pidfd(message.pid)
         if message.step is Step.TERMINAL:
             (self._launched.master,) = fds
         self._awaited.discard(message.step)
-        if not self._awaited and message.step is not Step.START:
+        if not self._awaited and message.step is Step.READY:
             self._open_gate()
 
     def _open_gate(self) -> None:

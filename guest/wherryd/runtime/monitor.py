@@ -15,7 +15,7 @@ from typing import Any, Final
 from wherryd import clock
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound, RuntimeFault
-from wherryd.runtime import children, launch, pipes
+from wherryd.runtime import children, foreign, launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container, Rising
 from wherryd.runtime.control import LATER, Connection, Door
@@ -63,6 +63,8 @@ class Monitor:
         self._io = request.io
         self._directory = StateDir(request.exec_root, request.container_id)
         self._container = Container.load(self._directory, request.bundle, request.layers)
+        if request.runtime:
+            self._container = foreign.of(self._container, request.runtime, request.exec_root)
         self._check_io()
         self._container.make_directory()
         try:

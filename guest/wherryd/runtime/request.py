@@ -11,7 +11,7 @@ from wherryd.spec.mount import Mount
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
-    """start: the container is not to wait at its start gate."""
+    """start: the container is not to wait at its start gate. runtime: another one's command; empty: ours."""
 
     container_id: str
     exec_root: Path
@@ -19,6 +19,7 @@ class CreateRequest:
     layers: tuple[Mount, ...]
     io: ContainerIo
     start: bool = False
+    runtime: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), default=str).encode()
@@ -41,6 +42,7 @@ class CreateRequest:
                 }
             ),
             start=document["start"],
+            runtime=tuple(document["runtime"]),
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from wherryd import clock
 from wherryd.errors import Conflict, EngineError, NotFound, RuntimeFault
-from wherryd.runtime import children, launch, pipes
+from wherryd.runtime import children, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container
 from wherryd.runtime.entering import Entering
@@ -98,12 +98,7 @@ class ExecSessions:
         else:
             child_ends, ends = pipes.make(stdin=session.open_stdin)
         try:
-            plan = self._container.exec_plan(
-                session.wanted,
-                child_ends,
-                init_pidfd=self._init.pidfd,
-            )
-            launched = launch.fork_exec(plan)
+            launched = self._container.fork_exec(session.wanted, child_ends, init_pidfd=self._init.pidfd)
         except BaseException:
             pipes.close_ends(ends)
             raise
