@@ -14,14 +14,8 @@ _SWARM_PREFIXES = ("swarm", "nodes", "services", "tasks", "secrets", "configs")
 
 #: method, path, what is missing and what to do instead.
 _LATER = (
-    ("GET", "/containers/{id}/changes", "listing a container's changes (docker diff) is not available yet"),
     ("GET", "/containers/{id}/checkpoints", "checkpoints are not available"),
     ("POST", "/containers/{id}/checkpoints", "checkpoints are not available"),
-    (
-        "POST",
-        "/commit",
-        "making an image of a container (docker commit) is not available yet; use `docker import`",
-    ),
     ("POST", "/build/cancel", "builds of BuildKit are not available; close the connection to end a build"),
     ("POST", "/session", "BuildKit sessions are not available; set DOCKER_BUILDKIT=0"),
     ("POST", "/grpc", "BuildKit is not available; set DOCKER_BUILDKIT=0"),

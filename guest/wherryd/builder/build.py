@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from wherryd.builder import document, metadata, plan
+from wherryd.builder import metadata, plan
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.dockerfile.shell import Lexer
@@ -19,7 +19,7 @@ from wherryd.builder.transfer import transfer, workdir
 from wherryd.builder.variables import Arguments, Scope, platform_arguments
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter, NotFound
-from wherryd.images import platforms
+from wherryd.images import document, platforms
 from wherryd.images import reference as references
 from wherryd.images.image import Image
 from wherryd.registry.credentials import ANONYMOUS

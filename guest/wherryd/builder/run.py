@@ -21,12 +21,11 @@ from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
 from wherryd.errors import EngineError, RuntimeFault
 from wherryd.images.layers import Layer
+from wherryd.images.stubs import ENGINE_MOUNT_POINTS
 from wherrywire import rawstream
 
 #: On every container of a build: what is left of a killed engine's builds is found by it.
 LABEL = "wherry.build"
-#: What the runtime puts into every container's root.
-_MOUNT_POINTS = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 _SCRIPTS = "/dev/pipes"
 _READ_BYTES = 64 * 1024
 
@@ -122,7 +121,7 @@ async def _execute(
             container.id,
             tools.pins,
             newest_seconds=tools.epoch,
-            mount_points=[*_MOUNT_POINTS, *mounts.targets],
+            mount_points=[*ENGINE_MOUNT_POINTS, *mounts.targets],
         )
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 

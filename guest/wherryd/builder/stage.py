@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.builder import cache as caching
-from wherryd.builder import document, metadata
+from wherryd.builder import metadata
 from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
 from wherryd.builder.dockerfile.shell import Lexer
@@ -17,6 +17,7 @@ from wherryd.builder.output import Output
 from wherryd.builder.variables import Scope
 from wherryd.containers.service import ContainerService
 from wherryd.errors import NotFound
+from wherryd.images import document
 from wherryd.images.image import Image, Platform
 from wherryd.images.layers import Layer
 from wherryd.images.service import ImageService

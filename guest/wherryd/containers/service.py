@@ -20,6 +20,7 @@ from wherryd.containers import (
     stats,
     top,
 )
+from wherryd.containers.commit import CommitWish, commit
 from wherryd.containers.deps import Deps
 from wherryd.containers.execs import ExecService
 from wherryd.containers.lifecycle import Lifecycle
@@ -27,7 +28,8 @@ from wherryd.containers.prober import Prober
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container, Exit
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotSupported
-from wherryd.images.image import ImageUse
+from wherryd.images.compare import Changes
+from wherryd.images.image import Image, ImageUse
 from wherryd.spec import build
 
 #: What `update` can change. The value is the field of HostConfig.
@@ -137,6 +139,16 @@ class ContainerService:
             record = self.deps.store.update(container, host_config=host)
         self.deps.publish(record, "update")
         return []
+
+    async def changes(self, reference: str) -> Changes:
+        return await self.deps.images.rootfs_changes(self.get(reference).id)
+
+    def checked_config(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A container's Config document, outside of a create. Raises InvalidParameter."""
+        return request.parse(body).config
+
+    async def commit(self, reference: str, wish: CommitWish) -> Image:
+        return await commit(self.deps, self.lifecycle, self.get(reference), wish)
 
     async def wait(self, container: Container, condition: str) -> Exit:
         """condition: `not-running`, `next-exit` or `removed`. Registered at its first step."""

@@ -10,7 +10,19 @@ from pathlib import Path
 from aiohttp import web
 
 from wherryd import clock
-from wherryd.api import absent, archive, build, containers, execs, images, networks, streams, system, volumes
+from wherryd.api import (
+    absent,
+    archive,
+    build,
+    commit,
+    containers,
+    execs,
+    images,
+    networks,
+    streams,
+    system,
+    volumes,
+)
 from wherryd.api import registry as registries
 from wherryd.api.app import build_app
 from wherryd.builder.service import BuilderService
@@ -170,6 +182,7 @@ class Engine:
                 system.routes(service, self._facts()),
                 containers.routes(service),
                 archive.routes(service, ArchiveService(deps)),
+                commit.routes(service),
                 streams.routes(service),
                 execs.routes(service),
                 registries.routes(registry),

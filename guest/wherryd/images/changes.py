@@ -7,7 +7,8 @@ instructions that Docker accepts here, and its words for those it does not.
 import json
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from wherryd import clock
@@ -21,17 +22,23 @@ _SIGNAL = re.compile(r"(SIG)?[A-Z0-9]+([+-]\d+)?|\d+")
 _NOT_A_CHANGE = frozenset({"ADD", "ARG", "COPY", "FROM", "MAINTAINER", "RUN", "SHELL"})
 
 
-def apply(changes: Sequence[str]) -> Config:
-    """The config section that these instructions make, in order. Raises InvalidParameter."""
-    config: Config = {}
+def apply(changes: Sequence[str], start: Mapping[str, Any] | None = None) -> Config:
+    """The config section that these instructions make of `start`, in order. Raises InvalidParameter."""
+    config: Config = deepcopy(dict(start or {}))
+    own_command = False
     for change in changes:
         for line in change.splitlines():
             if line.strip() and not line.lstrip().startswith("#"):
-                _apply(config, line.strip())
+                keyword = _apply(config, line.strip())
+                own_command = own_command or keyword == "CMD"
+                if keyword == "ENTRYPOINT" and not own_command:
+                    # The command was meant for what it started with. Dockerfile reference, "ENTRYPOINT".
+                    config.pop("Cmd", None)
     return config
 
 
-def _apply(config: Config, line: str) -> None:
+def _apply(config: Config, line: str) -> str:
+    """Returns the keyword."""
     keyword, _, rest = line.partition(" ")
     keyword = keyword.upper()
     if keyword in _NOT_A_CHANGE:
@@ -43,10 +50,11 @@ def _apply(config: Config, line: str) -> None:
     if not rest:
         raise InvalidParameter(f"{keyword} requires at least one argument")
     instruction(config, rest)
+    return keyword
 
 
 def _environment(config: Config) -> dict[str, str]:
-    return dict(entry.partition("=")[::2] for entry in config.get("Env", ()))
+    return dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
 
 
 def _expand(config: Config, word: str) -> str:
@@ -107,11 +115,11 @@ def _env(config: Config, text: str) -> None:
 
 
 def _label(config: Config, text: str) -> None:
-    config.setdefault("Labels", {}).update(_pairs(config, "LABEL", text))
+    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(config, "LABEL", text))}
 
 
 def _expose(config: Config, text: str) -> None:
-    ports = config.setdefault("ExposedPorts", {})
+    ports = config["ExposedPorts"] = config.get("ExposedPorts") or {}
     for word in words.split(text):
         value = _expand(config, word)
         match = _PORT.fullmatch(value)
@@ -128,12 +136,12 @@ def _user(config: Config, text: str) -> None:
 
 def _workdir(config: Config, text: str) -> None:
     # normpath keeps two leading slashes, which POSIX allows to mean something else.
-    joined = posixpath.join("/", config.get("WorkingDir", ""), _expand(config, text))
+    joined = posixpath.join("/", config.get("WorkingDir") or "", _expand(config, text))
     config["WorkingDir"] = "/" + posixpath.normpath(joined).lstrip("/")
 
 
 def _volume(config: Config, text: str) -> None:
-    volumes = config.setdefault("Volumes", {})
+    volumes = config["Volumes"] = config.get("Volumes") or {}
     for item in _json_words(text) or words.split(text):
         path = _expand(config, item).strip()
         if not path:
@@ -154,7 +162,7 @@ def _onbuild(config: Config, text: str) -> None:
         raise InvalidParameter("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
     if keyword in ("FROM", "MAINTAINER"):
         raise InvalidParameter(f"{keyword} isn't allowed as an ONBUILD trigger")
-    config.setdefault("OnBuild", []).append(text)
+    config["OnBuild"] = [*(config.get("OnBuild") or ()), text]
 
 
 _HEALTH_OPTIONS = {

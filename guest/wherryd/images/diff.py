@@ -1,12 +1,13 @@
 """What a writable snapshot adds to its parent, as a layer's archive: the other direction of `unpack/`.
 
-Nothing is archived anywhere: the files stay where they lie, headers and padding go into the recipe
-(unpack/recipe.py), and the digest of the whole is the layer's diff id. Entries are sorted, times are whole
-seconds, owners are numbers: the same files make the same layer.
+Of a container that has ended for good nothing is archived anywhere: files stay where they lie, headers and
+padding go into the recipe (unpack/recipe.py), and the digest of the whole is the layer's diff id. Of one that
+lives on the same bytes are streamed to an unpacker. Entries are sorted, times are whole seconds, owners are
+numbers: the same files make the same layer.
 
 Source: OCI image-spec, "Image Layer Filesystem Changeset"; Linux, Documentation/filesystems/overlayfs.rst
-for how an upper directory says "gone" and "opaque". The snapshot's container has ended: nobody else
-changes the directory meanwhile, but whatever is in it was chosen by the container.
+for how an upper directory says "gone" and "opaque". Whatever is in the directory was chosen by the container,
+which may change it meanwhile unless it is paused or has ended.
 """
 # Everything here is relative to a descriptor, for which pathlib has no form.
 # ruff: noqa: PTH101, PTH102, PTH106, PTH108, PTH115, PTH116, PTH208
@@ -16,33 +17,22 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter, KernelFault
+from wherryd.images.compare import ChangeKind, changed
+from wherryd.images.entries import CHUNK_BYTES, END_BYTES, EntryWriter, Sink, encoded
 from wherryd.images.unpack.recipe import RecipeWriter
 from wherryd.images.unpack.whiteouts import PREFIX
 from wherryd.snapshots.protocol import Whiteouts
 from wherryd.sys import paths
 
-_CHUNK_BYTES = 1024 * 1024
-_END_BYTES = 2 * tarfile.BLOCKSIZE
 _OPAQUE = ".wh..wh..opq"
-_XATTR = "SCHILY.xattr."
 _BENEATH = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_KINDS = {
-    stat.S_IFREG: tarfile.REGTYPE,
-    stat.S_IFDIR: tarfile.DIRTYPE,
-    stat.S_IFLNK: tarfile.SYMTYPE,
-    stat.S_IFIFO: tarfile.FIFOTYPE,
-    stat.S_IFCHR: tarfile.CHRTYPE,
-    stat.S_IFBLK: tarfile.BLKTYPE,
-}
-#: What the same file must have in both directories to be unchanged, where whole copies are kept.
-_COMPARED = ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_rdev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +48,25 @@ class Diff:
     @property
     def is_empty(self) -> bool:
         """Nothing but the archive's end."""
-        return self.tar_bytes == _END_BYTES
+        return self.tar_bytes == END_BYTES
 
 
 def diff(
     directory: Path,
     whiteouts: Whiteouts,
     below: Sequence[Path],
-    recipe_fd: int,
+    sink: Sink,
+    *,
     newest_seconds: int | None = None,
-) -> Diff:
-    """The archive of what `directory` adds; its recipe goes to recipe_fd.
+    left_out: Collection[str] = (),
+) -> tuple[int, list[str]]:
+    """The archive of what `directory` adds goes to sink; (bytes of its regular files, paths of sockets).
 
     below: directories of the layers below, uppermost first. newest_seconds: files that are younger get
-    this time, in the archive and on disk. Raises InvalidParameter for what no layer can hold.
+    this time, in the archive and on disk. left_out: paths that are no part of the layer. Raises
+    InvalidParameter for what no layer can hold.
     """
-    writer = _Writer(RecipeWriter(recipe_fd))
+    writer = _Writer(sink, left_out)
     with _opened(directory) as root:
         if newest_seconds is not None:
             _clamp(root, newest_seconds)
@@ -81,7 +74,7 @@ def diff(
             _Upper(root, [*below], writer).run()
         elif below:
             with _opened(below[0]) as old:
-                _Copies(root, old, writer).run()
+                _Copies(root, old, writer, left_out).run()
         else:
             _Upper(root, [], writer).run()
     return writer.finish()
@@ -89,11 +82,8 @@ def diff(
 
 @contextmanager
 def _opened(directory: Path) -> Iterator[int]:
-    fd = paths.open_root(str(directory))
-    try:
+    with _closed_after(paths.open_root(str(directory))) as fd:
         yield fd
-    finally:
-        os.close(fd)
 
 
 @contextmanager
@@ -106,7 +96,33 @@ def _folder(root: int, path: str) -> Iterator[int]:
             raise InvalidParameter(
                 f'a path of the layer is longer than 4095 bytes: "{path[:80]}..."'
             ) from exc
+        if path and exc.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            # A running container has just removed it.
+            raise FileNotFoundError(exc.errno, path) from exc
         raise
+    with _closed_after(fd):
+        yield fd
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    """None when a running container has just removed it."""
+    try:
+        return os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+
+
+def _open(folder: int, name: str) -> int:
+    """A file or folder, never a device: a container that runs could put its own node there between two looks,
+    and opening some of them does things."""
+    with _closed_after(os.open(name, paths.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)) as fd:
+        if stat.S_IFMT(os.fstat(fd).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return os.open(paths.self_fd(fd), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+@contextmanager
+def _closed_after(fd: int) -> Iterator[int]:
     try:
         yield fd
     finally:
@@ -135,21 +151,83 @@ def _is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-class _Writer:
-    """Entries into the recipe, and through the digest."""
+class RecipeSink:
+    """The files stay where they lie: headers and padding into a recipe, all of it through the digest."""
 
-    def __init__(self, recipe: RecipeWriter) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe_fd: int) -> None:
+        self._recipe = RecipeWriter(recipe_fd)
         self._hash = hashlib.sha256()
         self._length = 0
-        self._size = 0
-        self._links: dict[tuple[int, int], str] = {}
-        self._sockets: list[str] = []
 
-    def _raw(self, data: bytes) -> None:
+    def raw(self, data: bytes) -> None:
         self._recipe.raw(data)
         self._hash.update(data)
         self._length += len(data)
+
+    def contents(self, fd: int, path: str, size: int) -> None:
+        self._recipe.file(path, 0, size)
+        for data in _whole(fd, path, size):
+            self._hash.update(data)
+        self._length += size
+
+    def finish(self, size_bytes: int, sockets: Sequence[str]) -> Diff:
+        self._recipe.finish()
+        return Diff("sha256:" + self._hash.hexdigest(), self._length, size_bytes, tuple(sockets))
+
+
+class StreamSink:
+    """The archive itself, in pieces, to whoever takes it. An archive without entries is not sent."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+        self._buffer = bytearray()
+        self._length = 0
+
+    def raw(self, data: bytes) -> None:
+        self._buffer += data
+        self._length += len(data)
+        if len(self._buffer) >= CHUNK_BYTES:
+            self._flush()
+
+    def contents(self, fd: int, path: str, size: int) -> None:
+        for data in _whole(fd, path, size):
+            self.raw(data)
+
+    def _flush(self) -> None:
+        self._send(bytes(self._buffer))
+        self._buffer.clear()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing but the archive's end."""
+        return self._length <= END_BYTES
+
+    def finish(self) -> None:
+        if not self.is_empty:
+            self._flush()
+
+
+def _whole(fd: int, path: str, size: int) -> Iterator[bytes]:
+    """The file's bytes. Raises InvalidParameter when there are fewer."""
+    left = size
+    while left:
+        data = os.read(fd, min(left, CHUNK_BYTES))
+        if not data:
+            raise InvalidParameter(f'"/{path}" became shorter while it was read (hint: pause the container)')
+        left -= len(data)
+        yield data
+
+
+class _Writer:
+    """A layer's entries: files, and what says that a file of the layers below is gone."""
+
+    def __init__(self, sink: Sink, left_out: Collection[str]) -> None:
+        self._sink = sink
+        self._files = EntryWriter(sink, _open)
+        self._left_out = left_out
+
+    def leaves_out(self, path: str) -> bool:
+        return path in self._left_out
 
     def whiteout(self, path: str) -> None:
         folder, _, name = path.rpartition("/")
@@ -159,96 +237,21 @@ class _Writer:
         self._empty(f"{path}/{_OPAQUE}")
 
     def _empty(self, path: str) -> None:
-        self._raw(_encoded(tarfile.TarInfo(path)))
+        self._sink.raw(encoded(tarfile.TarInfo(path)))
 
     def entry(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
-        """One file of any kind. Sockets are left out, as Docker does: they mean nothing without a process."""
+        """One file of any kind."""
         if name.startswith(PREFIX):
             raise InvalidParameter(
                 f'no layer can hold the file "/{path}": names that begin with ".wh." mean a removal there'
             )
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
-        if kind is None:
-            self._sockets.append(path)
-            return
-        info = tarfile.TarInfo(path)
-        info.type, info.mode = kind, stat.S_IMODE(status.st_mode)
-        info.uid, info.gid = status.st_uid, status.st_gid
-        info.mtime = max(0, int(status.st_mtime_ns // 1_000_000_000))
-        if kind == tarfile.SYMTYPE:
-            info.linkname = os.readlink(name, dir_fd=folder)
-        elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
-            info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        elif kind == tarfile.REGTYPE:
-            first = self._links.setdefault((status.st_dev, status.st_ino), path)
-            if first != path:
-                info.type, info.linkname = tarfile.LNKTYPE, first
-                self._raw(_encoded(info))
-                return
-        if kind not in (tarfile.REGTYPE, tarfile.DIRTYPE):
-            self._raw(_encoded(info))
-            return
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(name, flags, dir_fd=folder)
-        try:
-            info.pax_headers = _xattrs(fd)
-            if kind == tarfile.REGTYPE:
-                self._file(info, fd, path, status.st_size)
-            else:
-                self._raw(_encoded(info))
-        finally:
-            os.close(fd)
+        with suppress(FileNotFoundError):
+            self._files.add(folder, name, path, status)
 
-    def _file(self, info: tarfile.TarInfo, fd: int, path: str, size: int) -> None:
-        info.size = size
-        self._raw(_encoded(info))
-        if not size:
-            return
-        self._recipe.file(path, 0, size)
-        left = size
-        while left:
-            data = os.read(fd, min(left, _CHUNK_BYTES))
-            if not data:
-                raise InvalidParameter(f'"/{path}" became shorter while it was read')
-            self._hash.update(data)
-            left -= len(data)
-        self._length += size
-        self._size += size
-        self._raw(bytes(-size % tarfile.BLOCKSIZE))
-
-    def finish(self) -> Diff:
-        self._raw(bytes(_END_BYTES))
-        self._recipe.finish()
-        return Diff("sha256:" + self._hash.hexdigest(), self._length, self._size, tuple(self._sockets))
-
-
-def _encoded(info: tarfile.TarInfo) -> bytes:
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def _xattrs(fd: int) -> dict[str, str]:
-    return {_XATTR + name: os.fsdecode(value) for name, value in _named_xattrs(fd).items()}
-
-
-def _named_xattrs(file: int | str) -> dict[str, bytes]:
-    """The attributes that a layer carries: the same that the unpacker takes (unpack/metadata.py).
-
-    file: a descriptor, or a path whose last component may be a link, which is not followed.
-    """
-    follow = isinstance(file, int)
-    try:
-        names = os.listxattr(file, follow_symlinks=follow)
-    except OSError as exc:
-        if exc.errno == errno.ENOTSUP:
-            return {}
-        raise
-    wanted = [
-        name
-        for name in sorted(names)
-        if name == "security.capability"
-        or (name.startswith("user.") and not name.startswith("user.overlay."))
-    ]
-    return {name: os.getxattr(file, name, follow_symlinks=follow) for name in wanted}
+    def finish(self) -> tuple[int, list[str]]:
+        """(bytes of all regular files, paths of the sockets, which no archive has)."""
+        self._files.end()
+        return self._files.size, self._files.sockets
 
 
 class _Upper:
@@ -263,20 +266,25 @@ class _Upper:
         waiting = [""]
         while waiting:
             path = waiting.pop()
-            folders = []
-            with _folder(self._root, path) as fd:
-                if path and self._is_opaque(fd, path):
-                    self._writer.opaque(path)
-                for name in _names(fd):
-                    status = os.lstat(name, dir_fd=fd)
-                    child = f"{path}/{name}" if path else name
-                    if _is_whiteout(status):
-                        self._writer.whiteout(child)
-                        continue
-                    self._writer.entry(fd, name, child, status)
-                    if stat.S_ISDIR(status.st_mode):
-                        folders.append(child)
-            waiting += reversed(folders)
+            with suppress(FileNotFoundError), _folder(self._root, path) as fd:
+                waiting += reversed(self._directory(fd, path))
+
+    def _directory(self, fd: int, path: str) -> list[str]:
+        folders = []
+        if path and self._is_opaque(fd, path):
+            self._writer.opaque(path)
+        for name in _names(fd):
+            child = f"{path}/{name}" if path else name
+            status = _status(fd, name)
+            if status is None or self._writer.leaves_out(child):
+                continue
+            if _is_whiteout(status):
+                self._writer.whiteout(child)
+                continue
+            self._writer.entry(fd, name, child, status)
+            if stat.S_ISDIR(status.st_mode):
+                folders.append(child)
+        return folders
 
     def _is_opaque(self, fd: int, path: str) -> bool:
         """Marked so, and with something below to hide: the kernel marks every new directory."""
@@ -302,57 +310,48 @@ def _has(directory: Path, path: str) -> bool:
 
 
 class _Copies:
-    """Whole copies (vfs): what differs from the parent's directory belongs to the layer."""
+    """Whole copies (vfs, btrfs): what differs from the parent, and the folders on the way to it."""
 
-    def __init__(self, root: int, old: int, writer: _Writer) -> None:
+    def __init__(self, root: int, old: int, writer: _Writer, left_out: Collection[str]) -> None:
         self._root = root
         self._old = old
         self._writer = writer
+        self._changed = changed(root, old, left_out, overlay=False)
 
     def run(self) -> None:
-        # (path, whether the parent has a directory there too)
-        waiting = [("", True)]
+        waiting = [""]
         while waiting:
-            path, both = waiting.pop()
-            waiting += reversed(self._directory(path, both))
+            path = waiting.pop()
+            with suppress(FileNotFoundError):
+                waiting += reversed(self._directory(path))
 
-    def _directory(self, path: str, both: bool) -> list[tuple[str, bool]]:
+    def _directory(self, path: str) -> list[str]:
+        before: set[str] = set()
+        with suppress(FileNotFoundError), _folder(self._old, path) as old:
+            before = set(os.listdir(old))
         folders = []
-        with _folder(self._root, path) as fd, _folder(self._old, path if both else "") as old:
-            before = {name: os.lstat(name, dir_fd=old) for name in os.listdir(old)} if both else {}
-            names = set(os.listdir(fd))
-            for name in sorted({*names, *before}, key=os.fsencode):
+        with _folder(self._root, path) as fd:
+            for name in sorted({*os.listdir(fd), *before}, key=os.fsencode):
                 child = f"{path}/{name}" if path else name
-                if name not in names:
-                    self._writer.whiteout(child)
+                kind = self._changed.get(child)
+                status = _status(fd, name)
+                if kind is None:
                     continue
-                status, known = os.lstat(name, dir_fd=fd), before.get(name)
-                was_folder = known is not None and stat.S_ISDIR(known.st_mode)
+                if kind is ChangeKind.DELETED or status is None:
+                    if name in before:
+                        self._writer.whiteout(child)
+                    continue
                 is_folder = stat.S_ISDIR(status.st_mode)
-                if known is not None and was_folder != is_folder:
+                if kind is ChangeKind.MODIFIED and is_folder != self._was_folder(child):
                     self._writer.whiteout(child)
-                if (
-                    known is None
-                    or not _same(status, known)
-                    or not _same_xattrs(fd, old, name, status, known)
-                ):
-                    self._writer.entry(fd, name, child, status)
+                self._writer.entry(fd, name, child, status)
                 if is_folder:
-                    folders.append((child, was_folder))
+                    folders.append(child)
         return folders
 
-
-def _same_xattrs(fd: int, old: int, name: str, status: os.stat_result, known: os.stat_result) -> bool:
-    """Of two files that are the same by everything that stat(2) tells but their change time."""
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return True
-    if (status.st_ino, status.st_ctime_ns) == (known.st_ino, known.st_ctime_ns):
-        return True  # a snapshot by the file system keeps both; cp(1) neither
-    return _named_xattrs(f"/proc/self/fd/{fd}/{name}") == _named_xattrs(f"/proc/self/fd/{old}/{name}")
-
-
-def _same(left: os.stat_result, right: os.stat_result) -> bool:
-    fields: tuple[str, ...] = _COMPARED
-    if stat.S_ISDIR(left.st_mode):
-        fields = tuple(field for field in fields if field != "st_size")
-    return all(getattr(left, field) == getattr(right, field) for field in fields)
+    def _was_folder(self, path: str) -> bool:
+        try:
+            with _folder(self._old, path):
+                return True
+        except FileNotFoundError:
+            return False

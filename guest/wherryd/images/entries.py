@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import tarfile
+from collections.abc import Callable
 from typing import Protocol
 
 CHUNK_BYTES = 1024 * 1024
@@ -37,11 +38,14 @@ class Sink(Protocol):
 
 
 class EntryWriter:
-    """`add` each file, then `end`."""
+    """`add` each file, then `end`. open_: (folder, name) -> a descriptor; of what is no link."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, open_: Callable[[int, str], int] | None = None) -> None:
         self._sink = sink
+        self._open = open_ or _open
         self._links: dict[tuple[int, int], str] = {}
+        #: What was left out.
+        self.sockets: list[str] = []
         #: Bytes of all regular files so far.
         self.size = 0
 
@@ -53,6 +57,7 @@ class EntryWriter:
         """
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
+            self.sockets.append(path)
             return
         info = self._info(path, kind, status)
         if kind == tarfile.SYMTYPE:
@@ -68,7 +73,7 @@ class EntryWriter:
                 info.type, info.linkname = tarfile.LNKTYPE, first
                 self._sink.raw(encoded(info))
                 return
-        fd = os.open(name, _OPEN, dir_fd=folder)
+        fd = self._open(folder, name)
         try:
             self._opened(info, fd, path, status)
         finally:
@@ -102,14 +107,26 @@ class EntryWriter:
         self._sink.raw(bytes(END_BYTES))
 
 
+def _open(folder: int, name: str) -> int:
+    return os.open(name, _OPEN, dir_fd=folder)
+
+
 def encoded(info: tarfile.TarInfo) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _xattrs(fd: int) -> dict[str, str]:
-    """The attributes that an archive carries: the same that are taken from one (unpack/metadata.py)."""
+    return {_XATTR + name: os.fsdecode(value) for name, value in named_xattrs(fd).items()}
+
+
+def named_xattrs(file: int | str) -> dict[str, bytes]:
+    """The attributes that an archive carries: the same that are taken from one (unpack/metadata.py).
+
+    file: a descriptor, or a path whose last component may be a link, which is not followed.
+    """
+    follow = isinstance(file, int)
     try:
-        names = os.listxattr(fd)
+        names = os.listxattr(file, follow_symlinks=follow)
     except OSError as exc:
         if exc.errno == errno.ENOTSUP:
             return {}
@@ -120,4 +137,4 @@ def _xattrs(fd: int) -> dict[str, str]:
         if name == "security.capability"
         or (name.startswith("user.") and not name.startswith("user.overlay."))
     ]
-    return {_XATTR + name: os.fsdecode(os.getxattr(fd, name)) for name in wanted}
+    return {name: os.getxattr(file, name, follow_symlinks=follow) for name in wanted}

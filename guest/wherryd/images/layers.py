@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,13 @@ from typing import BinaryIO
 
 from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
-from wherryd.images.diff import Diff, diff
-from wherryd.images.stubs import remove_stubs
+from wherryd.images.diff import Diff, RecipeSink, StreamSink, diff
+from wherryd.images.stubs import find_stubs, remove_stubs
 from wherryd.images.together import Turns
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
-from wherryd.snapshots.protocol import Snapshotter
+from wherryd.snapshots.protocol import Snapshotter, Whiteouts
 from wherryd.sys import paths
 
 # Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
@@ -43,6 +43,15 @@ class Layer:
     size_bytes: int
     tar_bytes: int
     recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a writable snapshot's files are. below: directories of the layers under it, uppermost first."""
+
+    directory: Path
+    whiteouts: Whiteouts
+    below: Sequence[Path]
 
 
 def chain_id(parent: str, diff_id: str) -> str:
@@ -189,26 +198,58 @@ class LayerStore:
         had to anyway. newest_seconds: no file gets a younger time. mount_points: see `remove_stubs`.
         Raises NotFound, InvalidParameter.
         """
+        parent, written = self._snapshotter.stat(key).parent, self.written(key)
+        if mount_points:
+            await asyncio.to_thread(remove_stubs, written.directory, written.below, mount_points)
+        with self._content.writer() as recipe:
+            sink = RecipeSink(recipe.fileno())
+            size, sockets = await asyncio.to_thread(
+                diff, written.directory, written.whiteouts, written.below, sink, newest_seconds=newest_seconds
+            )
+            found = sink.finish(size, sockets)
+            if found.is_empty:
+                return None
+            # The layer is the same here as where it is pulled.
+            await asyncio.to_thread(_unlink, written.directory, found.sockets)
+            layer, _ = await self._keep(
+                parent, found, recipe, pins, lambda chain: self._snapshotter.commit(key, chain)
+            )
+        return layer
+
+    async def copy_snapshot(self, key: str, pins: set[str], *, mount_points: Collection[str]) -> Layer | None:
+        """A copy of what the writable snapshot holds becomes a layer, and it goes on; None if it is empty.
+
+        mount_points: what was made in the root for them alone is left out. Raises NotFound, InvalidParameter.
+        """
+        written = self.written(key)
+        left_out = await asyncio.to_thread(find_stubs, written.directory, written.below, mount_points)
+        loop = asyncio.get_running_loop()
+        async with self.unpacking(self._snapshotter.stat(key).parent, pins) as job:
+            sink = StreamSink(lambda data: asyncio.run_coroutine_threadsafe(job.feed(data), loop).result())
+
+            def send() -> None:
+                diff(written.directory, written.whiteouts, written.below, sink, left_out=frozenset(left_out))
+                sink.finish()
+
+            work = asyncio.ensure_future(asyncio.to_thread(send))
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                # Its next piece finds nobody who takes it. The directory must not go while it reads.
+                await job.unpacking.abort()
+                await asyncio.wait([work])
+                raise
+            return None if sink.is_empty else await job.commit()
+
+    def written(self, key: str) -> Written:
+        """Raises NotFound."""
         parent = self._snapshotter.stat(key).parent
         target = self._snapshotter.unpack_target(key)
         stack = self.stack(parent)[::-1]
         if not self.independent:
             stack = stack[:1]  # the uppermost directory holds the files of all
         below = [self._snapshotter.layer_directory(each.chain_id) for each in stack]
-        if mount_points:
-            await asyncio.to_thread(remove_stubs, target.directory, below, mount_points)
-        with self._content.writer() as recipe:
-            found = await asyncio.to_thread(
-                diff, target.directory, target.whiteouts, below, recipe.fileno(), newest_seconds
-            )
-            if found.is_empty:
-                return None
-            # The layer is the same here as where it is pulled.
-            await asyncio.to_thread(_unlink, target.directory, found.sockets)
-            layer, _ = await self._keep(
-                parent, found, recipe, pins, lambda chain: self._snapshotter.commit(key, chain)
-            )
-        return layer
+        return Written(target.directory, target.whiteouts, below)
 
     async def _keep(
         self,

@@ -19,6 +19,7 @@ from wherryd.images import platforms, views
 from wherryd.images import reference as references
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.collecting import Collector
+from wherryd.images.compare import Changes, compare
 from wherryd.images.filters import Filters
 from wherryd.images.image import Image, ImageUse, InUse, Progress, Publish
 from wherryd.images.importing import import_tar
@@ -30,6 +31,7 @@ from wherryd.images.pushing import Pusher
 from wherryd.images.reference import Reference
 from wherryd.images.removing import ImageRemover
 from wherryd.images.saving import ToSave, save
+from wherryd.images.stubs import ENGINE_MOUNT_POINTS, find_stubs
 from wherryd.images.threads import iterate
 from wherryd.metadata.database import Database
 from wherryd.registry.credentials import ANONYMOUS, Credentials
@@ -329,6 +331,19 @@ class ImageService:
         """
         return await self._layers.commit_snapshot(
             container_id, pins, newest_seconds=newest_seconds, mount_points=mount_points
+        )
+
+    async def copy_rootfs(self, container_id: str, pins: set[str]) -> Layer | None:
+        """What was written, without what was made for the engine's own mounts, becomes a layer of its own;
+        None when nothing was. The container goes on."""
+        return await self._layers.copy_snapshot(container_id, pins, mount_points=ENGINE_MOUNT_POINTS)
+
+    async def rootfs_changes(self, container_id: str) -> Changes:
+        """What was written, path by path. Raises NotFound."""
+        written = self._layers.written(container_id)
+        left_out = await asyncio.to_thread(find_stubs, written.directory, written.below, ENGINE_MOUNT_POINTS)
+        return await asyncio.to_thread(
+            compare, written.directory, written.whiteouts, written.below, frozenset(left_out)
         )
 
     def add(self, config: Document, *, layer: Layer | None, parent: Image | None) -> Image:

@@ -24,7 +24,7 @@ def inspect(
         "RepoTags": list(image.tags),
         "RepoDigests": list(image.digests),
         "Parent": image.parent,
-        "Comment": config.get("comment", ""),
+        "Comment": config.get("comment") or _last_comment(config),
         "Created": image.created,
         "DockerVersion": config.get("docker_version", ""),
         "Author": config.get("author", ""),
@@ -43,6 +43,12 @@ def inspect(
     if config.get("os.version"):
         document["OsVersion"] = config["os.version"]
     return document
+
+
+def _last_comment(config: Mapping[str, Any]) -> str:
+    """A commit's message stands in the history alone."""
+    history = config.get("history") or [{}]
+    return str(history[-1].get("comment") or "")
 
 
 def _directories(directories: Sequence[Path]) -> dict[str, str]:

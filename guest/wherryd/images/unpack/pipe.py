@@ -11,23 +11,36 @@ _PIPE_BYTES = 1024 * 1024
 class _End:
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._waiting: asyncio.Event | None = None
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(fd, False)
 
     def close(self) -> None:
-        """Closing twice is fine."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Whoever waits for the other side is told. Closing twice is fine."""
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        if self._waiting is not None:
+            # Before the number is free for something else.
+            _forget(fd)
+            self._waiting.set()
+        os.close(fd)
 
-    async def _ready(self, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
-        ready = asyncio.Event()
-        fd = self._fd
-        add(fd, ready.set)
+    async def _ready(self, add: Callable[..., None]) -> None:
+        self._waiting = asyncio.Event()
+        add(self._fd, self._waiting.set)
         try:
-            await ready.wait()
+            await self._waiting.wait()
         finally:
-            remove(fd)
+            self._waiting = None
+            if self._fd >= 0:
+                _forget(self._fd)
+
+
+def _forget(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    loop.remove_writer(fd)
+    loop.remove_reader(fd)
 
 
 class PipeWriter(_End):
@@ -36,21 +49,23 @@ class PipeWriter(_End):
         loop = asyncio.get_running_loop()
         view = memoryview(data)
         while view:
+            if self._fd < 0:
+                raise BrokenPipeError("the pipe was closed")
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
-                await self._ready(loop.add_writer, loop.remove_writer)
+                await self._ready(loop.add_writer)
 
 
 class PipeReader(_End):
     async def chunks(self) -> AsyncIterator[bytes]:
-        """What comes, until its end."""
+        """What comes, until its end, or until `close`."""
         loop = asyncio.get_running_loop()
-        while True:
+        while self._fd >= 0:
             try:
                 data = os.read(self._fd, _PIPE_BYTES)
             except BlockingIOError:
-                await self._ready(loop.add_reader, loop.remove_reader)
+                await self._ready(loop.add_reader)
                 continue
             if not data:
                 return

@@ -1,4 +1,5 @@
-"""The image config document of a step. Source: OCI image-spec, config.md."""
+"""The config document of an image that stands on another: a build's step, a commit. Source: OCI image-spec,
+config.md."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -39,8 +40,9 @@ def document(
     created_by: str,
     author: str,
     diff_id: str | None,
+    comment: str = "",
 ) -> dict[str, Any]:
-    """diff_id: of the step's layer, None for a step that changed no file."""
+    """diff_id: of its own layer, None where no file changed. comment: for the history."""
     before: Mapping[str, Any] = parent.config if parent else {}
     found: dict[str, Any] = {key: before[key] for key in _PLATFORM_KEYS if before.get(key)}
     found.setdefault("os", made_for.os)
@@ -52,6 +54,8 @@ def document(
     entry: dict[str, Any] = {"created": created_at, "created_by": created_by}
     if author:
         entry["author"] = author
+    if comment:
+        entry["comment"] = comment
     if diff_id is None:
         entry["empty_layer"] = True
     diff_ids = list((before.get("rootfs") or {}).get("diff_ids") or ())
