@@ -154,8 +154,8 @@ class FakeEngine:
     containers: list[dict[str, Any]] = field(default_factory=list)
     listeners: "list[queue.Queue[dict[str, Any] | None]]" = field(default_factory=list)
 
-    def publish(self, action: str, container_id: str) -> None:
-        event = {"Type": "container", "Action": action, "Actor": {"ID": container_id, "Attributes": {}}}
+    def publish(self, action: str, container_id: str, kind: str = "container") -> None:
+        event = {"Type": kind, "Action": action, "Actor": {"ID": container_id, "Attributes": {}}}
         for listener in list(self.listeners):
             listener.put(event)
 

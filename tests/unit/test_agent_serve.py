@@ -208,6 +208,22 @@ async def test_ports_open_and_close_with_their_container(world: World) -> None:
     assert await asyncio.to_thread(sshport.is_free, guest_port)
 
 
+async def test_ports_follow_the_networks_of_a_running_container(world: World) -> None:
+    """What a disconnect from the last network takes away, and a connect brings back."""
+    await world.running()
+    port = sshport.pick()
+    await until(lambda: world.engine.listeners)
+    world.engine.start_container("c1", port)
+    await world.reaches("port-forwarded")
+    (container,) = world.engine.containers
+    ports, container["Ports"] = container["Ports"], []
+    world.engine.publish("disconnect", "n1", "network")
+    await world.reaches("port-closed")
+    container["Ports"] = ports
+    world.engine.publish("connect", "n1", "network")
+    await world.reaches("port-forwarded", times=2)
+
+
 async def test_containers_that_ran_before_get_their_ports(world: World) -> None:
     port = sshport.pick()
     world.engine.start_container("c1", port)

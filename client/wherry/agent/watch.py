@@ -21,9 +21,11 @@ LIST_SECONDS = 30.0
 #: Between two attempts while the engine does not answer.
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
-_EVENTS = "/events?" + urlencode({"filters": json.dumps({"type": ["container"]})})
+_EVENTS = "/events?" + urlencode({"filters": json.dumps({"type": ["container", "network"]})})
 #: The actions after which other ports are open than before. Health checks' exec_* come every second.
-_CHANGES = frozenset({"start", "die", "destroy"})
+_CHANGES = frozenset({"start", "die", "destroy", "rename"})
+#: A running container's ports go with its last network and come with its first.
+_NETWORK_CHANGES = frozenset({"connect", "disconnect"})
 _ENDS = frozenset({"die", "destroy"})
 
 
@@ -86,13 +88,17 @@ class Watcher:
                 for event in events:
                     if _action(event) in _ENDS:
                         self._listener.container_ended(str(event["Actor"]["ID"]))
-                if any(_action(event) in _CHANGES for event in events):
+                if any(map(_changes_ports, events)):
                     self._listener.ports_wanted(self._list())
 
 
-def _action(event: Any) -> str:
-    """The event's action, "" for what is no container event. Source: Engine API, ``GET /events``."""
-    if not isinstance(event, dict) or event.get("Type") != "container":
+def _changes_ports(event: Any) -> bool:
+    return _action(event) in _CHANGES or _action(event, "network") in _NETWORK_CHANGES
+
+
+def _action(event: Any, kind: str = "container") -> str:
+    """The event's action, "" for one of another kind. Source: Engine API, ``GET /events``."""
+    if not isinstance(event, dict) or event.get("Type") != kind:
         return ""
     actor = event.get("Actor")
     return str(event.get("Action", "")) if isinstance(actor, dict) and "ID" in actor else ""
