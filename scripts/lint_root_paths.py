@@ -31,13 +31,10 @@ INSIDE = (
 ALLOWED = {
     ("builder/copying/child.py", "os.chdir(order.mount_point)"): "the engine's own folder, before the pivot",
     ("builder/runmounts.py", "Path(root[0].source)"): "a folder of the snapshotter's, by its own name",
-    ("builder/runmounts.py", "Path(paths.self_fd(fd))"): "the link of a descriptor of ours",
     ("containers/populate.py", "os.scandir(volume)"): "the volume's folder, by the engine's own name",
     ("containers/rootfiles.py", "os.open(f'/proc/{pid}/root', paths.O_PATH | os.O_DIRECTORY)"): "its root",
     ("images/unpack/child.py", "os.chdir(order.directory)"): "the engine's own folder, before the pivot",
     ("images/unpack/process.py", "os.setxattr(descriptor, 'trusted.overlay.opaque', b'y')"): "received",
-    ("images/diff.py", "os.listxattr(file, follow_symlinks=follow)"): "the last name is not followed",
-    ("images/diff.py", "os.getxattr(file, name, follow_symlinks=follow)"): "the same",
     ("images/layers.py", "os.chown(root, below.st_uid, below.st_gid)"): "the layer's own folder",
     ("runtime/init.py", "os.chdir(plan.bundle)"): "the bundle, before the pivot",
     ("runtime/init.py", "os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)"): "our own /proc/sys",
@@ -131,7 +128,11 @@ def _goes_by_path(call: ast.Call, descriptors: frozenset[str]) -> bool:
     module, _, function = name.rpartition(".")
     if call.args and isinstance(call.args[0], ast.Constant):
         return False  # our own path
-    if call.args and isinstance(call.args[0], ast.Call) and _dotted(call.args[0].func) == "os.dup":
+    if (
+        call.args
+        and isinstance(call.args[0], ast.Call)
+        and _dotted(call.args[0].func) in ("os.dup", "paths.self_fd")
+    ):
         return False
     if module in _MODULES or name.startswith(tuple(f"{each}." for each in _MODULES)):
         return function not in _PURE
