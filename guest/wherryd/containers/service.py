@@ -1,7 +1,10 @@
 """The door to containers. Each verb finds its container here; the work is done in the modules beside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from wherryd import clock
@@ -56,7 +59,10 @@ class ContainerService:
     async def open(self) -> None:
         self.deps.images.in_use = self.image_uses
         await restore.restore(self.deps, self.lifecycle)
-        await self.deps.images.keep_rootfs({container.id for container in self.deps.store})
+        known = {container.id for container in self.deps.store}
+        await self.deps.images.keep_rootfs(known)
+        # A power cut can take a record whose folder was on the disk already.
+        await asyncio.to_thread(_remove_strays, self.deps.data_root / "containers", known)
 
     async def close(self) -> None:
         """Containers run on."""
@@ -273,3 +279,10 @@ def _may_write(container: Container) -> bool:
 
 def _limits_of(host_config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: host_config[key] for key in (*_UPDATABLE, "RestartPolicy")}
+
+
+def _remove_strays(folder: Path, known: Collection[str]) -> None:
+    """Folders of containers that are not in the database."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in known and re.fullmatch(r"[0-9a-f]{64}", path.name):
+            shutil.rmtree(path, ignore_errors=True)
