@@ -1,10 +1,10 @@
 """The child that becomes the container's first process. The order of its steps is this file's point.
 
 1. let go of the parent's descriptors, signals and session
-2. set the OOM score; join the cgroup, at once with a user namespace (which takes the power to), else
-   as late as its namespace and its mount allow: the parent makes it while we mount
+2. set the OOM score; join the cgroup, as late as its namespace and its mount allow: the parent makes it
+   while we mount
 3. only with a user namespace: what only works outside of it (outside.py), joins of what was there before,
-   then it; then PID and time, and a fork (otherwise the parent did PID and time, see namespaces.py)
+   then it; if it is new then PID and time, and a fork (otherwise the parent did these, see namespaces.py)
 4. the other namespaces; host name; sysctls, through our own /proc
 5. the root: mounts, device nodes, terminal, masks, working directory, read-only
    hooks of create: the engine's, then the container's
@@ -121,9 +121,12 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     os.chdir(plan.bundle)
     os.umask(0)
     prepared = None
-    if namespaces.needs_stage(linux):
-        join.group()
+    if NamespaceKind.USER in linux.namespaces:
+        if namespaces.needs_stage(linux) and plan.cgroup.version == 2:
+            # There the parent moves a process by its number, and that is ours until the fork.
+            join.group()
         prepared = _enter_user_namespace(plan)
+    if namespaces.needs_stage(linux):
         namespaces.enter_for_children(linux)
         pid = os.fork()
         if pid:

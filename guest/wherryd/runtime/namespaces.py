@@ -2,7 +2,8 @@
 
 PID and time namespaces take effect for children only, so whoever forks init (the "stager") makes them;
 all others are made by init itself. Without a user namespace the monitor is the stager, and one fork is
-enough. With one, a stage child is put between, because everything else must belong to the user namespace.
+enough. So it is with one that is joined. With a new one, a stage child is put between, because everything
+else must belong to the user namespace.
 """
 
 import fcntl
@@ -36,7 +37,9 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def needs_stage(linux: Linux) -> bool:
-    return NamespaceKind.USER in linux.namespaces
+    """Only with a new user namespace: the processes of one that is joined may be in a PID namespace of the
+    host's owner, which spares a fork. Its procfs is mounted outside then (outside.py)."""
+    return linux.is_new(NamespaceKind.USER)
 
 
 def mask(kinds: Iterable[NamespaceKind | str]) -> int:
@@ -59,7 +62,7 @@ def join_early(linux: Linux) -> None:
     if not joins_early(linux):
         return
     pid_path = linux.namespaces.get(NamespaceKind.PID)
-    if pid_path:
+    if pid_path and needs_stage(linux):
         _join(NamespaceKind.PID, pid_path)
     _join_paths(linux)
 
@@ -67,7 +70,7 @@ def join_early(linux: Linux) -> None:
 def enter_for_children(linux: Linux) -> None:
     """The stager's part: the next fork is born in the container's PID and time namespaces."""
     pid_path = linux.namespaces.get(NamespaceKind.PID, "")
-    if pid_path and not joins_early(linux):
+    if pid_path and not (needs_stage(linux) and joins_early(linux)):
         _join(NamespaceKind.PID, pid_path)
     fresh = [kind for kind in _OF_CHILDREN if linux.is_new(kind)]
     if fresh:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import devices, idmap, mounting
+from wherryd.runtime import devices, idmap, mounting, namespaces
 from wherryd.runtime.mountoptions import parse
 from wherryd.spec.mount import Mount
-from wherryd.spec.oci import Linux, Spec
+from wherryd.spec.oci import Linux, NamespaceKind, Spec
 from wherryd.sys import capabilities, mounts, process
 from wherryd.sys import namespaces as ns
 
@@ -46,6 +46,10 @@ def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: 
             if (options.bind or each.kind == "bind") and mounting.is_shared(options) is shared:
                 with mounting.told(each), mounting.id_namespace(each, spec.linux, user_namespace) as mapping:
                     sources[number] = mounting.bind(each.source, options, mapping)
+    for number, each in enumerate(spec.mounts):
+        if each.kind == "proc" and not namespaces.needs_stage(spec.linux) and _has_pids(spec.linux):
+            with mounting.told(each):
+                sources[number] = mounting.new_filesystem("proc", each.source, parse(each.options))
     nodes: frozenset[str] = frozenset()
     if layers and spec.linux.uid_mappings:
         layers = tuple(_mapped(layer, rootfs, user_namespace) for layer in layers)
@@ -56,6 +60,10 @@ def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: 
         mounting.mount_root(rootfs, layers)
     os.chdir(rootfs)
     return Prepared(sources, nodes)
+
+
+def _has_pids(linux: Linux) -> bool:
+    return NamespaceKind.PID in linux.namespaces
 
 
 def _make_dev(spec: Spec, sources: dict[int, int]) -> frozenset[str]:
