@@ -26,14 +26,13 @@ CLONE_NEWNET: Final = 0x40000000
 _CLONE_VM: Final = 0x00000100
 
 _STACK_BYTES: Final = 64 * 1024
-#: More than a pthread_mutex_t of any architecture; all zeros are a fresh mutex.
-_MUTEX_BYTES: Final = 128
+#: How long a sleeper is there at most, in microseconds.
+_SLEEP_US: Final = 300_000
 
 _unshare = function("unshare", ctypes.c_int)
 _setns = function("setns", ctypes.c_int, ctypes.c_int)
 _clone = function("clone", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-_lock = function("pthread_mutex_lock", ctypes.c_void_p)
-_lock_address = ctypes.cast(libc.pthread_mutex_lock, ctypes.c_void_p)
+_usleep = ctypes.cast(libc.usleep, ctypes.c_void_p)
 _sethostname = function("sethostname", ctypes.c_char_p, ctypes.c_size_t)
 _setdomainname = function("setdomainname", ctypes.c_char_p, ctypes.c_size_t)
 
@@ -54,11 +53,10 @@ def sleeper(flags: int) -> Iterator[int]:
     """The pid of a new process in new namespaces (CLONE_NEW*), which does nothing and ends with the block.
 
     A user namespace cannot be unshared by a process with threads, and a fork of one is not safe. This child
-    shares our memory, runs no Python, and waits inside libc for a mutex that is never released: so it costs
-    no copy of anything, and does not touch what is ours. Raises KernelFault as unshare does.
+    shares our memory, runs no Python, and sleeps inside libc: so it costs no copy of anything, and does not
+    touch what is ours. It ends by itself, as it holds our files open: who kills us must not have to wait.
+    Raises KernelFault as unshare does.
     """
-    mutex = ctypes.create_string_buffer(_MUTEX_BYTES)
-    _lock(ctypes.addressof(mutex))
     with mmap.mmap(-1, _STACK_BYTES) as stack:
         view = (ctypes.c_char * _STACK_BYTES).from_buffer(stack)
         top = ctypes.addressof(view) + _STACK_BYTES - 16
@@ -66,7 +64,7 @@ def sleeper(flags: int) -> Iterator[int]:
         masked = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         try:
             pid = check(
-                _clone(_lock_address, top, flags | _CLONE_VM | signal.SIGCHLD, ctypes.addressof(mutex)),
+                _clone(_usleep, top, flags | _CLONE_VM | signal.SIGCHLD, _SLEEP_US),
                 "clone",
                 f"{flags:#x}",
             )
