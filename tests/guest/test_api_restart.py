@@ -161,3 +161,19 @@ def test_sigterm_ends_open_streams_and_removes_the_pidfile(fresh_engine: NativeE
     follower.join()
     assert not (fresh_engine.folder / "wherryd.pid").exists()
     fresh_engine.start()
+
+
+def test_files_that_a_power_cut_emptied_stop_nothing(fresh_engine: NativeEngine) -> None:
+    """A name may reach the disk before the content does: such files were there after a machine was killed."""
+    assert fresh_engine.call("POST", "/volumes/create", {"Name": "kept"}).status == 201
+    data = Path(fresh_engine.call("GET", "/volumes/kept").json["Mountpoint"])
+    (data / "f").write_text("still here")
+    fresh_engine.kill()
+    root = fresh_engine.folder / "data"
+    for name in ("engine-id", "volumes/kept/volume.json"):
+        (root / name).write_bytes(b"")
+    fresh_engine.start()
+    assert len(fresh_engine.call("GET", "/info").json["ID"]) == 32
+    (volume,) = fresh_engine.call("GET", "/volumes").json["Volumes"]
+    assert volume["Name"] == "kept"
+    assert (Path(volume["Mountpoint"]) / "f").read_text() == "still here"

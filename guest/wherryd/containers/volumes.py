@@ -22,6 +22,7 @@ from pathlib import Path
 from wherryd import clock
 from wherryd.containers.mountpoints import check_volume_name
 from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from wherryd.sys import durable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,7 @@ class VolumeStore:
         record = {"created": clock.now(), "labels": dict(labels), "anonymous": anonymous}
         if options:
             record["options"] = dict(options)
-        temporary = folder / "volume.json.new"
-        temporary.write_text(json.dumps(record))
-        temporary.replace(folder / "volume.json")
+        durable.write(folder / "volume.json", json.dumps(record).encode())
         return self.get(name)
 
     def exists(self, name: str) -> bool:
@@ -89,10 +88,15 @@ class VolumeStore:
 
     def _load(self, name: str) -> Volume | None:
         folder = self._root / name
+        file = folder / "volume.json"
         try:
-            record = json.loads((folder / "volume.json").read_text())
+            record = json.loads(file.read_text())
         except FileNotFoundError:
             return None
+        except ValueError:
+            # An engine before this one could leave it empty at a power cut. The data counts, and it is there.
+            created = clock.from_nanoseconds(file.stat().st_mtime_ns)
+            record = {"created": created, "labels": {}, "anonymous": False}
         return Volume(
             name=name,
             mountpoint=folder / "_data",

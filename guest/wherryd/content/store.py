@@ -20,6 +20,7 @@ from typing import BinaryIO, Self
 
 from wherryd.content.digest import check, encoded, is_digest
 from wherryd.errors import InvalidParameter, NotFound
+from wherryd.sys import durable
 
 
 class ContentStore:
@@ -127,7 +128,7 @@ class BlobWriter:
         os.fsync(self._file.fileno())
         self._file.close()
         self._path.rename(self._blobs / encoded(digest))
-        _fsync_folder(self._blobs)
+        durable.sync_folder(self._blobs)
         return digest
 
     def close(self) -> None:
@@ -141,11 +142,3 @@ class BlobWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

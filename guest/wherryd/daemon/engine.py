@@ -45,7 +45,7 @@ from wherryd.registry.service import Registry
 from wherryd.runtime import idmap
 from wherryd.runtime.client import RuntimeClient
 from wherryd.spec import idrange
-from wherryd.sys import capabilities
+from wherryd.sys import capabilities, durable
 
 log = logging.getLogger(__name__)
 
@@ -215,10 +215,10 @@ class Engine:
 
 
 def _engine_id(path: Path) -> str:
-    """An identity of this data root, made at its first start."""
+    """An identity of this data root, made at its first start, and again when the file is damaged."""
     try:
         return str(json.loads(path.read_text())["id"])
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         identity = secrets.token_hex(16)
-        path.write_text(json.dumps({"id": identity}))
+        durable.write(path, json.dumps({"id": identity}).encode())
         return identity

@@ -14,7 +14,6 @@ A folder without a record is left-over of an interrupted step and is removed whe
 """
 
 import errno
-import os
 import re
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from wherryd.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from wherryd.snapshots.protocol import Kind, SnapshotInfo
+from wherryd.sys import durable
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,199}")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -169,7 +169,7 @@ class SnapshotIndex:
             link = self.root / "m" / f"{old.id}.new"
             link.symlink_to(f"{new.kind}|{new.key}|{new.parent}")
             link.rename(self.root / "m" / old.id)
-            _fsync(self.root / "m")
+            durable.sync_folder(self.root / "m")
             del self._records[key]
             self._records[name] = new
 
@@ -216,11 +216,3 @@ def _base36(number: int) -> str:
         number, digit = divmod(number, 36)
         digits = _DIGITS[digit] + digits
     return digits
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
