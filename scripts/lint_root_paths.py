@@ -2,8 +2,8 @@
 
 Whoever controls a root can put a link in any place between two look-ups of a name. So names in it are
 resolved once, by the kernel, with the root as the ceiling (guest/wherryd/sys/paths.py), and what was opened
-is used by its descriptor. In the modules below, whatever takes a path is refused: os.path, pathlib, open, shutil, glob,
-tempfile, tarfile, and functions of os without `dir_fd`. Allowed are
+is used by its descriptor. In the modules below, whatever takes a path is refused: os.path, pathlib, open,
+shutil, glob, tempfile, tarfile, and functions of os without `dir_fd`. Allowed are
 
 - constants: a path that stands in the source is our own ("/proc/self/mountinfo", "/dev/null", ".");
 - functions of os that also take a descriptor, given one: a parameter declared `int`, or what a call whose

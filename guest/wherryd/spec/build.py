@@ -123,8 +123,8 @@ def process(
         "capabilities": _capability_sets(capability_names, user.uid),
         "noNewPrivileges": _no_new_privileges(host_config["SecurityOpt"] or ()),
     }
-    # With the primary group: a set-group-id program could lay it down otherwise, and be let in by a file whose
-    # mode refuses that group (CVE-2022-36109).
+    # With the primary group: a set-group-id program could lay it down otherwise, and be let in by a file
+    # whose mode refuses that group (CVE-2022-36109).
     document["user"]["additionalGids"] = list(dict.fromkeys((user.gid, *user.additional_gids)))
     if terminal and console_size is not None:
         document["consoleSize"] = {"height": console_size[0], "width": console_size[1]}
