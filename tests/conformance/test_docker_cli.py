@@ -242,9 +242,9 @@ def test_privileged_has_what_the_engine_has(engine: NativeEngine) -> None:
 
 
 def test_an_unavailable_option_is_refused_by_name(engine: NativeEngine) -> None:
-    result = engine.docker("run", "--rm", "--init", IMAGE, "true")
+    result = engine.docker("run", "--rm", "--storage-opt", "size=1G", IMAGE, "true")
     assert result.returncode == 125
-    assert b"run without --init" in result.stderr
+    assert b"HostConfig.StorageOpt" in result.stderr
 
 
 def test_ps_filters(engine: NativeEngine) -> None:
