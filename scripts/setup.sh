@@ -8,7 +8,7 @@ what=${1:-dev}
 # The VM stack, the box builder, the engine's programs, the demo's client; last line: for the tests.
 packages="ca-certificates python3 python3-venv vagrant qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring
   e2fsprogs fdisk libseccomp2 mtools syslinux xz-utils openssh-client iproute2 nftables kmod procps mariadb-client
-  busybox-static shellcheck git"
+  busybox-static shellcheck git btrfs-progs"
 missing=
 for package in $packages; do
   case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
