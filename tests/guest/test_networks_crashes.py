@@ -147,7 +147,9 @@ def _left(engine: NativeEngine, before: leaks.Snapshot) -> list[str]:
     found = {*after.since(before, engine.name), *after.since(before, str(engine.folder))}
     ready = {each for each in found if each.startswith("namespaces:")}
     kept = {each for each in found if each.endswith(engine.name) or "wherryd.daemon.main" in each}
-    return sorted(found - kept - (ready if len(ready) <= READY_SANDBOXES else set()))
+    # Each is two files of one name: of the network namespace, and of the user namespace that owns it.
+    names = {each.rpartition("/")[2] for each in ready}
+    return sorted(found - kept - (ready if len(names) <= READY_SANDBOXES else set()))
 
 
 def _flood_and_kill(engine: NativeEngine, names: list[str], turn: int) -> None:
