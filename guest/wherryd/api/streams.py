@@ -12,13 +12,13 @@ from urllib.parse import quote_plus
 from aiohttp import web
 
 from wherryd import clock
-from wherryd.api import copying, hijack, params
+from wherryd.api import copying, hijack, params, websocket
 from wherryd.api.app import require
 from wherryd.containers.attach import Attachment, AttachWish, DetachKeys, parse_detach_keys
 from wherryd.containers.logs import LogEntry, LogQuery
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
-from wherryd.errors import InvalidParameter, NotSupported
+from wherryd.errors import InvalidParameter
 from wherrywire import rawstream
 
 _CONDITIONS = ("not-running", "next-exit", "removed")
@@ -30,14 +30,8 @@ class _Handlers:
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         query = request.query
-        container = self._service.get(require(request, "id"))
-        keys = parse_detach_keys(query.get("detachKeys", ""))
+        container, wish, keys = self._attach_wish(request)
         stream, logs = params.boolean(query, "stream"), params.boolean(query, "logs")
-        wish = AttachWish(
-            stdin=params.boolean(query, "stdin") and container.record.config["OpenStdin"],
-            stdout=params.boolean(query, "stdout"),
-            stderr=params.boolean(query, "stderr"),
-        )
         attachment = await self._service.attach(container.id, wish) if stream else None
         try:
             connection = await hijack.take_over(request, hijack.content_type(request, container.record.tty))
@@ -70,8 +64,39 @@ class _Handlers:
             connection.writer.write(_framed(entry, container.record.tty, timestamps=False))
             await connection.writer.drain()
 
-    async def attach_websocket(self, _request: web.Request) -> web.StreamResponse:
-        raise NotSupported("attaching through a websocket is not available; use POST /containers/{id}/attach")
+    async def attach_websocket(self, request: web.Request) -> web.StreamResponse:
+        container, wish, keys = self._attach_wish(request)
+        tty = container.record.tty
+        attachment = None
+        if params.boolean(request.query, "stream"):
+            attachment = await self._service.attach(container.id, wish)
+        try:
+            socket = await websocket.open_socket(request)
+            if params.boolean(request.query, "logs"):
+                query = LogQuery(stdout=wish.stdout, stderr=wish.stderr)
+                async for entry in self._service.logs(container, query):
+                    await socket.send_bytes(entry.payload)
+            if attachment is not None:
+                detach = DetachKeys(keys) if tty and wish.stdin else None
+                if await websocket.stream(socket, attachment, tty=tty, detach=detach):
+                    self._service.deps.publish(container.record, "detach")
+            await socket.close()
+            return socket
+        finally:
+            if attachment is not None:
+                attachment.close()
+
+    def _attach_wish(self, request: web.Request) -> tuple[Container, AttachWish, bytes]:
+        """The container, what of its streams is wanted, and the detach keys. Raises EngineError."""
+        query = request.query
+        container = self._service.get(require(request, "id"))
+        keys = parse_detach_keys(query.get("detachKeys", ""))
+        wish = AttachWish(
+            stdin=params.boolean(query, "stdin") and container.record.config["OpenStdin"],
+            stdout=params.boolean(query, "stdout"),
+            stderr=params.boolean(query, "stderr"),
+        )
+        return container, wish, keys
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         container = self._service.get(require(request, "id"))
