@@ -3,12 +3,10 @@
 import gzip
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from builder_rig import build, built, busybox_file, config, context, layers, saved, shell, tree
+from builder_rig import build, built, busybox_file, config, context, layers, saved, served, shell, tree
 from native_engine import NativeEngine
 
 pytestmark = pytest.mark.root
@@ -260,25 +258,8 @@ def test_a_copy_that_cannot_be_says_why(engine: NativeEngine, line: str, problem
 def server() -> Iterator[str]:
     """Serves /f (with a time) and /a.tgz; anything else is not there."""
     files = {"/f": b"downloaded", "/a.tgz": gzip.compress(context({"in": "x"}), mtime=0)}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
-            data = files.get(self.path)
-            self.send_response(404 if data is None else 200)
-            self.send_header("Content-Length", str(len(data or b"")))
-            self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
-            self.end_headers()
-            self.wfile.write(data or b"")
-
-        def log_message(self, *_: object) -> None:
-            """Not into the tests' output."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        thread.join()
+    with served(files) as url:
+        yield url
 
 
 def test_add_downloads_and_checks(engine: NativeEngine, server: str) -> None:
@@ -413,3 +394,11 @@ def test_builds_work_on_whole_copies_too(fresh_engine: NativeEngine) -> None:
     assert {"a/b/f/g", "a/f", "etc/new"} <= found
     assert not {"home", "etc/group", "etc/hosts"} & found
     assert len(layers(fresh_engine, "copies")) == 4
+
+
+def test_cache_sources_are_said_to_be_left_out(engine: NativeEngine) -> None:
+    files = {"Dockerfile": "FROM busybox:test\n"}
+    assert (
+        "cache sources are not used: busybox:test" in built(engine, files, cachefrom='["busybox:test"]').text
+    )
+    assert "cache sources" not in built(engine, files, cachefrom="[]").text

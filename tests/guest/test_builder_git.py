@@ -3,15 +3,13 @@
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from builder_rig import build, built, context, saved, shell, tree
+from builder_rig import build, built, context, saved, served, shell, tree
 from native_engine import NativeEngine
 
 pytestmark = pytest.mark.root
@@ -161,24 +159,8 @@ def web() -> Iterator[str]:
         "/context.tar": context({"Dockerfile": "FROM busybox:test\nCOPY f /\n", "f": "from the web"}),
         "/any": b"FROM busybox:test\nRUN echo alone > /f\n",
     }
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
-            data = files.get(self.path)
-            self.send_response(404 if data is None else 200)
-            self.send_header("Content-Length", str(len(data or b"")))
-            self.end_headers()
-            self.wfile.write(data or b"")
-
-        def log_message(self, *_: object) -> None:
-            """Not into the tests' output."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        thread.join()
+    with served(files) as url:
+        yield url
 
 
 def test_an_archive_or_a_dockerfile_on_the_web_is_a_context(engine: NativeEngine, web: str) -> None:

@@ -112,6 +112,7 @@ def options(request: web.Request) -> BuildOptions:
             for name, value in _strings(_json(request, "labels", dict), "labels", null=False).items()
         },
         target=query.get("target", ""),
+        cache_from=tuple(str(each) for each in _json(request, "cachefrom", list)),
         no_cache=params.boolean(query, "nocache"),
         pull=params.boolean(query, "pull"),
         quiet=params.boolean(query, "q"),

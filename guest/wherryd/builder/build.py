@@ -50,6 +50,8 @@ class Build:
         program, say = self._program, self._tools.output.say
         for warning in program.warnings:
             await self._tools.output.error(f"{warning}\n")
+        if unused := self._tools.options.cache_from:
+            await say(f"[Warning] cache sources are not used: {', '.join(unused)}\n")
         last = plan.target(program, self._tools.options.target)
         for argument in program.arguments:
             self._declare_globals(argument)

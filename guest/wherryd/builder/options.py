@@ -23,6 +23,8 @@ class BuildOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     no_cache: bool = False
+    #: Images that docker would take steps from. Only our own cache is used; the build says so.
+    cache_from: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
     keep_failed: bool = False
