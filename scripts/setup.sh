@@ -45,10 +45,14 @@ if [ "$what" = dev ] && [ ! -x /usr/sbin/sshd ]; then without_starting openssh-s
 if ! command -v docker-registry >/dev/null; then without_starting docker-registry; fi
 if [ "$what" = dev ] && ! command -v skopeo >/dev/null; then without_starting skopeo; fi
 # Engines that the tests run on our runtime, and runtimes that they run below our engine.
-for program in dockerd:docker.io podman:podman conmon:conmon crun:crun runc:runc; do
+# Clients and builders that the tests set beside ours.
+for program in dockerd:docker.io podman:podman conmon:conmon crun:crun runc:runc docker-compose:docker-compose \
+  buildah:buildah; do
   if [ "$what" = dev ] && ! command -v "${program%%:*}" >/dev/null; then without_starting "${program##*:}"; fi
 done
-if [ "$what" = bench ] && ! command -v dockerd >/dev/null; then without_starting docker.io; fi
+for program in dockerd:docker.io buildah:buildah iperf3:iperf3 skopeo:skopeo; do
+  if [ "$what" = bench ] && ! command -v "${program%%:*}" >/dev/null; then without_starting "${program##*:}"; fi
+done
 if [ "$what" = bench ] && ! command -v podman >/dev/null; then
   without_starting podman crun runc netavark aardvark-dns iptables
 fi
