@@ -1,4 +1,10 @@
-"""POST /build, as the classic builder has it, and POST /build/prune. Source: Engine API 1.51, ImageBuild."""
+"""POST /build, as the classic builder has it, and POST /build/prune. Source: Engine API 1.51, ImageBuild.
+
+POST /images/{name}/insert?url=URL&path=PATH is Docker's own until API 1.11: a file from the network as a
+new layer. It answers with progress lines, {"status": "Inserting", "progressDetail": {"current", "total"}},
+and last with {"status": "sha256:..."}, the new image, which has no name. 404 when there is no such image or
+no such file, 400 for a bad URL or path, 503 when the server cannot be reached; later a line `errorDetail`.
+"""
 
 import json
 from base64 import b64decode
@@ -35,6 +41,7 @@ def routes(service: BuilderService) -> list[web.RouteDef]:
     return [
         web.post("/build", handlers.build),
         web.post("/build/prune", handlers.prune),
+        web.post("/images/{name:.+}/insert", handlers.insert),
         web.post("/build/offers", handlers.offer),
         web.post("/build/offers/{token}/agents/{agent}", handlers.lend_agent),
     ]
@@ -49,6 +56,15 @@ class _Handlers:
         async with aclosing(cast("Any", lines)):
             # A client that goes away ends the build, also while a silent step runs.
             return await progress.respond(request, copying.Presence(request).iterate(lines))
+
+    async def insert(self, request: web.Request) -> web.StreamResponse:
+        """POST /images/{name}/insert"""
+        query = request.query
+        for key in ("url", "path"):
+            if not query.get(key):
+                raise InvalidParameter(f"{key} is missing; insert wants url and path")
+        lines = self._service.insert(request.match_info["name"], query["url"], query["path"])
+        return await progress.respond(request, lines)
 
     async def prune(self, request: web.Request) -> web.Response:
         if request.query.get("filters"):

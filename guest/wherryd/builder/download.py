@@ -66,7 +66,7 @@ async def download(url: str, folder: Path, number: int, checksum: str, name: str
         raise InvalidParameter(f"cannot download {url}: {exc or type(exc).__name__}") from exc
     if checksum and digest != checksum:
         raise InvalidParameter(f"{url} has digest {digest}, expected {checksum}")
-    when = _seconds(modified)
+    when = seconds_of(modified)
     target.chmod(0o600)
     os.utime(target, (when, when))
     return Downloaded(f"{number}/{target.name}", digest)
@@ -84,7 +84,7 @@ async def _store(content: aiohttp.StreamReader, target: Path) -> str:
     return "sha256:" + found.hexdigest()
 
 
-def _seconds(modified: str) -> int:
+def seconds_of(modified: str) -> int:
     """Of a Last-Modified header; 0 for none, and for one that nobody can read."""
     try:
         return max(0, int(parsedate_to_datetime(modified).timestamp()))

@@ -11,10 +11,12 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from wherryd.builder import context, remote
+from wherryd.builder import insert as insertion
 from wherryd.builder.build import Build
 from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
@@ -123,6 +125,17 @@ class BuilderService:
             self._running.pop(build_id, None)
             self.offers.forget(options.offer)
             shutil.rmtree(run_folder, ignore_errors=True)
+            self._remove_later(folder)
+
+    async def insert(self, name: str, url: str, path: str) -> AsyncIterator[Progress]:
+        """Progress lines, the last one {"status": id of the new image}. Raises as `builder.insert`."""
+        image = self._images.resolve(name)
+        folder = self._builds / f"insert-{secrets.token_hex(16)}"
+        try:
+            async with aclosing(insertion.insert(self._images, image, url, path, folder)) as lines:
+                async for line in lines:
+                    yield line
+        finally:
             self._remove_later(folder)
 
     def _remove_later(self, folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""`import` of a URL: the archive as it comes over the network.
+"""`import` and `insert` of a URL: the file as it comes over the network.
 
 Source: Engine API, POST /images/create?fromSrc=URL.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
@@ -18,24 +19,31 @@ _MAX_REDIRECTS = 10
 _CHUNK_BYTES = 1024 * 1024
 
 
-def url_of(source: str) -> str:
-    """As Docker reads it: without a scheme it is http. Raises InvalidParameter."""
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """size_bytes: 0 when the server does not say. modified: its Last-Modified, or ""."""
+
+    pieces: AsyncIterator[bytes]
+    size_bytes: int
+    modified: str
+
+
+def url_of(source: str, what: str = "import from", advice: str = "; send a file with fromSrc=-") -> str:
+    """As Docker reads it: without a scheme it is http. Raises InvalidParameter, in words for what is done."""
     url = source if "://" in source else f"http://{source}"
     try:
         parsed = URL(url)
     except ValueError as exc:
-        raise InvalidParameter(f'cannot import from "{source}": {exc}') from exc
+        raise InvalidParameter(f'cannot {what} "{source}": {exc}') from exc
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise InvalidParameter(
-            f'cannot import from "{source}": only http and https URLs; send a file with fromSrc=-'
-        )
+        raise InvalidParameter(f'cannot {what} "{source}": only http and https URLs{advice}')
     return url
 
 
 @asynccontextmanager
-async def fetched(url: str) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The body, whose status was looked at already. Raises NotFound, Unavailable, InvalidParameter; the
-    iterator raises Unavailable when the connection breaks."""
+async def fetched(url: str) -> AsyncIterator[Fetched]:
+    """The body, whose status was looked at already. Raises NotFound, Unavailable, InvalidParameter; its
+    pieces raise Unavailable when the connection breaks."""
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=_SECONDS_OF_SILENCE, sock_read=_SECONDS_OF_SILENCE
     )
@@ -50,7 +58,9 @@ async def fetched(url: str) -> AsyncIterator[AsyncIterator[bytes]]:
                 raise NotFound(f"{shown('GET', url)}: the server has no such file (404)")
             if answer.status != 200:
                 raise Unavailable(f"{shown('GET', url)}: the server answers {answer.status} {answer.reason}")
-            yield _pieces(answer, url)
+            yield Fetched(
+                _pieces(answer, url), answer.content_length or 0, answer.headers.get("Last-Modified", "")
+            )
 
 
 async def _pieces(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:

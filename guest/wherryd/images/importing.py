@@ -42,9 +42,10 @@ async def import_tar(
     origin = fetching.url_of(source) if isinstance(source, str) else "-"
     with layers.pinned() as pins:
         async with AsyncExitStack() as stack:
-            stream = source
-            if isinstance(stream, str):
-                stream = await stack.enter_async_context(fetching.fetched(origin))
+            if isinstance(source, str):
+                stream = (await stack.enter_async_context(fetching.fetched(origin))).pieces
+            else:
+                stream = source
             job = await stack.enter_async_context(layers.unpacking("", pins))
             async for data in stream:
                 await job.feed(data)
