@@ -1,0 +1,3 @@
+import oars
+
+print(oars.COUNT)
