@@ -112,6 +112,9 @@ def test_older_versions_see_the_fields_they_know(engine: NativeEngine) -> None:
     assert "VirtualSize" not in by_version["1.44"]
     assert by_version["1.49"]["Config"]["AttachStdin"] is False
     assert "AttachStdin" not in by_version["1.51"]["Config"]
+    compose = {"User-Agent": "docker-compose/1.29.2 docker-py/5.0.3 Linux/6"}
+    old = engine.call("GET", f"/v1.51/images/{IMAGE}/json", headers=compose).json
+    assert old["ContainerConfig"]["Env"] == by_version["1.51"]["Config"]["Env"]
     summaries = {v: engine.call("GET", f"/v{v}/images/json").json[0] for v in ("1.43", "1.50", "1.51")}
     assert summaries["1.43"]["VirtualSize"] == summaries["1.43"]["Size"]
     assert (summaries["1.50"]["Containers"], summaries["1.51"]["Containers"]) == (-1, 0)

@@ -283,6 +283,22 @@ def test_a_stopped_container_joins_at_its_start_what_it_was_connected_to(
     assert list(networks_of(engine, "aa")) == ["two"]
 
 
+def test_a_container_that_does_not_run_may_be_connected_again(engine: NativeEngine) -> None:
+    network = engine.call("POST", "/networks/create", {"Name": "own"}).json["Id"]
+    container = engine.create("sleep", "60", HostConfig={"NetworkMode": "own"})
+
+    def change(verb: str, **more: Any) -> int:
+        return engine.call("POST", f"/networks/{network}/{verb}", {"Container": container, **more}).status
+
+    assert change("connect", EndpointConfig={"Aliases": ["first"]}) == 200
+    assert change("disconnect") == 200
+    assert change("connect", EndpointConfig={"Aliases": ["second"]}) == 200
+    assert change("connect") == 200
+    assert engine.call("POST", f"/containers/{container}/start").status == 204
+    assert engine.inspect(container)["NetworkSettings"]["Networks"]["own"]["Aliases"] == ["second"]
+    assert change("connect") == 403
+
+
 def test_several_networks_at_create_and_the_default_route_by_priority_then_name(engine: NativeEngine) -> None:
     for name in ("alpha", "beta"):
         assert engine.call("POST", "/networks/create", {"Name": name}).status == 201

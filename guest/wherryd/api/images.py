@@ -106,7 +106,8 @@ class Handlers:
         """GET /images/{name}/json"""
         image = self._service.resolve(request.match_info["name"])
         document = self._service.inspect(image)
-        return web.json_response(imageversions.inspect(document, request["api_version"]))
+        client = request.headers.get("User-Agent", "")
+        return web.json_response(imageversions.inspect(document, request["api_version"], client))
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /images/{name}/history"""

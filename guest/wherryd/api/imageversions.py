@@ -27,13 +27,22 @@ _CONTAINER_FIELDS: Document = {
 }
 
 
-def inspect(document: Document, version: Version) -> Document:
+# docker-compose 1.x asks for the newest version there is, and then for what ended with 1.44: it cannot
+# recreate a container without. Its last release was in 2021, so it will not learn.
+_OLD_COMPOSE = "docker-compose/1."
+_OLD_COMPOSE_READS = (1, 44)
+
+
+def inspect(document: Document, version: Version, user_agent: str = "") -> Document:
+    if user_agent.startswith(_OLD_COMPOSE):
+        version = min(version, _OLD_COMPOSE_READS)
     shown = dict(document)
     if version < (1, 50):
         shown["Config"] = _CONTAINER_FIELDS | document["Config"]
     if version < (1, 45):
         shown["Container"] = ""
-        shown["ContainerConfig"] = dict(_CONTAINER_FIELDS)
+        # That of the container that was committed last; compose finds an image's volumes here.
+        shown["ContainerConfig"] = _CONTAINER_FIELDS | document["Config"]
     if version < (1, 44):
         shown["VirtualSize"] = document["Size"]
     return shown

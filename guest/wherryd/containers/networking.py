@@ -156,7 +156,11 @@ async def attach(deps: Deps, record: ContainerRecord, ids: Ids) -> Sandbox:
 
 
 async def connect(deps: Deps, container: Container, network_name: str, given: Any) -> None:
-    """POST /networks/{id}/connect. Raises NotFound, Forbidden, InvalidParameter, ..."""
+    """POST /networks/{id}/connect. Raises NotFound, Forbidden, InvalidParameter, ...
+
+    A container that does not run may name a network again, as with dockerd: docker-compose 1.29 takes each
+    new container off its networks and puts it back with its aliases. What is said later counts.
+    """
     network = deps.networks.find(network_name)
     wanted = settings(given, "EndpointConfig")
     async with container.lock:
@@ -167,14 +171,19 @@ async def connect(deps: Deps, container: Container, network_name: str, given: An
         joined = endpoints(record)
         if "none" in joined:
             raise Forbidden(_LONELY)
-        if network.name in joined and (container.sandbox is None or container.sandbox.on(network.name)):
+        if network.name in joined and record.alive and _is_on(container, network.name):
             raise Forbidden(f"endpoint with name {record.name} already exists in network {network.name}")
         wish = _wish(network.name, wanted)
         deps.networks.check_wish(wish)
         if record.alive:
             await _change(deps, container, await deps.networks.connect(record.id, wish))
-        after = {**record.endpoints, network.name: {**wanted, "NetworkID": network.id}}
+        kept = {} if record.alive else record.endpoints.get(network.name, {})
+        after = {**record.endpoints, network.name: {**kept, **wanted, "NetworkID": network.id}}
         deps.store.update(container, endpoints=after)
+
+
+def _is_on(container: Container, network: str) -> bool:
+    return container.sandbox is None or container.sandbox.on(network) is not None
 
 
 async def disconnect(deps: Deps, container: Container, network_name: str) -> None:
