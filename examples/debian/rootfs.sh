@@ -21,6 +21,7 @@ if [ ! -e "$target" ]; then
   trap 'rm -f "$unfinished"' EXIT
   echo "rootfs: installing Debian by mmdebstrap (about a minute, once)" >&2
   python3 -m boxes.mirror trixie >"$folder/$inputs/sources.list"
+  # shellcheck disable=SC2016  # the hooks are for the shell that mmdebstrap starts
   # No service starts in a container while its package is installed, and dpkg need not sync a layer's files.
   mmdebstrap --quiet --mode=root --variant=minbase --architectures=amd64 \
     --aptopt='Acquire::Languages "none"' \
