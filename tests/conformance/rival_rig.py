@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +78,11 @@ def _namespace(*options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def dockerd(folder: Path) -> Iterator[Rival]:
-    """Needs dockerd, containerd and the docker command. Raises AssertionError with its log's tail."""
+def dockerd(folder: Path, within: Sequence[str] = ()) -> Iterator[Rival]:
+    """Needs dockerd, containerd and the docker command. Raises AssertionError with its log's tail.
+
+    within: a command prefix that enters namespaces of the caller's own, instead of a network of its own.
+    """
     log, parent = folder / "log", f"/wd{os.getpid()}"
     command = [
         "dockerd", f"--host=unix://{folder}/sock", f"--data-root={folder}/data", f"--exec-root={folder}/run",
@@ -88,7 +91,8 @@ def dockerd(folder: Path) -> Iterator[Rival]:
     ]  # fmt: skip
     docker = Rival("dockerd", folder, ["docker"], {"DOCKER_HOST": f"unix://{folder}/sock"})
     with log.open("wb") as output:
-        process = subprocess.Popen([*_namespace("--net"), *command], stdout=output, stderr=subprocess.STDOUT)
+        place = [*within, *_namespace(*(() if within else ("--net",)))]
+        process = subprocess.Popen([*place, *command], stdout=output, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while docker("version", check=False).returncode:
@@ -106,20 +110,25 @@ def dockerd(folder: Path) -> Iterator[Rival]:
 
 
 @contextlib.contextmanager
-def podman(folder: Path) -> Iterator[Rival]:
-    """Needs podman and conmon. It has no daemon: a process holds the namespace that its calls enter."""
+def podman(folder: Path, within: Sequence[str] = ()) -> Iterator[Rival]:
+    """Needs podman and conmon. It has no daemon: a process holds the namespace that its calls enter.
+
+    within: as of `dockerd`.
+    """
     parent = f"/wp{os.getpid()}"
     config = folder / "containers.conf"
     # What a machine without CAP_SYS_RESOURCE can give.
     config.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n')
-    holder = subprocess.Popen([*_namespace(), "sh", "-c", "echo up; exec sleep 1000"], stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [*within, *_namespace(), "sh", "-c", "echo up; exec sleep 1000"], stdout=subprocess.PIPE
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"up\n"
     options = {
         "root": folder / "data", "runroot": folder / "run", "tmpdir": folder / "tmp",
         "runtime": runtime_command(folder), "cgroup-manager": "cgroupfs", "events-backend": "file",
     }  # fmt: skip
-    command = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "podman"]
+    command = ["nsenter", f"--target={holder.pid}", "--mount", "--net", "podman"]
     podman = Rival(
         "podman",
         folder,

@@ -114,6 +114,8 @@ class NativeEngine:
         self.subnet = f"10.{190 + number % 40}.{secrets.randbelow(250)}.1/24"
         #: Given at every start.
         self.options: tuple[str, ...] = ()
+        #: What stands before its command: nsenter, for one in namespaces that a test made.
+        self.within: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     # the process
@@ -121,6 +123,7 @@ class NativeEngine:
     def start(self, *extra: str) -> None:
         """Returns when the API answers. Raises AssertionError with the log's tail when it does not."""
         command = [
+            *self.within,
             sys.executable, "-m", "wherryd.daemon.main",
             "--host", f"unix://{self.socket}",
             "--data-root", str(self.data_root),

@@ -1,6 +1,5 @@
 """Debian's docker-registry on loopback, with a configuration, a folder and a port of its own; and skopeo."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -8,7 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +62,47 @@ class RealRegistry:
             return answer.headers["Docker-Content-Digest"], json.loads(answer.read())
 
 
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A private CA and one server's certificate by it: PEM files."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def private_authority(folder: Path, address: str) -> Authority:
+    """address: IP address that the certificate is for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "extensions").write_text(f"subjectAltName=IP:{address}\n")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    steps = (
+        ["req", "-x509", *key, "-days", "2", "-subj", "/CN=tests", "-keyout", "ca.key", "-out", "ca.crt"],
+        ["req", *key, "-subj", "/CN=registry", "-keyout", "server.key", "-out", "server.csr"],
+        ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+         "-days", "2", "-extfile", "extensions", "-out", "server.crt"],
+    )  # fmt: skip
+    for step in steps:
+        subprocess.run(["openssl", *step], cwd=folder, check=True, capture_output=True)
+    return Authority(folder / "ca.crt", folder / "server.crt", folder / "server.key")
+
+
 @contextmanager
-def real_registry(folder: Path, *, auth: bool = False) -> Iterator[RealRegistry]:
+def real_registry(
+    folder: Path,
+    *,
+    auth: bool = False,
+    address: str = "",
+    authority: Authority | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[RealRegistry]:
+    """address: IP and port, a free one of loopback without. authority: it speaks TLS with that certificate.
+    within: what stands before its command, for namespaces of a test's own."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("needs Debian's docker-registry (scripts/setup.sh dev)")
     folder.mkdir(parents=True, exist_ok=True)
-    host = f"127.0.0.1:{free_port()}"
+    host = address or f"127.0.0.1:{free_port()}"
     config: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "info"},
@@ -83,12 +116,14 @@ def real_registry(folder: Path, *, auth: bool = False) -> Iterator[RealRegistry]
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, b"2a")).decode()
         (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
+    if authority is not None:
+        config["http"]["tls"] = {"certificate": str(authority.certificate), "key": str(authority.key)}
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
     log = folder / "registry.log"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [program, "serve", str(folder / "config.yml")],
+            [*within, program, "serve", str(folder / "config.yml")],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -103,14 +138,12 @@ def real_registry(folder: Path, *, auth: bool = False) -> Iterator[RealRegistry]
 
 
 def _wait(process: "subprocess.Popen[bytes]", host: str, log: Path) -> None:
-    name, _, port = host.rpartition(":")
+    """By its log: it may be in a network that cannot be reached from here."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while f"listening on {host}" not in log.read_text():
         assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), 1):
-            return
+        assert time.monotonic() < deadline, f"docker-registry does not listen at {host}:\n{log.read_text()}"
         time.sleep(0.05)
-    raise AssertionError(f"docker-registry does not listen at {host}:\n{log.read_text()}")
 
 
 def free_port() -> int:
