@@ -1,26 +1,30 @@
-"""Images in and out, with wherryd and with dockerd: pull from a registry on loopback, load, save.
+"""Images in and out, with wherryd, dockerd and podman: pull from a registry on loopback, load, save, commit,
+export.
 
 Each engine runs in a network namespace of its own, as in `engines`, and a docker-registry in the same one;
-both registries serve the same folder.
+all registries serve the same folder.
 """
 
 import hashlib
 import io
 import json
+import os
 import random
 import signal
 import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.engines import commands, docker, engine
+from bench.api import Api
+from bench.engines import IMAGE, docker
 from bench.figures import Figure, in_turn, seconds, table
+from bench.rivals import ENGINES, all_running, versions
 
 RUNS = 3
 REGISTRY = "127.0.0.1:5000"
@@ -45,15 +49,17 @@ SHAPES = (
 
 
 def layer(shape: Shape, number: int) -> bytes:
-    noise = random.Random(number)  # noqa: S311 - no secret
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
-        for file in range(shape.files_per_layer):
-            member = tarfile.TarInfo(f"layer{number}/{file // 100}/{file}")
-            member.size = shape.file_bytes
-            half = noise.randbytes(shape.file_bytes // 2)
-            archive.addfile(member, io.BytesIO(half + bytes(shape.file_bytes - len(half))))
+        _add_layer(archive, shape, number)
     return out.getvalue()
+
+
+def _add_layer(archive: tarfile.TarFile, shape: Shape, number: int) -> None:
+    noise = random.Random(number)  # noqa: S311 - no secret
+    for file in range(shape.files_per_layer):
+        half = noise.randbytes(shape.file_bytes // 2)
+        _add(archive, f"layer{number}/{file // 100}/{file}", half + bytes(shape.file_bytes - len(half)))
 
 
 def saved_image(shape: Shape, path: Path) -> str:
@@ -111,52 +117,106 @@ def registry(pid: int, folder: Path) -> Iterator[None]:
             process.wait()
 
 
-def without(name: str, arguments: Sequence[str], host: str) -> float:
-    """Seconds of one docker command, begun without the image."""
-    docker(host, "rmi", "-f", name, check=False)
-    return with_it(name, arguments, host)
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One engine with one image. image: its name. written: a container that wrote as much as the image holds;
+    fresh: one that wrote nothing."""
+
+    host: str
+    image: str
+    archive: Path
+    written: str
+    fresh: str
+
+    def _timed(self, *arguments: str) -> float:
+        return seconds(lambda: docker(self.host, *arguments))
+
+    def _without_image(self) -> None:
+        docker(self.host, "rmi", "-f", self.image, check=False)
+
+    def pull(self) -> float:
+        self._without_image()
+        return self._timed("pull", "-q", self.image)
+
+    def load(self) -> float:
+        self._without_image()
+        return self._timed("load", "-q", "-i", str(self.archive))
+
+    def save(self) -> float:
+        return self._timed("save", "-o", str(self.archive.with_name("saved.tar")), self.image)
+
+    def commit(self) -> float:
+        """By a call of the API: podman 4.3 refuses that of docker's newer commands, which has no body."""
+        api = Api(Path(self.host.removeprefix("unix://")))
+        path = f"/commit?container={self.written}&repo=committed&tag=1&pause=0"
+        duration = seconds(lambda: api.call("POST", path, {}))
+        api.close()
+        docker(self.host, "rmi", "committed:1")
+        return duration
+
+    def export(self) -> float:
+        return self._timed("export", "-o", str(self.archive.with_name("exported.tar")), self.fresh)
 
 
-def with_it(_name: str, arguments: Sequence[str], host: str) -> float:
-    return seconds(lambda: docker(host, *arguments))
+def subject(host: str, image: str, archive: Path, files: Path) -> Subject:
+    """files: an archive of all the image's files, for the container that writes."""
+    docker(host, "load", "-i", str(archive))
+    written, fresh = (docker(host, "create", base, "true").stdout.decode().strip() for base in (IMAGE, image))
+    with files.open("rb") as stream:
+        subprocess.run(
+            ["docker", "cp", "-", f"{written}:/"],
+            env={**os.environ, "DOCKER_HOST": host}, stdin=stream, stdout=subprocess.DEVNULL, check=True,
+        )  # fmt: skip
+    return Subject(host, image, archive, written, fresh)
+
+
+def all_files(shape: Shape, path: Path) -> None:
+    """The files of all layers in one archive."""
+    with tarfile.open(path, "w") as archive:
+        for number in range(shape.layers):
+            _add_layer(archive, shape, number)
 
 
 def measure(hosts: Sequence[str], shape: Shape, root: Path) -> list[list[object]]:
-    archive = root / "image.tar"
-    name = saved_image(shape, archive)
-    docker(hosts[0], "load", "-i", str(archive))
-    docker(hosts[0], "push", name)
-    rows: list[list[object]] = []
-    for title, arguments in (
-        ("pull", ("pull", "-q", name)),
-        ("load", ("load", "-q", "-i", str(archive))),
-        ("save", ("save", "-o", str(root / "saved.tar"), name)),
-    ):
-        once = partial(with_it if title == "save" else without, name, arguments)
-        actions = [partial(once, host) for host in hosts]
-        ours, theirs = (Figure(samples, "s") for samples in in_turn(actions, RUNS))
-        rows.append([f"{title}, {shape.title}", ours, theirs, f"{theirs.median / ours.median:.1f}"])
-    for host in hosts:
-        docker(host, "rmi", "-f", name)
+    archive, files = root / "image.tar", root / "files.tar"
+    image = saved_image(shape, archive)
+    all_files(shape, files)
+    subjects = [subject(host, image, archive, files) for host in hosts]
+    docker(hosts[0], "push", image)
+    out = [_row(shape, verb, subjects) for verb in (Subject.save, Subject.commit, Subject.export)]
+    for each in subjects:
+        docker(each.host, "rm", each.written, each.fresh)
+    rows = [_row(shape, verb, subjects) for verb in (Subject.pull, Subject.load)] + out
+    for each in subjects:
+        docker(each.host, "rmi", "-f", image)
     return rows
 
 
+def _row(shape: Shape, verb: Callable[[Subject], float], subjects: Sequence[Subject]) -> list[object]:
+    samples = in_turn([partial(verb, each) for each in subjects], RUNS)
+    ours, *theirs = figures = [Figure(each, "s") for each in samples]
+    return [
+        f"{verb.__name__}, {shape.title}",
+        *figures,
+        *(f"{rival.median / ours.median:.1f}" for rival in theirs),
+    ]
+
+
 def report() -> str:
-    """The section of docs/benchmarks.md. Needs root, dockerd and docker-registry."""
+    """The section of docs/benchmarks.md. Needs root, dockerd, podman and docker-registry."""
     rows: list[list[object]] = []
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wherry-bench-")))
-        hosts = []
-        for name, command in commands(root).items():
-            hosts.append(stack.enter_context(engine(command, root / f"{name}.sock")))
-            stack.enter_context(registry(int((root / f"{name}.pid").read_text()), root))
+        engines = stack.enter_context(all_running(root))
+        for each in engines:
+            stack.enter_context(registry(int((root / f"{each.name}.pid").read_text()), root))
         for shape in SHAPES:
-            rows += measure(hosts, shape, root)
-    rival = subprocess.run(["dockerd", "--version"], check=True, stdout=subprocess.PIPE, text=True)
+            rows += measure([each.host for each in engines], shape, root)
     return (
         "## Images in and out\n\n"
-        f"{RUNS} runs each, in turn, median (smallest to largest), with docker's own command. "
-        f"{rival.stdout.strip()}. The registry is Debian's docker-registry on loopback; a pull and a load "
-        "begin with none of the image's layers. Half of each file is random.\n\n"
-        + table(["", "wherryd", "dockerd", "dockerd / wherryd"], rows)
+        f"{RUNS} runs each, in turn, median (smallest to largest), with docker's own command. {versions()}. "
+        "The registry is Debian's docker-registry on loopback; a pull and a load begin with none of the "
+        "image's layers. Half of each file is random. What is committed is a container that wrote as many "
+        "files as the image has; what is exported, one of the image itself. podman answers as a service.\n\n"
+        + table(["", *ENGINES, *(f"{rival} / {ENGINES[0]}" for rival in ENGINES[1:])], rows)
     )

@@ -1,4 +1,4 @@
-"""The three engines that starts and memory are measured on, each natively and in namespaces of its own."""
+"""The three engines that are measured side by side, each natively and in namespaces of its own."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,9 +13,11 @@ ENGINES = ("wherryd", "dockerd", "podman")
 
 #: podman asks for limits above its caller's otherwise, which a machine without CAP_SYS_RESOURCE refuses.
 _CONTAINERS_CONF = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
+#: dockerd and wherryd speak HTTP to loopback unasked.
+_REGISTRIES_CONF = '[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n'
 #: Where v1 and v2 are both mounted, crun takes the empty v2 tree for the real one.
 _PODMAN = (
-    "umount /sys/fs/cgroup/unified 2>/dev/null; "
+    "umount /sys/fs/cgroup/unified 2>/dev/null; echo $$ > {root}/podman.pid; "
     "exec podman --root {root}/podman --runroot {run}/podman --tmpdir {run}/podman-tmp "
     "--network-config-dir {root}/podman-networks --storage-driver overlay --cgroup-manager cgroupfs "
     "--runtime crun --events-backend file system service --time=0 unix://{root}/podman.sock"
@@ -37,8 +39,11 @@ def command_of(name: str, root: Path) -> list[str]:
         return commands(root)[name]
     configuration = root / "containers.conf"
     configuration.write_text(_CONTAINERS_CONF)
+    registries = root / "registries.conf"
+    registries.write_text(_REGISTRIES_CONF)
     script = _PODMAN.format(root=root, run=root / RUN)
-    return ["env", f"CONTAINERS_CONF={configuration}", "sh", "-c", script]
+    environment = [f"CONTAINERS_CONF={configuration}", f"CONTAINERS_REGISTRIES_CONF={registries}"]
+    return ["env", *environment, "sh", "-c", script]
 
 
 @contextmanager
