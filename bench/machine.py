@@ -1,10 +1,10 @@
-"""A machine's start, stage by stage, and its tunnel: a real VM, made for this and removed after."""
+"""A machine's start, stage by stage, its tunnel, builds in it: a real VM, made for this and removed after."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from bench import tunnel
+from bench import tunnel, vmbuild
 from bench.figures import Figure, seconds, table
 from bench.vm import machine
 from wherry.paths import paths
@@ -34,7 +34,7 @@ def box_size() -> str:
 
 
 def report() -> str:
-    """The sections "machine" and "tunnel" of docs/benchmarks.md. Needs root and QEMU or VirtualBox."""
+    """The sections of a machine in docs/benchmarks.md. Needs root and QEMU or VirtualBox."""
     with machine() as made:
         init = seconds(lambda: made.wherry("machine", "init"))
         cold, resumed = [], []
@@ -46,6 +46,7 @@ def report() -> str:
         made.start()
         hypervisor = made.inspect()["hypervisor"]
         through_tunnel = tunnel.report(made)
+        builds = vmbuild.report(made)
         asked = Figure(tuple(1000 * seconds(made.state) for _ in range(QUESTIONS)), "ms")
     return (
         "## `wherry machine start`\n\n"
@@ -55,4 +56,6 @@ def report() -> str:
         + table(["stage", "from stopped", "from saved (`stop --save`)"], stage_rows(cold, resumed))
         + "\n"
         + through_tunnel
+        + "\n"
+        + builds
     )
