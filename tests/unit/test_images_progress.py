@@ -5,18 +5,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from api_server import serving
 
 from wherryd.api import progress
 from wherryd.api.app import build_app
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 from wherryd.images.progress import bar
-
-# Newer releases of aiohttp warn about text keys on a request; Debian 13's has no other kind.
-pytestmark = pytest.mark.filterwarnings("ignore:.*RequestKey.*")
 
 Line = dict[str, Any]
 
@@ -26,7 +22,7 @@ async def fetch(lines: AsyncIterator[Line]) -> tuple[int, str, bytes]:
         return await progress.respond(request, lines)
 
     app = build_app([[web.post("/go", handler)]])
-    async with TestClient(TestServer(app)) as client, client.post("/v1.44/go") as answer:
+    async with serving(app) as client, client.post("/v1.44/go") as answer:
         return answer.status, answer.headers["Content-Type"], await answer.read()
 
 
@@ -70,8 +66,8 @@ async def test_producer_is_ended_when_the_client_goes_away() -> None:
         return await progress.respond(request, lines())
 
     app = build_app([[web.post("/go", handler)]])
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        answer = await session.post(server.make_url("/go"))
+    async with serving(app) as client:
+        answer = await client.post("/go")
         await answer.content.readany()
         answer.close()
         await asyncio.wait_for(ended.wait(), 10)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from api_server import serving
 
 from wherryd.api import networks as api
 from wherryd.api.app import build_app
@@ -37,7 +38,7 @@ def connector() -> RecordingConnector:
 
 
 @pytest.fixture
-async def client(tmp_path: Path, connector: RecordingConnector) -> AsyncIterator[TestClient[Any, Any]]:
+async def client(tmp_path: Path, connector: RecordingConnector) -> AsyncIterator[aiohttp.ClientSession]:
     with contextlib.closing(Database(tmp_path / "wherry.db")) as database:
         service = NetworkService(
             database=database,
@@ -45,11 +46,11 @@ async def client(tmp_path: Path, connector: RecordingConnector) -> AsyncIterator
             bridge=DefaultBridge(device="wherry0", subnet=ipaddress.IPv4Interface("172.17.0.1/16")),
         )
         app = build_app([api.routes(service, connector)])
-        async with TestClient(TestServer(app)) as made:
+        async with serving(app) as made:
             yield made
 
 
-async def names(client: TestClient[Any, Any], filters: dict[str, list[str]]) -> list[str]:
+async def names(client: aiohttp.ClientSession, filters: dict[str, list[str]]) -> list[str]:
     answer = await client.get("/networks", params={"filters": json.dumps(filters)})
     assert answer.status == 200
     return [network["Name"] for network in await answer.json()]
@@ -60,7 +61,7 @@ async def message(answer: Any) -> str:
 
 
 async def test_the_three_predefined_networks_are_listed_with_and_without_version(
-    client: TestClient[Any, Any],
+    client: aiohttp.ClientSession,
 ) -> None:
     for path in ("/networks", "/networks/", "/v1.51/networks", "/v1.24/networks"):
         answer = await client.get(path)
@@ -86,7 +87,7 @@ async def test_the_three_predefined_networks_are_listed_with_and_without_version
     ],
 )
 async def test_filters_choose(
-    client: TestClient[Any, Any], filters: dict[str, list[str]], expected: list[str]
+    client: aiohttp.ClientSession, filters: dict[str, list[str]], expected: list[str]
 ) -> None:
     assert await names(client, filters) == expected
 
@@ -96,27 +97,27 @@ async def test_filters_choose(
     [{"type": ["odd"]}, {"scope": ["odd"]}, {"dangling": ["odd"]}, {"dangling": ["0", "1"]}, {"odd": ["x"]}],
 )
 async def test_a_bad_filter_is_a_bad_request(
-    client: TestClient[Any, Any], filters: dict[str, list[str]]
+    client: aiohttp.ClientSession, filters: dict[str, list[str]]
 ) -> None:
     answer = await client.get("/networks", params={"filters": json.dumps(filters)})
     assert answer.status == 400
 
 
-async def test_a_network_is_inspected_by_name_id_and_short_id(client: TestClient[Any, Any]) -> None:
+async def test_a_network_is_inspected_by_name_id_and_short_id(client: aiohttp.ClientSession) -> None:
     bridge = await (await client.get("/networks/bridge")).json()
     for key in (bridge["Id"], bridge["Id"][:32]):
         assert await (await client.get(f"/networks/{key}")).json() == bridge
     assert bridge["Options"]["com.docker.network.bridge.name"] == "wherry0"
 
 
-async def test_enable_ipv4_is_unknown_to_old_versions(client: TestClient[Any, Any]) -> None:
+async def test_enable_ipv4_is_unknown_to_old_versions(client: aiohttp.ClientSession) -> None:
     new = await (await client.get("/v1.51/networks/bridge")).json()
     old = await (await client.get("/v1.46/networks/bridge")).json()
     assert new.keys() - old.keys() == {"EnableIPv4"}
 
 
 @pytest.mark.parametrize("path", ["/networks/no-such", "/networks/bridge?scope=swarm"])
-async def test_what_is_not_there_is_not_found(client: TestClient[Any, Any], path: str) -> None:
+async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession, path: str) -> None:
     answer = await client.get(path)
     assert answer.status == 404
     assert "not found" in await message(answer)
@@ -177,13 +178,13 @@ async def test_what_is_not_there_is_not_found(client: TestClient[Any, Any], path
     ],
 )
 async def test_what_a_network_cannot_be_is_refused_by_name(
-    client: TestClient[Any, Any], body: dict[str, Any], status: int, words: str
+    client: aiohttp.ClientSession, body: dict[str, Any], status: int, words: str
 ) -> None:
     answer = await client.post("/networks/create", json={"Name": "mine", **body})
     assert (answer.status, words in await message(answer)) == (status, True)
 
 
-async def test_all_problems_of_a_subnet_are_told_at_once(client: TestClient[Any, Any]) -> None:
+async def test_all_problems_of_a_subnet_are_told_at_once(client: aiohttp.ClientSession) -> None:
     config = {"Subnet": "10.9.0.1/24", "Gateway": "10.8.0.1", "IPRange": "10.7.0.0/24"}
     answer = await client.post("/networks/create", json={"Name": "mine", "IPAM": {"Config": [config]}})
     lines = (await message(answer)).splitlines()
@@ -192,12 +193,12 @@ async def test_all_problems_of_a_subnet_are_told_at_once(client: TestClient[Any,
 
 
 @pytest.mark.parametrize(("name", "status"), [("", 400), ("bridge", 403), ("default", 403)])
-async def test_creating_checks_the_name_first(client: TestClient[Any, Any], name: str, status: int) -> None:
+async def test_creating_checks_the_name_first(client: aiohttp.ClientSession, name: str, status: int) -> None:
     assert (await client.post("/networks/create", json={"Name": name})).status == status
 
 
 async def test_connecting_hands_the_request_to_the_containers(
-    client: TestClient[Any, Any], connector: RecordingConnector
+    client: aiohttp.ClientSession, connector: RecordingConnector
 ) -> None:
     settings = {"Aliases": ["db"]}
     body = {"Container": "web", "EndpointConfig": settings}
@@ -208,7 +209,7 @@ async def test_connecting_hands_the_request_to_the_containers(
     assert disconnected == ("bridge", "web")
 
 
-async def test_connecting_needs_a_network_and_a_container(client: TestClient[Any, Any]) -> None:
+async def test_connecting_needs_a_network_and_a_container(client: aiohttp.ClientSession) -> None:
     assert (await client.post("/networks/none-such/connect", json={"Container": "web"})).status == 404
     answer = await client.post("/networks/bridge/connect", json={})
     assert (answer.status, await message(answer)) == (
@@ -216,7 +217,7 @@ async def test_connecting_needs_a_network_and_a_container(client: TestClient[Any
     )  # fmt: skip
 
 
-async def test_predefined_networks_are_neither_removed_nor_pruned(client: TestClient[Any, Any]) -> None:
+async def test_predefined_networks_are_neither_removed_nor_pruned(client: aiohttp.ClientSession) -> None:
     answer = await client.delete("/networks/host")
     assert answer.status == 403
     assert await message(answer) == "host is a pre-defined network and cannot be removed"

@@ -5,9 +5,8 @@ Swarm and what belongs to it says 503 as dockerd outside of a swarm does; what m
 
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
-
 from wherryd.errors import NotSupported, Unavailable
+from wherryd.http import web
 
 _SWARM = "This node is not a swarm manager. Wherry has no swarm mode; run containers with `docker run`."
 _SWARM_PREFIXES = ("swarm", "nodes", "services", "tasks", "secrets", "configs")

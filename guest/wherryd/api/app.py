@@ -1,103 +1,97 @@
-"""The aiohttp application: versioned paths, headers, and errors as `{"message": ...}`.
+"""The application: versioned paths, headers, and errors as `{"message": ...}`.
 
 Every route is there twice, as `/x` and as `/v1.NN/x`. Unknown paths and wrong methods are both 404
 `page not found`, as clients expect of this API.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from aiohttp import web
-
-from wherryd.api import early, params, version
+from wherryd.api import version
 from wherryd.api.hijack import HijackedResponse
 from wherryd.api.status import status_for
 from wherryd.errors import EngineError, InvalidParameter
+from wherryd.http import web
 from wherrywire import __version__
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Fields of every answer.
+HEADERS: Final[Mapping[str, str]] = {
+    "Server": f"Wherry/{__version__} (linux)",
+    "Api-Version": version.text(version.MAXIMUM),
+    "Ostype": "linux",
+    "Docker-Experimental": "false",
+}
 
 
-def build_app(groups: Iterable[Iterable[web.RouteDef]]) -> web.Application:
+class Application:
+    """Answers requests: what http.server.Server wants."""
+
+    def __init__(self, router: web.Router) -> None:
+        self._router = router
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Runs the handler; an error after the headers breaks the connection off: its client notices."""
+        try:
+            return await self._answer_or_error(request)
+        except ConnectionError as exc:
+            # The client has gone: there is nobody to answer.
+            log.debug("%s %s: %s", request.method, request.path, exc)
+        except Exception as exc:
+            told = log.warning if isinstance(exc, EngineError) else log.exception
+            told("%s %s: after the headers: %s", request.method, request.path, _one_line(exc))
+            if request.transport is not None:
+                request.transport.abort()
+        return HijackedResponse()
+
+    async def _answer_or_error(self, request: web.Request) -> web.StreamResponse:
+        """Checks the version, runs the handler, and turns what it raises into an answer."""
+        try:
+            return await self._handler(request)(request)
+        except EngineError as exc:
+            if request.answering:
+                raise
+            status = status_for(exc)
+            if status == 304:
+                return web.Response(status=304)
+            if status >= 500:
+                log.warning("%s %s: %s", request.method, request.path, _one_line(exc))
+            return error_response(status, str(exc))
+        except ConnectionError:
+            raise
+        except Exception as exc:
+            if request.answering:
+                raise
+            log.exception("%s %s", request.method, request.path)
+            return error_response(
+                500, f"internal error: {type(exc).__name__}: {exc} (hint: see the engine's log)"
+            )
+
+    def _handler(self, request: web.Request) -> web.Handler:
+        path, text = request.path, None
+        if match := version.PREFIX.match(path):
+            text, path = match[1], path[match.end() :]
+        found = self._router.find(request.method, path)
+        if found is None:
+            return _not_found
+        request["api_version"] = version.parse(text)
+        handler, request.match_info = found
+        return handler
+
+
+def build_app(groups: Iterable[Iterable[web.RouteDef]]) -> Application:
     """The application that serves these route groups. Order matters where patterns overlap."""
-    app = web.Application(middlewares=[_answer], client_max_size=params.MAX_BODY_BYTES)
-    app.on_response_prepare.append(_set_headers)
-    for group in groups:
-        for route in group:
-            for prefix in ("", f"/v{{api_version:{version.PATTERN}}}"):
-                # With its options: GET may also answer HEAD.
-                web.RouteDef(route.method, prefix + route.path, route.handler, route.kwargs).register(
-                    app.router
-                )
-    return app
+    return Application(web.Router(route for group in groups for route in group))
+
+
+async def _not_found(_request: web.Request) -> web.StreamResponse:
+    return error_response(404, "page not found")
 
 
 def error_response(status: int, message: str) -> web.Response:
     return web.json_response({"message": message}, status=status)
-
-
-async def _set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    request["answering"] = True
-    response.headers["Server"] = f"Wherry/{__version__} (linux)"
-    response.headers["Api-Version"] = version.text(version.MAXIMUM)
-    response.headers["Ostype"] = "linux"
-    response.headers["Docker-Experimental"] = "false"
-    if response.content_type == "application/json":
-        # Docker's client reads an error's message only out of exactly this type, without a charset.
-        response.headers["Content-Type"] = "application/json"
-
-
-@web.middleware
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Runs the handler; an error after the headers breaks the connection off, for its client to notice."""
-    try:
-        response = await _answer_or_error(request, handler)
-        if not isinstance(response, HijackedResponse) and early.take(request.protocol):
-            # It was not taken over after all: what was sent as its stream is no request.
-            response.force_close()
-        return response
-    except ConnectionError as exc:
-        # The client has gone: there is nobody to answer.
-        log.debug("%s %s: %s", request.method, request.path, exc)
-    except Exception as exc:
-        told = log.warning if isinstance(exc, EngineError) else log.exception
-        told("%s %s: after the headers: %s", request.method, request.path, _one_line(exc))
-        if request.transport is not None:
-            request.transport.abort()
-    return HijackedResponse(499)
-
-
-async def _answer_or_error(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Checks the version, runs the handler, and turns what it raises into an answer."""
-    try:
-        request["api_version"] = version.parse(request.match_info.get("api_version"))
-        return await handler(request)
-    except EngineError as exc:
-        if "answering" in request:
-            raise
-        status = status_for(exc)
-        if status == 304:
-            return web.Response(status=304)
-        if status >= 500:
-            log.warning("%s %s: %s", request.method, request.path, _one_line(exc))
-        return error_response(status, str(exc))
-    except web.HTTPRequestEntityTooLarge:
-        return error_response(400, f"http: request body too large (limit {params.MAX_BODY_BYTES} bytes)")
-    except web.HTTPException as exc:
-        if exc.status in (404, 405):
-            return error_response(404, "page not found")
-        return error_response(exc.status, exc.text or exc.reason)
-    except ConnectionError:
-        raise
-    except Exception as exc:
-        if "answering" in request:
-            raise
-        log.exception("%s %s", request.method, request.path)
-        return error_response(
-            500, f"internal error: {type(exc).__name__}: {exc} (hint: see the engine's log)"
-        )
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,15 +5,13 @@ import json
 from contextlib import aclosing
 from typing import Any, cast
 
-from aiohttp import web
-
 from wherryd.api import params
 from wherryd.api.app import require
 from wherryd.api.copying import Presence
-from wherryd.api.images import body
 from wherryd.containers.archive.service import ArchiveService, Outgoing, PathStat
 from wherryd.containers.service import ContainerService
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 
 _STAT_HEADER = "X-Docker-Container-Path-Stat"
 
@@ -45,7 +43,7 @@ class _Handlers:
         await self._archives.write(
             container,
             _path(request),
-            body(request),
+            request.blocks(),
             no_overwrite=params.boolean(request.query, "noOverwriteDirNonDir"),
             as_user=params.boolean(request.query, "copyUIDGID"),
         )
@@ -81,7 +79,6 @@ def _wants_gzip(request: web.Request) -> bool:
 async def _stream(request: web.Request, outgoing: Outgoing, headers: dict[str, str]) -> web.StreamResponse:
     """An error from here on breaks the connection off: an archive has no place for a message."""
     response = web.StreamResponse(headers={"Content-Type": "application/x-tar", **headers})
-    response.enable_chunked_encoding()
     async with aclosing(cast("Any", Presence(request).iterate(outgoing.chunks))) as chunks:
         await response.prepare(request)
         async for data in chunks:

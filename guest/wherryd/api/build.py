@@ -11,14 +11,12 @@ from base64 import b64decode
 from contextlib import aclosing
 from typing import Any, cast
 
-from aiohttp import web
-
 from wherryd.api import copying, hijack, params, progress
-from wherryd.api.images import body
 from wherryd.builder.offers import Line
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.service import BuilderService
 from wherryd.errors import InvalidParameter, NotFound, NotSupported
+from wherryd.http import web
 from wherryd.images import reference as references
 from wherryd.images.reference import Reference
 from wherryd.registry import credentials
@@ -52,7 +50,7 @@ class _Handlers:
         self._service = service
 
     async def build(self, request: web.Request) -> web.StreamResponse:
-        lines = self._service.build(body(request), options(request))
+        lines = self._service.build(request.blocks(), options(request))
         async with aclosing(cast("Any", lines)):
             # A client that goes away ends the build, also while a silent step runs.
             return await progress.respond(request, copying.Presence(request).iterate(lines))
@@ -102,7 +100,7 @@ class _Handlers:
             pass  # the build ended meanwhile
         finally:
             connection.close()
-        return hijack.HijackedResponse(101)
+        return hijack.HijackedResponse()
 
 
 def options(request: web.Request) -> BuildOptions:

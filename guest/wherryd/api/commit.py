@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from aiohttp import web
-
 from wherryd.api import params
 from wherryd.api.app import require
 from wherryd.containers.commit import CommitWish
 from wherryd.containers.service import ContainerService
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 from wherryd.images import reference as references
 
 

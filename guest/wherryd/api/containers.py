@@ -5,14 +5,13 @@ Source: Engine API 1.51, section Containers. Streams are in `streams.py`.
 
 from typing import Any
 
-from aiohttp import web
-
 from wherryd import clock
 from wherryd.api import params
 from wherryd.api.app import require
 from wherryd.containers import listing, signals
 from wherryd.containers.service import ContainerService
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 
 
 class _Handlers:

@@ -8,10 +8,9 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, TypeVar
 
-from aiohttp import web
-
 from wherryd.api.hijack import Connection
 from wherryd.containers.attach import DetachKeys
+from wherryd.http import web
 from wherryd.runtime.client import Stream
 
 T = TypeVar("T")

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from aiohttp import web
-
 from wherryd.api import copying, hijack, params
 from wherryd.api.app import require
 from wherryd.api.containers import size_of
@@ -12,6 +10,7 @@ from wherryd.containers.attach import DetachKeys, parse_detach_keys
 from wherryd.containers.execs import Exec, check_running
 from wherryd.containers.service import ContainerService
 from wherryd.errors import EngineError
+from wherryd.http import web
 from wherrywire import rawstream
 
 
@@ -54,7 +53,7 @@ class _Handlers:
             await self._run(execution, connection, size, keys)
         finally:
             await copying.finish(connection)
-        return hijack.HijackedResponse(101)
+        return hijack.HijackedResponse()
 
     async def _run(
         self, execution: Exec, connection: hijack.Connection, size: tuple[int, int] | None, keys: bytes

@@ -9,10 +9,9 @@ import asyncio
 import select
 from dataclasses import dataclass
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-
-from wherryd.api import early, version
+from wherryd.api import version
+from wherryd.http import web
+from wherryd.http.messages import Channel
 
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 RAW = "application/vnd.docker.raw-stream"
@@ -45,23 +44,15 @@ class Connection:
 
 
 class HijackedResponse(web.StreamResponse):
-    """Tells aiohttp that everything was said already, and that the connection is not to be used again."""
+    """Says that everything was said already, and that no request is to be read from the connection again."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status=status)
-        self.force_close()
-
-    async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002
-        return None
+    is_taken_over = True
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
-    """asyncio's stream protocol that also tells aiohttp's when the connection is lost."""
+    """asyncio's stream protocol that also tells the HTTP connection when it is lost."""
 
-    def __init__(self, reader: asyncio.StreamReader, former: RequestHandler) -> None:
+    def __init__(self, reader: asyncio.StreamReader, former: Channel) -> None:
         super().__init__(reader)
         self._former = former
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -84,24 +75,31 @@ def content_type(request: web.Request, tty: bool) -> str:
 async def take_over(request: web.Request, media_type: str) -> Connection:
     """Sends the header and hands over the connection, with the bytes that came early.
 
-    Raises ConnectionResetError when the client has gone.
+    Raises ConnectionResetError when the client has gone, InvalidParameter when its request has no end.
     """
-    transport = request.transport
-    if transport is None:
-        raise ConnectionResetError("the client closed its connection")
-    former = request.protocol
+    connection = await open_stream(request)
+    connection.writer.write(_header(request, media_type))
+    return connection
+
+
+async def open_stream(request: web.Request) -> Connection:
+    """The connection without a word of an answer; what the client sent behind its request is not lost."""
+    await request.read()
+    former = request.channel
+    transport, early, has_ended = former.take_over()
+    request.answering = True
     reader = asyncio.StreamReader(limit=2**16)
     protocol = _Protocol(reader, former)
-    early_bytes = early.take(former)
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
-    # aiohttp may have stopped reading when its own buffer was full.
+    # Reading stops when much came early.
     if not transport.is_closing() and not transport.is_reading():
         transport.resume_reading()
-    if early_bytes:
-        reader.feed_data(early_bytes)
+    if early:
+        reader.feed_data(early)
+    if has_ended:
+        reader.feed_eof()
     writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
-    writer.write(_header(request, media_type))
     return Connection(reader, writer, protocol.closed)
 
 

@@ -1,13 +1,9 @@
 """Routes of images. Engine API 1.51, section "Image", except build and search."""
 
-from collections.abc import AsyncIterator
-
-from aiohttp import web
-from aiohttp.http_exceptions import PayloadEncodingError
-
 from wherryd.api import imageversions, params, progress
 from wherryd.api.registry import user
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 from wherryd.images import reference as references
 from wherryd.images.filters import LIST_KEYS, PRUNE_KEYS
 from wherryd.images.service import ImageService
@@ -65,7 +61,7 @@ class Handlers:
             raise InvalidParameter("fromImage or fromSrc is missing; say where the image comes from")
         name = references.from_query(query.get("repo", ""), query.get("tag", ""))
         lines = self._service.import_tar(
-            body(request) if source == "-" else source,
+            request.blocks() if source == "-" else source,
             reference=name.canonical if name else None,
             message=query.get("message", ""),
             changes=query.getall("changes", []),
@@ -76,7 +72,7 @@ class Handlers:
     async def load(self, request: web.Request) -> web.StreamResponse:
         """POST /images/load"""
         lines = self._service.load(
-            body(request),
+            request.blocks(),
             params.boolean(request.query, "quiet"),
             _platform(request.query.get("platform", "")),
         )
@@ -94,7 +90,6 @@ class Handlers:
     async def _save(self, request: web.Request, names: list[str]) -> web.StreamResponse:
         archive = self._service.save(names, _platform(request.query.get("platform", "")))
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
-        response.enable_chunked_encoding()
         await response.prepare(request)
         # An error from here on breaks the connection off: an archive has no place for a message.
         async for data in archive:
@@ -154,12 +149,3 @@ def _platform(text: str) -> str:
     document = params.parse_object(text.encode(), "application/json")
     parts = (str(document.get(key) or "") for key in ("os", "architecture", "variant"))
     return "/".join(part for part in parts if part)
-
-
-async def body(request: web.Request) -> AsyncIterator[bytes]:
-    """The request's body as it arrives, without a limit. Raises InvalidParameter when it is cut off."""
-    try:
-        async for data in request.content.iter_any():
-            yield data
-    except PayloadEncodingError as exc:
-        raise InvalidParameter(f"the upload ended early: {exc.message}; send it again") from exc

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from aiohttp import web
-
 from wherryd import clock
 from wherryd.api import params
 from wherryd.api.app import require
 from wherryd.containers import kinds
 from wherryd.errors import InvalidParameter, NotFound
+from wherryd.http import web
 from wherryd.networks.service import NetworkService
 
 _LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})

@@ -8,15 +8,13 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aiohttp import web
-
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
-#: Bounds against memory use: the largest filter document and JSON body that are read.
+#: A bound against memory use: the largest filter document that is read.
 MAX_FILTERS_CHARACTERS = 64 * 1024
-MAX_BODY_BYTES = 1024 * 1024
 
 
 def boolean(query: Mapping[str, str], key: str, default: bool = False) -> bool:

@@ -9,10 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
-from aiohttp import web
-
 from wherryd.api.status import status_for
 from wherryd.errors import EngineError
+from wherryd.http import web
 from wherrywire import jsonlines
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,6 @@ async def respond(request: web.Request, lines: AsyncIterator[Line]) -> web.Strea
     async with aclosing(cast("AsyncGenerator[Line, None]", lines)) as items:
         first = await anext(items, None)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        response.enable_chunked_encoding()
         await response.prepare(request)
         if first is not None:
             await response.write(encode(first))

@@ -3,14 +3,12 @@
 Source: Engine API 1.51, sections "System" (auth), "Image" (search), "Distribution".
 """
 
-from aiohttp import web
-
 from wherryd.api import params
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 from wherryd.images import reference as references
 from wherryd.registry import credentials
 from wherryd.registry.credentials import Credentials
-from wherryd.registry.search import FILTERS
 from wherryd.registry.service import Registry
 
 
@@ -46,7 +44,7 @@ class _Handlers:
         found = await self._registry.search(
             term,
             limit=params.integer(request.query, "limit", 0) or 0,
-            filters=params.filters(request.query, FILTERS),
+            filters=params.filters(request.query),
             credentials=user(request),
         )
         return web.json_response(found)

@@ -9,8 +9,6 @@ import json
 from typing import Any
 from urllib.parse import quote_plus
 
-from aiohttp import web
-
 from wherryd import clock
 from wherryd.api import copying, hijack, params, websocket
 from wherryd.api.app import require
@@ -19,6 +17,7 @@ from wherryd.containers.logs import LogEntry, LogQuery
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
 from wherryd.errors import InvalidParameter
+from wherryd.http import web
 from wherrywire import rawstream
 
 _CONDITIONS = ("not-running", "next-exit", "removed")
@@ -45,7 +44,7 @@ class _Handlers:
         finally:
             if attachment is not None:
                 attachment.close()
-        return hijack.HijackedResponse(101)
+        return hijack.HijackedResponse()
 
     async def _stream(
         self, container: Container, attachment: Attachment, connection: hijack.Connection, keys: bytes
@@ -81,7 +80,7 @@ class _Handlers:
                 if await websocket.stream(socket, attachment, tty=tty, detach=detach):
                     self._service.deps.publish(container.record, "detach")
             await socket.close()
-            return socket
+            return hijack.HijackedResponse()
         finally:
             if attachment is not None:
                 attachment.close()
@@ -129,8 +128,7 @@ class _Handlers:
         document: dict[str, Any] = {"StatusCode": outcome.code}
         if outcome.error:
             document["Error"] = {"Message": outcome.error}
-        await response.write(json.dumps(document).encode() + b"\n")
-        await response.write_eof()
+        await response.write_eof(json.dumps(document).encode() + b"\n")
         return response
 
     async def stats(self, request: web.Request) -> web.StreamResponse:

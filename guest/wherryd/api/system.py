@@ -3,13 +3,11 @@
 import asyncio
 import json
 import os
-import platform
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from aiohttp import web
 
 from wherryd import clock
 from wherryd.api import copying, params, version
@@ -19,6 +17,7 @@ from wherryd.containers import logoptions, stats
 from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status
+from wherryd.http import web
 from wherrywire import __version__
 
 
@@ -61,7 +60,7 @@ class _Handlers:
             "KernelVersion": uname.release,
             "MinAPIVersion": version.text(version.MINIMUM),
             "Os": "linux",
-            "PythonVersion": platform.python_version(),
+            "PythonVersion": sys.version.partition(" ")[0],
         }
         return web.json_response(
             {
@@ -267,6 +266,9 @@ def _open_files() -> int:
 
 
 def _os_release() -> Mapping[str, str]:
+    # Seldom asked for, and large.
+    import platform
+
     try:
         return platform.freedesktop_os_release()
     except OSError:

@@ -10,8 +10,8 @@ from wherryd.errors import InvalidParameter
 MINIMUM = (1, 24)
 MAXIMUM = (1, 51)
 
-#: As a path segment of an aiohttp route.
-PATTERN = r"\d+(?:\.\d+)+"
+#: As a path begins with it.
+PREFIX = re.compile(r"/v(\d+(?:\.\d+)+)(?=/)")
 
 _SHAPE = re.compile(r"(\d{1,4})\.(\d{1,4})")
 

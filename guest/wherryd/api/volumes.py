@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from aiohttp import web
-
 from wherryd.api import params
 from wherryd.api.app import require
 from wherryd.containers import kinds
 from wherryd.containers.events import EventBus
 from wherryd.containers.volumes import Volume, VolumeStore
 from wherryd.errors import Conflict, NotFound, NotSupported
+from wherryd.http import web
 
 _ACCEPTED = ("dangling", "driver", "label", "name")
 

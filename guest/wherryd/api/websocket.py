@@ -7,9 +7,10 @@ streams as they come; what the client sends is stdin. Errors before the upgrade 
 import asyncio
 import contextlib
 
-from aiohttp import WSMsgType, web
-
+from wherryd.api import hijack
 from wherryd.containers.attach import Attachment, DetachKeys
+from wherryd.http import web
+from wherryd.http.websocket import Socket, accept_header
 from wherryd.runtime.client import Stream
 from wherrywire import rawstream
 
@@ -18,16 +19,18 @@ _BLOCK = 64 * 1024
 MAX_MESSAGE_BYTES = 1024 * 1024
 
 
-async def open_socket(request: web.Request) -> web.WebSocketResponse:
-    """Upgrades the connection. Raises aiohttp's HTTPBadRequest for a request that asks for no upgrade."""
-    socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=30.0)
-    await socket.prepare(request)
-    return socket
+async def open_socket(request: web.Request) -> Socket:
+    """Upgrades the connection. Raises InvalidParameter for a request that asks for no WebSocket."""
+    accept = accept_header(request)
+    connection = await hijack.open_stream(request)
+    connection.writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept.encode()
+    )
+    return Socket(connection.reader, connection.writer, max_message_bytes=MAX_MESSAGE_BYTES)
 
 
-async def stream(
-    socket: web.WebSocketResponse, attachment: Attachment, *, tty: bool, detach: DetachKeys | None
-) -> bool:
+async def stream(socket: Socket, attachment: Attachment, *, tty: bool, detach: DetachKeys | None) -> bool:
     """Until the output ends, the client goes, or the detach keys are typed (then True)."""
     tasks: dict[str, asyncio.Task[bool]] = {}
     opened: asyncio.Future[Stream | None] = asyncio.get_running_loop().create_future()
@@ -44,7 +47,7 @@ async def stream(
 
 
 async def _output(
-    socket: web.WebSocketResponse,
+    socket: Socket,
     attachment: Attachment,
     opened: "asyncio.Future[Stream | None]",
     *,
@@ -64,7 +67,7 @@ async def _output(
 
 
 async def _input(
-    socket: web.WebSocketResponse,
+    socket: Socket,
     opened: "asyncio.Future[Stream | None]",
     stdin: bool,
     detach: DetachKeys | None,
@@ -72,10 +75,9 @@ async def _input(
     """Ends when the client closes. What comes before the process has its streams waits in the socket."""
     target = await asyncio.shield(opened) if stdin else None
     with contextlib.suppress(ConnectionError):
-        async for message in socket:
-            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT) or target is None:
+        async for data in socket.messages():
+            if target is None:
                 continue
-            data = message.data.encode() if isinstance(message.data, str) else message.data
             forward = detach.feed(data) if detach is not None else data
             if forward:
                 target.writer.write(forward)

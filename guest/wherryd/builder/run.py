@@ -1,7 +1,6 @@
 """RUN: a container of our own runtime on the image so far; what it wrote becomes a layer."""
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,19 +12,19 @@ from wherryd.builder.dockerfile import heredocs
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.errors import RunFailed
+from wherryd.builder.leftovers import LABEL
 from wherryd.builder.output import Output
 from wherryd.builder.runmounts import Origin, Wanted
 from wherryd.builder.stage import StageState, Tools
 from wherryd.containers.attach import AttachWish
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
-from wherryd.errors import EngineError, RuntimeFault
+from wherryd.errors import RuntimeFault
 from wherryd.images.layers import Layer
 from wherryd.images.stubs import ENGINE_MOUNT_POINTS
 from wherrywire import rawstream
 
 #: On every container of a build: what is left of a killed engine's builds is found by it.
-LABEL = "wherry.build"
 _SCRIPTS = "/dev/pipes"
 _READ_BYTES = 64 * 1024
 
@@ -184,10 +183,3 @@ def _script(tools: Tools, name: str, text: str) -> Path:
     file.write_text(text)
     file.chmod(0o755)
     return folder
-
-
-async def remove_left_overs(containers: ContainerService) -> None:
-    """Containers of builds that ended with their engine."""
-    for container in [each for each in containers.deps.store if LABEL in each.record.labels]:
-        with contextlib.suppress(EngineError):
-            await containers.remove(container.id, force=True, volumes=True)

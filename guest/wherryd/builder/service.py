@@ -12,27 +12,37 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wherryd.builder import context, remote
-from wherryd.builder import insert as insertion
-from wherryd.builder.build import Build
+from wherryd import later
 from wherryd.builder.cache import BuildCache
-from wherryd.builder.cachemounts import CacheMounts
-from wherryd.builder.dockerfile.stages import read
 from wherryd.builder.errors import RunFailed
+from wherryd.builder.leftovers import remove_left_overs
 from wherryd.builder.offers import Offer, Offers
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.output import Output
-from wherryd.builder.run import remove_left_overs
-from wherryd.builder.stage import Tools
 from wherryd.builder.variables import EPOCH
 from wherryd.containers.service import ContainerService
 from wherryd.content import digest as digests
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.image import Image, ImageUse, Progress
 from wherryd.metadata.database import Database
+
+if TYPE_CHECKING:
+    from wherryd.builder import build as builds
+    from wherryd.builder import cachemounts, context, remote, stage
+    from wherryd.builder import insert as insertion
+    from wherryd.builder.dockerfile import stages
+else:
+    builds = later.module("wherryd.builder.build")
+    cachemounts = later.module("wherryd.builder.cachemounts")
+    context = later.module("wherryd.builder.context")
+    insertion = later.module("wherryd.builder.insert")
+    remote = later.module("wherryd.builder.remote")
+    stage = later.module("wherryd.builder.stage")
+    stages = later.module("wherryd.builder.dockerfile.stages")
 
 #: Steps of one build that may work at once, also on a machine with fewer cores: many wait for a network.
 _LEAST_AT_ONCE = 4
@@ -48,11 +58,14 @@ class BuilderService:
         self._containers = containers
         self._images = containers.deps.images
         self._cache = BuildCache(database)
-        self._caches = CacheMounts(data_root / "builder" / "cache")
         #: Images that builds under way stand on: build id -> what it knows.
-        self._running: dict[str, Tools] = {}
+        self._running: dict[str, stage.Tools] = {}
         self._pruning = asyncio.Lock()
         self._removals: set[asyncio.Future[None]] = set()
+
+    @cached_property
+    def _caches(self) -> "cachemounts.CacheMounts":
+        return cachemounts.CacheMounts(self._builds.parent / "cache")
 
     async def open(self) -> None:
         """Removes what an earlier process's builds left, and sees that nobody takes images away from ours."""
@@ -99,10 +112,10 @@ class BuilderService:
             elif await remote.receive(options.remote, folder, folder / "context"):
                 name = "Dockerfile"
             data = context.take_dockerfile(folder / "context", name)
-            program = read(data)
+            program = stages.read(data)
             output = Output(quiet=options.quiet)
             with self._images.pinned() as pins:
-                tools = Tools(
+                tools = stage.Tools(
                     build_id=build_id,
                     images=self._images,
                     containers=self._containers,
@@ -119,7 +132,7 @@ class BuilderService:
                     slots=asyncio.Semaphore(max(_LEAST_AT_ONCE, os.cpu_count() or 1)),
                 )
                 self._running[build_id] = tools
-                async for line in self._lines(Build(program, tools), output, options):
+                async for line in self._lines(builds.Build(program, tools), output, options):
                     yield line
         finally:
             self._running.pop(build_id, None)
@@ -144,8 +157,10 @@ class BuilderService:
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
 
-    async def _lines(self, build: Build, output: Output, options: BuildOptions) -> AsyncIterator[Progress]:
-        work = asyncio.create_task(self._work(build, output, options))
+    async def _lines(
+        self, program: "builds.Build", output: Output, options: BuildOptions
+    ) -> AsyncIterator[Progress]:
+        work = asyncio.create_task(self._work(program, output, options))
         try:
             while (line := await output.queue.get()) is not None:
                 yield line
@@ -158,9 +173,9 @@ class BuilderService:
                     output.queue.get_nowait()
                 await asyncio.wait({work}, timeout=0.05)
 
-    async def _work(self, build: Build, output: Output, options: BuildOptions) -> None:
+    async def _work(self, program: "builds.Build", output: Output, options: BuildOptions) -> None:
         try:
-            image = await build.run()
+            image = await program.run()
             await output.result(image.id)
             await output.say(f"Successfully built {digests.short(image.id)}\n")
             await self._tag(image, output, options)

@@ -7,8 +7,6 @@ import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from aiohttp import web
-
 from wherryd import clock
 from wherryd.api import (
     absent,
@@ -24,7 +22,7 @@ from wherryd.api import (
     volumes,
 )
 from wherryd.api import registry as registries
-from wherryd.api.app import build_app
+from wherryd.api.app import Application, build_app
 from wherryd.builder.service import BuilderService
 from wherryd.containers import idranges
 from wherryd.containers.archive.service import ArchiveService
@@ -59,14 +57,14 @@ class Engine:
         self._opened = AsyncExitStack()
         self.events = EventBus()
 
-    async def open(self) -> web.Application:
+    async def open(self) -> Application:
         """Opens everything and restores the containers. Raises EngineError with everything closed again."""
         async with AsyncExitStack() as stack:
             app = await self._open(stack)
             self._opened = stack.pop_all()
         return app
 
-    async def _open(self, stack: AsyncExitStack) -> web.Application:
+    async def _open(self, stack: AsyncExitStack) -> Application:
         options = self._options
         database = Database(options.data_root / "wherry.db")
         stack.callback(database.close)
@@ -175,7 +173,7 @@ class Engine:
             user_namespaces=user_namespaces,
         )
 
-    def _app(self, service: ContainerService, registry: Registry, builder: BuilderService) -> web.Application:
+    def _app(self, service: ContainerService, registry: Registry, builder: BuilderService) -> Application:
         deps = service.deps
         return build_app(
             [

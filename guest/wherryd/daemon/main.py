@@ -10,17 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from wherryd.api import early
-from wherryd.daemon import auditcommand
+from wherryd.api.app import HEADERS
 from wherryd.daemon.engine import Engine
 from wherryd.daemon.locks import hold
 from wherryd.daemon.notify import notify
 from wherryd.daemon.options import Options, parse
 from wherryd.daemon.sockets import listen
 from wherryd.errors import EngineError
+from wherryd.http.server import Server
 from wherryd.runtime.client import RuntimeClient
 
 log = logging.getLogger("wherryd")
@@ -34,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] == ["audit"]:
+            from wherryd.daemon import auditcommand
+
             sys.exit(auditcommand.run(arguments[1:]))
         options = parse(arguments)
         _set_up_logging(options.debug)
@@ -57,19 +56,6 @@ def _set_up_logging(debug: bool) -> None:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.server").addFilter(_in_one_line)
-
-
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """aiohttp tells of bytes that are not HTTP, and of clients that vanish, with a traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError | ConnectionError):
-        # What follows the first line is the client's own words.
-        words = [line.strip() for line in str(error).splitlines() if line.strip()]
-        record.msg, record.args = "%s: %s", ("bad request", " ".join(words[:2])[:200])
-        record.exc_info = record.exc_text = None
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-    return True
 
 
 def _make_roots(options: Options) -> None:
@@ -109,7 +95,8 @@ async def _serve(options: Options) -> None:
     try:
         app = await engine.open()
         try:
-            runner, servers = await _start(app, listeners)
+            server = Server(app, common=HEADERS)
+            servers = await _serve_on(server, listeners)
             # What is there now stays: no later collection has to look at it again.
             gc.collect()
             gc.freeze()
@@ -118,10 +105,10 @@ async def _serve(options: Options) -> None:
             await stop.wait()
             notify("STOPPING=1")
             log.info("stopping; containers run on")
-            for server in servers:
-                server.close()
+            for each in servers:
+                each.close()
             engine.events.close()
-            await runner.cleanup()
+            await server.close(_SHUTDOWN_SECONDS)
         finally:
             await engine.close()
     finally:
@@ -129,27 +116,15 @@ async def _serve(options: Options) -> None:
             listener.close()
 
 
-async def _start(
-    app: web.Application, listeners: Sequence[socket.socket]
-) -> tuple[web.AppRunner, list[asyncio.Server]]:
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=75, handle_signals=False
-    )
-    await runner.setup()
-    server = runner.server
-    assert server is not None, "setup makes it"  # noqa: S101
-
-    def protocol() -> asyncio.Protocol:
-        return early.watch(server())
-
+async def _serve_on(server: Server, listeners: Sequence[socket.socket]) -> list[asyncio.Server]:
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
     for listener in listeners:
         if listener.family == socket.AF_UNIX:
-            servers.append(await loop.create_unix_server(protocol, sock=listener))
+            servers.append(await loop.create_unix_server(server, sock=listener))
         else:
-            servers.append(await loop.create_server(protocol, sock=listener))
-    return runner, servers
+            servers.append(await loop.create_server(server, sock=listener))
+    return servers
 
 
 if __name__ == "__main__":

@@ -7,16 +7,21 @@ import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wherryd import clock
+from wherryd import clock, later
 from wherryd.images import changes as instructions
-from wherryd.images import fetching, platforms
+from wherryd.images import platforms
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.progress import bar
 from wherryd.images.reference import Reference
+
+if TYPE_CHECKING:
+    from wherryd.images import fetching
+else:
+    fetching = later.module("wherryd.images.fetching")
 
 _SECONDS_BETWEEN_LINES = 0.5
 

@@ -1,6 +1,6 @@
 """os[/architecture[/variant]], as Docker writes platforms. Names: OCI image-index, "platform"."""
 
-import platform
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +22,7 @@ _MACHINES = {
 
 
 def host() -> Platform:
-    architecture, variant = _MACHINES.get(platform.machine(), (platform.machine(), ""))
+    architecture, variant = _MACHINES.get(os.uname().machine, (os.uname().machine, ""))
     return Platform("linux", architecture, variant)
 
 

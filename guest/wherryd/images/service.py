@@ -9,9 +9,11 @@ import json
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wherryd import later
 from wherryd.content.store import ContentStore
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.images import filters as selection
@@ -26,8 +28,6 @@ from wherryd.images.importing import import_tar
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.loading import Loader
 from wherryd.images.origins import Origins
-from wherryd.images.pulling import Puller
-from wherryd.images.pushing import Pusher
 from wherryd.images.reference import Reference
 from wherryd.images.removing import ImageRemover
 from wherryd.images.saving import ToSave, save
@@ -39,6 +39,12 @@ from wherryd.registry.service import Registry
 from wherryd.snapshots.drivers import open_driver
 from wherryd.snapshots.protocol import Kind
 from wherryd.spec.mount import Mount
+
+if TYPE_CHECKING:
+    from wherryd.images import pulling, pushing
+else:
+    pulling = later.module("wherryd.images.pulling")
+    pushing = later.module("wherryd.images.pushing")
 
 Document = dict[str, Any]
 Documents = list[Document]
@@ -72,14 +78,24 @@ class ImageService:
         self._layers = LayerStore(database, self._content, self._snapshotter)
         self._loader = Loader(self._catalog, self._layers, self._content, publish)
         self._origins = Origins(database)
-        parts = (self._catalog, self._layers, self._content, self._origins, registry or Registry(), publish)
-        self._puller = Puller(*parts)
-        self._pusher = Pusher(*parts)
+        self._registry = registry or Registry()
         self._publish = publish
         self.in_use: InUse = _nobody
         self._collector = Collector(database, self._content, self._snapshotter, self._catalog, self._layers)
         self._remover = ImageRemover(
             self._catalog, self._collector, publish, lambda image_id: self.in_use(image_id)
+        )
+
+    @cached_property
+    def _puller(self) -> "pulling.Puller":
+        return pulling.Puller(
+            self._catalog, self._layers, self._content, self._origins, self._registry, self._publish
+        )
+
+    @cached_property
+    def _pusher(self) -> "pushing.Pusher":
+        return pushing.Pusher(
+            self._catalog, self._layers, self._content, self._origins, self._registry, self._publish
         )
 
     @property

@@ -3,36 +3,52 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from wherryd import later
 from wherryd.errors import NotFound, Unauthorized, Unavailable
-from wherryd.registry import manifests, search
+from wherryd.registry import manifests
 from wherryd.registry.credentials import Credentials
 from wherryd.registry.hosts import Hosts, RegistryOptions, domain_of_server
 from wherryd.registry.manifests import Index, Platform
 from wherryd.registry.refusals import Refusal
-from wherryd.registry.remote import Remote
-from wherryd.registry.transport import Retries, Transport, shown
-from wherryd.registry.upload import Uploader
+
+if TYPE_CHECKING:
+    from wherryd.registry import remote as remotes
+    from wherryd.registry import search, transport, upload
+    from wherryd.registry.transport import Retries, Transport
+else:
+    remotes = later.module("wherryd.registry.remote")
+    search = later.module("wherryd.registry.search")
+    transport = later.module("wherryd.registry.transport")
+    upload = later.module("wherryd.registry.upload")
 
 
 class Registry:
     """Opens no connection before it is asked for one; `close` may come twice."""
 
-    def __init__(self, options: RegistryOptions | None = None, retries: Retries | None = None) -> None:
+    def __init__(self, options: RegistryOptions | None = None, retries: "Retries | None" = None) -> None:
         """Raises InvalidParameter for options that cannot be."""
         self._hosts = Hosts(options or RegistryOptions())
-        self._transport = Transport(self._hosts, retries)
+        self._retries = retries
+
+    @cached_property
+    def _transport(self) -> "Transport":
+        return transport.Transport(self._hosts, self._retries)
 
     async def close(self) -> None:
-        await self._transport.close()
+        if "_transport" in self.__dict__:
+            await self._transport.close()
 
-    def repository(self, domain: str, path: str, credentials: Credentials) -> Remote:
+    def repository(self, domain: str, path: str, credentials: Credentials) -> "remotes.Remote":
         """For reading."""
-        return Remote(self._transport, self._hosts, domain, path, credentials)
+        return remotes.Remote(self._transport, self._hosts, domain, path, credentials)
 
-    def uploader(self, domain: str, path: str, credentials: Credentials) -> Uploader:
-        return Uploader(Remote(self._transport, self._hosts, domain, path, credentials, push=True))
+    def uploader(self, domain: str, path: str, credentials: Credentials) -> "upload.Uploader":
+        return upload.Uploader(
+            remotes.Remote(self._transport, self._hosts, domain, path, credentials, push=True)
+        )
 
     async def login(self, credentials: Credentials) -> str:
         """Proves the credentials. An identity token to keep in place of the password, or "".
@@ -41,7 +57,7 @@ class Registry:
         """
         domain = domain_of_server(credentials.server)
         # No repository: what is asked for is only to be let in.
-        remote = Remote(
+        remote = remotes.Remote(
             self._transport, self._hosts, domain, "", replace(credentials, server=domain), push=True
         )
         site = (await remote.sites())[0]
@@ -54,12 +70,12 @@ class Registry:
         except Refusal as exc:
             if exc.is_denied:
                 raise Unauthorized(
-                    f"{shown('GET', url)}: unauthorized: incorrect username or password ({exc})"
+                    f"{transport.shown('GET', url)}: unauthorized: incorrect username or password ({exc})"
                 ) from exc
-            raise exc.as_engine_error(shown("GET", url)) from exc
+            raise exc.as_engine_error(transport.shown("GET", url)) from exc
 
     async def search(
-        self, term: str, *, limit: int, filters: search.Filters, credentials: Credentials
+        self, term: str, *, limit: int, filters: "search.Filters", credentials: Credentials
     ) -> list[dict[str, Any]]:
         return await search.search(
             self._transport, self._hosts, term, limit=limit, filters=filters, credentials=credentials

@@ -7,9 +7,9 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dnslib
-
+from wherryd import later
 from wherryd.networks import namespaces, resolv
 from wherryd.networks.dns import wire
 from wherryd.networks.dns.cache import AnswerCache
@@ -17,6 +17,11 @@ from wherryd.networks.dns.directory import NameDirectory
 from wherryd.networks.dns.upstream import MakeSocket, Upstream, plain_socket
 from wherryd.networks.ipam import Address
 from wherryd.networks.naming import HOST_NAME, NameDefaults
+
+if TYPE_CHECKING:
+    import dnslib
+else:
+    dnslib = later.module("dnslib")
 
 _log = logging.getLogger(__name__)
 #: Seconds. Addresses change when containers restart, so clients that keep answers must not keep them long.
@@ -67,7 +72,7 @@ class Answerer:
             return packed if tcp or len(packed) <= _udp_limit(asked) else wire.truncated(packed)
         return await self._forward(container_id, query, asked, tcp=tcp)
 
-    def _local(self, container_id: str, asked: dnslib.DNSRecord) -> dnslib.DNSRecord | None:
+    def _local(self, container_id: str, asked: "dnslib.DNSRecord") -> "dnslib.DNSRecord | None":
         """What the container's networks know. An empty answer: the name is there, but not with that type."""
         name = str(asked.q.qname).removesuffix(".")
         if asked.q.qclass != _IN:
@@ -88,7 +93,7 @@ class Answerer:
                 reply.add_answer(dnslib.RR(asked.q.qname, asked.q.qtype, _IN, LOCAL_TTL, record))
         return reply
 
-    def _reverse(self, container_id: str, asked: dnslib.DNSRecord, name: str) -> dnslib.DNSRecord | None:
+    def _reverse(self, container_id: str, asked: "dnslib.DNSRecord", name: str) -> "dnslib.DNSRecord | None":
         address = reverse_address(name)
         if address is None:
             return None
@@ -106,7 +111,9 @@ class Answerer:
             reply.add_answer(dnslib.RR(asked.q.qname, _PTR, _IN, LOCAL_TTL, target))
         return reply
 
-    async def _forward(self, container_id: str, query: bytes, asked: dnslib.DNSRecord, *, tcp: bool) -> bytes:
+    async def _forward(
+        self, container_id: str, query: bytes, asked: "dnslib.DNSRecord", *, tcp: bool
+    ) -> bytes:
         # SERVFAIL, not NXDOMAIN: that a name does not exist is nothing we can know without asking.
         if not self._directory.reaches_out(container_id):
             return wire.error(query, wire.SERVFAIL)
@@ -174,7 +181,7 @@ def reverse_address(name: str) -> Address | None:
         return None
 
 
-def _udp_limit(asked: dnslib.DNSRecord) -> int:
+def _udp_limit(asked: "dnslib.DNSRecord") -> int:
     """Bytes that the client takes in one datagram: what its EDNS record says (RFC 6891), or 512."""
     for record in asked.ar:
         if record.rtype == wire.OPT:
@@ -182,5 +189,5 @@ def _udp_limit(asked: dnslib.DNSRecord) -> int:
     return wire.MAX_UDP_BYTES
 
 
-def _dnssec(asked: dnslib.DNSRecord) -> bool:
+def _dnssec(asked: "dnslib.DNSRecord") -> bool:
     return any(record.rtype == wire.OPT and record.ttl & _DNSSEC_OK for record in asked.ar)
