@@ -1,7 +1,8 @@
 """The client's errors, one tree, each class with one meaning; only `cli.main` exits.
 
 WherryError             message ends in the next step to take; exit_code 1
- ├─ UsageProblem        the command line or a config file asks for something that cannot be (2)
+ ├─ UsageProblem        the command line or a config file asks for something that cannot be
+ │   └─ NoTerminal      a TTY was asked for, and standard input is none
  ├─ MissingTool         Vagrant, QEMU or VirtualBox is not installed; says what to install
  ├─ NoSuchMachine       no machine of that name
  ├─ MachineProblem      the VM could not be made, started or stopped; carries stage and log tail
@@ -18,7 +19,11 @@ class WherryError(Exception):
 
 
 class UsageProblem(WherryError):  # noqa: N818 - what the user meets, not how Python spells it
-    exit_code = 2
+    pass
+
+
+class NoTerminal(UsageProblem):
+    pass
 
 
 class MissingTool(WherryError):  # noqa: N818

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from wherry.cli.command import engine, verb
-from wherry.cli.run import ClientOptions, client_options, create_container, status_of
+from wherry.cli.main import BAD_OPTIONS
+from wherry.cli.run import ClientOptions, client_options, create_container
 from wherry.cli.run_options import create_options
-from wherry.errors import WherryError
+from wherry.errors import UsageProblem
 
 
 @verb("create", options_first=True, context_settings={"help_option_names": ["--help"]})
@@ -28,6 +29,6 @@ def create(ctx: click.Context, /, name: str, cidfile: str, pull: str, quiet: boo
     try:
         document = body(wanted, environ=os.environ, cwd=Path.cwd(), console_size=terminal.size())
         click.echo(create_container(engine(ctx), document, wanted, mine))
-    except WherryError as exc:
-        exc.exit_code = status_of(exc)
+    except UsageProblem as exc:
+        exc.exit_code = BAD_OPTIONS  # what the engine refuses is 1, unlike for run
         raise

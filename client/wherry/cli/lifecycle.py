@@ -21,7 +21,7 @@ from wherry.cli.session import (
     followed_size,
     forwarded_signals,
 )
-from wherry.errors import EngineProblem, UsageProblem, WherryError
+from wherry.errors import EngineProblem, NoTerminal, WherryError
 
 if TYPE_CHECKING:
     from wherry.engine.client import EngineClient
@@ -61,11 +61,9 @@ def watch_exit(client: "EngineClient", container: str, condition: str, tell: Cal
 
 
 def check_terminal(stdin: bool, tty: bool) -> None:
-    """A TTY needs one on this side too. Raises UsageProblem."""
+    """A TTY needs one on this side too. Raises NoTerminal."""
     if stdin and tty and not terminal.is_terminal(terminal.STDIN):
-        problem = UsageProblem("the input device is not a TTY; leave out -t to use a pipe")
-        problem.exit_code = 1
-        raise problem
+        raise NoTerminal("the input device is not a TTY; leave out -t to use a pipe")
 
 
 def start_attached(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wherry.cli.command import BAD_OPTIONS, engine, flag, verb
+from wherry.cli.command import engine, flag, verb
+from wherry.cli.main import BAD_OPTIONS
 from wherry.cli.run_options import create_options
-from wherry.errors import EngineProblem, UsageProblem, WherryError
+from wherry.errors import EngineProblem, NoTerminal, UsageProblem, WherryError
 
 if TYPE_CHECKING:
     from wherry.engine.client import EngineClient
@@ -84,7 +85,7 @@ def run(
 
 def status_of(exc: WherryError) -> int:
     """125 for the engine's and our own failures, 127 and 126 if the command cannot be started."""
-    if exc.exit_code != type(exc).exit_code:
+    if isinstance(exc, NoTerminal) or exc.exit_code != type(exc).exit_code:
         return exc.exit_code  # somebody knew better
     message = str(exc).lower()
     if isinstance(exc, EngineProblem) and exc.status:
