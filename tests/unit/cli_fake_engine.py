@@ -123,7 +123,7 @@ def _handler(engine: FakeEngine) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return body
 
-        do_GET = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815 - http.server's names
+        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815 - http.server's names
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

@@ -95,7 +95,7 @@ def test_ps_passes_filters_on(engine: FakeEngine, wherry: Wherry) -> None:
     query = engine.requests[-1].query
     assert json.loads(query["filters"][0]) == {"name": {"db": True}, "status": {"exited": True}}
     assert (query["all"], query["limit"], query["size"]) == (["1"], ["3"], ["1"])
-    assert wherry("ps", "-f", "bad").status == 2
+    assert wherry("ps", "-f", "bad").status == 125
 
 
 def test_each_name_is_tried_and_the_first_failure_does_not_stop_the_rest(
@@ -188,7 +188,7 @@ def test_import_reads_standard_input_and_urls(engine: FakeEngine, wherry: Wherry
 
 def test_import_of_a_missing_file_says_so(engine: FakeEngine, wherry: Wherry) -> None:
     result = wherry("import", "/nonexistent.tar", "a")
-    assert result.status == 2
+    assert result.status == 1
     assert "cannot open /nonexistent.tar" in result.err
 
 

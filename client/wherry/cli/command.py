@@ -8,29 +8,40 @@ each()        one call per name, errors printed as they come
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from wherry.cli.main import BAD_OPTIONS
 from wherry.engine.parse.values import boolean
-from wherry.errors import EngineProblem, UsageProblem
+from wherry.errors import EngineProblem
 
 if TYPE_CHECKING:
     from wherry.engine.client import EngineClient
 
-#: Docker's exit status for options that do not exist or cannot be read.
-BAD_OPTIONS = 125
 _FALSE = "@false"
 
 
-class BadOptions(click.UsageError):
+class _BadCommandLine(click.UsageError):
+    """Shown as Docker shows it: what is wrong, then how the verb is used."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        lines = [self.format_message()]
+        if self.ctx is not None:
+            pieces = " ".join(self.ctx.command.collect_usage_pieces(self.ctx))
+            path = self.ctx.command_path
+            lines += [f"Usage:  {path} {pieces}", f"Run '{path} --help' for more information"]
+        click.echo("\n\n".join(lines), file=file or sys.stderr)
+
+
+class BadOptions(_BadCommandLine):
     """An option that does not exist or cannot be read."""
 
     exit_code = BAD_OPTIONS
 
 
-class BadArguments(click.UsageError):
-    """Too few or too many arguments."""
+class BadArguments(_BadCommandLine):
+    """Too few or too many arguments, or a verb that does not exist."""
 
     exit_code = 1
 
@@ -61,11 +72,35 @@ class Verb(click.Command):
         try:
             return super().parse_args(ctx, _without_values(args, self.params, ctx.allow_interspersed_args))
         except click.UsageError as exc:
-            about_option = isinstance(exc, click.NoSuchOption | click.BadOptionUsage) or isinstance(
-                getattr(exc, "param", None), click.Option
-            )
-            kind = BadOptions if about_option else BadArguments
-            raise kind(exc.format_message(), ctx=exc.ctx or ctx) from exc
+            raise _in_dockers_words(exc, self, exc.ctx or ctx) from exc
+
+
+def _in_dockers_words(exc: click.UsageError, command: click.Command, ctx: click.Context) -> click.UsageError:
+    if isinstance(exc, click.NoSuchOption):
+        name = exc.option_name
+        text = f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: {name}"
+        likely = f" (did you mean {', '.join(sorted(exc.possibilities))}?)" if exc.possibilities else ""
+        return BadOptions(text + likely, ctx=ctx)
+    param = getattr(exc, "param", None)
+    if isinstance(exc, click.BadOptionUsage) or isinstance(param, click.Option):
+        return BadOptions(exc.format_message(), ctx=ctx)
+    if isinstance(exc, click.MissingParameter) or param is None:
+        return BadArguments(_wanted(command, ctx.command_path), ctx=ctx)
+    return BadArguments(exc.format_message(), ctx=ctx)
+
+
+def _wanted(command: click.Command, path: str) -> str:
+    """How many arguments the command takes."""
+    arguments = [param for param in command.params if isinstance(param, click.Argument)]
+    least = sum(param.required for param in arguments)
+    if not arguments:
+        return f"wherry: '{path}' accepts no arguments"
+    plural = "argument" if least == 1 else "arguments"
+    if any(param.nargs == -1 for param in arguments):
+        return f"wherry: '{path}' requires at least {least} {plural}"
+    if least < len(arguments):
+        return f"wherry: '{path}' requires {least} to {len(arguments)} arguments"
+    return f"wherry: '{path}' requires {least} {plural}"
 
 
 def _without_values(args: list[str], params: Iterable[click.Parameter], interspersed: bool) -> list[str]:
@@ -162,27 +197,30 @@ def each(names: Iterable[str], action: Callable[[str], None], *, show: bool = Tr
 
 def filters_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`-f, --filter key=value`, given as pairs."""
-    return click.option(
-        "-f",
-        "--filter",
-        "filters",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=_read_filters,
-        help="Show only what matches.",
-    )(function)
+    option: Callable[..., Any] = _filters("-f", "--filter")(function)
+    return option
+
+
+def long_filters_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--filter key=value`, where -f is --force."""
+    option: Callable[..., Any] = _filters("--filter")(function)
+    return option
+
+
+def _filters(*names: str) -> Callable[..., Any]:
+    return texts(
+        *names, "filters", metavar="KEY=VALUE", callback=_read_filters, help="Take only what matches."
+    )
 
 
 def _read_filters(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,  # noqa: ARG001
-    given: tuple[str, ...],
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
 ) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for text in given:
         key, found, value = text.partition("=")
         if not found:
-            raise UsageProblem(f"invalid filter '{text}'; write -f key=value")
+            raise click.BadParameter(f"invalid filter '{text}'; write --filter key=value", ctx, param)
         pairs.append((key.strip().lower(), value.strip()))
     return pairs
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wherry.cli import progress
+from wherry.cli import progress, references
 from wherry.cli.command import engine, flag, verb
 from wherry.engine.client import Readable, body_of
 from wherry.engine.progress import read
@@ -34,7 +34,10 @@ def load(ctx: click.Context, file: Path | None, platform: str | None, quiet: boo
         answer = engine(ctx).call(
             "POST",
             "/images/load",
-            {"quiet": True if quiet else None, "platform": platform},
+            {
+                "quiet": True if quiet else None,
+                "platform": references.platform(platform) if platform else None,
+            },
             upload=upload,
             stream=True,
         )

@@ -1,15 +1,10 @@
 """`wherry logs`."""
 
-import re
-import time
-from datetime import datetime
-
 import click
 
 from wherry.cli import terminal
 from wherry.cli.command import engine, flag, verb
-from wherry.engine.parse.values import duration
-from wherry.errors import UsageProblem
+from wherry.cli.timing import moment
 
 
 @verb("logs")
@@ -57,24 +52,3 @@ def logs(
     except KeyboardInterrupt:
         return 130  # how one leaves `logs -f`: no message
     return 0
-
-
-_UNIX_TIME = re.compile(r"^\d+(\.\d{1,9})?$")
-
-
-def moment(text: str, option: str, now: float | None = None) -> str:
-    """A time, an age or unix seconds -> unix seconds with a fraction, as the API wants them."""
-    if _UNIX_TIME.match(text):
-        return text
-    try:
-        age = duration(text, option)
-    except UsageProblem:
-        try:
-            parsed = datetime.fromisoformat(text)
-        except ValueError:
-            raise UsageProblem(
-                f'invalid value for {option}: "{text}"; write 2013-01-02T13:23:37Z, 42m or unix seconds'
-            ) from None
-        # Without a zone it is the user's local time, as in Docker.
-        return f"{parsed.timestamp():.9f}"
-    return f"{(time.time() if now is None else now) - age / 1e9:.9f}"

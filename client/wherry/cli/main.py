@@ -3,11 +3,15 @@
 import importlib
 import sys
 from collections.abc import Mapping
-from typing import cast
+from types import MappingProxyType
+from typing import IO, Any, cast
 
 import click
 
 from wherry.errors import WherryError
+
+#: Docker's exit status for a command line that cannot be read, and of `run` if the engine refuses.
+BAD_OPTIONS = 125
 
 #: verb -> module:attribute of its click command.
 COMMANDS: Mapping[str, str] = {
@@ -15,11 +19,21 @@ COMMANDS: Mapping[str, str] = {
     "agent": "wherry.cli.machine.agent:agent",  # hidden; how the host agent starts itself
     "attach": "wherry.cli.attach:attach",
     "build": "wherry.cli.build:build",
+    "builder": "wherry.cli.builder.group:builder",
+    "commit": "wherry.cli.commit:commit",
+    "container": "wherry.cli.container.group:container",
+    "cp": "wherry.cli.cp:cp",
     "create": "wherry.cli.create:create",
+    "diff": "wherry.cli.diff:diff",
+    "events": "wherry.cli.events:events",
     "exec": "wherry.cli.exec:exec_",
+    "export": "wherry.cli.export:export",
+    "history": "wherry.cli.history:history",
+    "image": "wherry.cli.image.group:image",
     "images": "wherry.cli.images:images",
     "import": "wherry.cli.import_:import_",
     "info": "wherry.cli.info:info",
+    "insert": "wherry.cli.insert:insert",
     "inspect": "wherry.cli.inspect:inspect",
     "kill": "wherry.cli.kill:kill",
     "load": "wherry.cli.load:load",
@@ -40,28 +54,72 @@ COMMANDS: Mapping[str, str] = {
     "save": "wherry.cli.save:save",
     "search": "wherry.cli.search:search",
     "start": "wherry.cli.start:start",
+    "stats": "wherry.cli.stats:stats",
     "stop": "wherry.cli.stop:stop",
+    "system": "wherry.cli.system.group:system",
     "tag": "wherry.cli.tag:tag",
     "top": "wherry.cli.top:top",
     "unpause": "wherry.cli.unpause:unpause",
+    "update": "wherry.cli.update:update",
     "version": "wherry.cli.version:version",
     "volume": "wherry.cli.volume.group:volume",
     "wait": "wherry.cli.wait:wait",
 }
 
 
+class UnknownVerb(click.UsageError):
+    """A verb that is not there; with the likeliest one that is."""
+
+    exit_code = 1
+
+    def __init__(self, group: click.Group, ctx: click.Context, name: str) -> None:
+        super().__init__(f"unknown command: {ctx.command_path} {name}", ctx)
+        self._known = group.list_commands(ctx)
+        self._name = name
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        import difflib
+
+        path = self.ctx.command_path if self.ctx else "wherry"
+        likely = difflib.get_close_matches(self._name, self._known, n=1)
+        hint = f"; did you mean '{path} {likely[0]}'?" if likely else ""
+        text = f"wherry: {self.message}{hint}\n\nRun '{path} --help' for more information"
+        click.echo(text, file=file or sys.stderr)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are looked up."""
 
-    def __init__(self, *args: object, lazy: Mapping[str, str], **kwargs: object) -> None:
+    def __init__(
+        self,
+        *args: object,
+        lazy: Mapping[str, str],
+        aliases: Mapping[str, str] = MappingProxyType({}),
+        **kwargs: object,
+    ) -> None:
+        """lazy: verb -> module:attribute. aliases: second name -> verb; they are not listed."""
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click's own keyword arguments
         self._lazy = lazy
+        self._aliases = aliases
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(self._lazy)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit(0)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            raise UnknownVerb(self, ctx, args[0])
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        target = self._lazy.get(cmd_name)
+        target = self._lazy.get(self._aliases.get(cmd_name, cmd_name))
         if target is None:
             return None
         module, _, attribute = target.partition(":")
@@ -88,7 +146,10 @@ def main() -> None:
         exc.show()
         sys.exit(exc.exit_code)
     except WherryError as exc:
-        # Notes are what went wrong while cleaning up after the error.
-        click.echo("\n".join([f"wherry: {exc}", *getattr(exc, "__notes__", ())]), err=True)
+        # What the engine says is shown as Docker shows it; scripts look for that. Notes are what went
+        # wrong while cleaning up after the error.
+        text = str(exc)
+        said = text.startswith(("Error response from daemon: ", "Error: ")) and exc.exit_code < BAD_OPTIONS
+        click.echo("\n".join([text if said else f"wherry: {text}", *getattr(exc, "__notes__", ())]), err=True)
         sys.exit(exc.exit_code)
     sys.exit(status if isinstance(status, int) else 0)

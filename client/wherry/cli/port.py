@@ -27,7 +27,7 @@ def port(ctx: click.Context, container: str, private: str | None) -> None:
     key = private if "/" in private else f"{private}/tcp"
     bindings = published.get(key)
     if not bindings:
-        raise EngineProblem(f"no public port '{key}' published for {container}")
+        raise EngineProblem(f"Error: No public port '{private}' published for {container}")
     for item in bindings:
         click.echo(_address(item))
 

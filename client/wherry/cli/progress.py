@@ -79,16 +79,30 @@ def uploading(source: Readable, title: str, total: int | None = None) -> Iterato
     # transient: the result is printed afterwards, and the bar says nothing any more then.
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(title, total=total)
-        yield _Counted(source, lambda count: bars.advance(task, count))
+        yield Counted(source, lambda count: bars.advance(task, count))
 
 
-class _Counted:
+@contextmanager
+def counting(source: Readable, title: str, quiet: bool) -> Iterator["Counted"]:
+    """source with a count of what was read; a line that counts on a terminal, unless quiet."""
+    if quiet or not sys.stderr.isatty():
+        yield Counted(source, lambda _: None)
+        return
+    with uploading(source, title) as shown:
+        yield Counted(shown, lambda _: None)
+
+
+class Counted:
+    """A source that tells how much of it was read. count: bytes so far."""
+
     def __init__(self, source: Readable, advance: "Advance") -> None:
         self._source = source
         self._advance = advance
+        self.count = 0
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(size)
+        self.count += len(data)
         self._advance(len(data))
         return data
 

@@ -31,23 +31,9 @@ def push(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, 
     elif bare == name and not quiet:
         click.echo(f"Using default tag: {tag}")
     headers = Logins().header_for(references.domain(bare))
-    params = {"tag": tag, "platform": _platform(platform)}
+    params = {"tag": tag, "platform": references.platform(platform) if platform else None}
     path = f"/images/{segment(bare)}/push"
     with engine(ctx).call("POST", path, params, headers=headers, stream=True) as answer:
         progress.follow(read(body_of(answer)), None if quiet else sys.stdout)
     if quiet:
         click.echo(references.canonical(bare, tag))
-
-
-def _platform(text: str | None) -> str | None:
-    """As the Engine API wants it in a push: a JSON object. Raises UsageProblem."""
-    if not text:
-        return None
-    import json
-
-    os_, slash, rest = text.partition("/")
-    architecture, _, variant = rest.partition("/")
-    if not slash or not architecture:
-        raise UsageProblem(f'--platform {text}: write it as os/architecture, such as "linux/amd64"')
-    fields = {"os": os_, "architecture": architecture, "variant": variant}
-    return json.dumps({key: value for key, value in fields.items() if value})

@@ -1,6 +1,7 @@
 """Image names as users write them. Source: distribution reference grammar."""
 
 import re
+from collections.abc import Iterable
 
 DEFAULT_TAG = "latest"
 _ID = re.compile(r"^(?:sha256:)?[0-9a-f]{64}$")
@@ -58,3 +59,22 @@ def with_tag(reference: str) -> str:
     """`mysql` -> `mysql:latest`, as Docker shows it."""
     name, tag = split(reference)
     return f"{familiar(name)}{'@' if ':' in tag else ':'}{tag}"
+
+
+def platform(text: str) -> str:
+    """`linux/arm64/v8` -> the JSON object that the Engine API wants. Raises UsageProblem."""
+    import json
+
+    from wherry.errors import UsageProblem
+
+    os_, slash, rest = text.partition("/")
+    architecture, _, variant = rest.partition("/")
+    if not slash or not os_ or not architecture or "/" in variant:
+        raise UsageProblem(f'--platform {text}: write it as os/architecture, such as "linux/amd64"')
+    fields = {"os": os_, "architecture": architecture, "variant": variant}
+    return json.dumps({key: value for key, value in fields.items() if value})
+
+
+def platforms(given: Iterable[str]) -> list[str]:
+    """Of options that may be given more than once, or with commas."""
+    return [platform(part) for text in given for part in text.split(",") if part]

@@ -20,6 +20,6 @@ VERBS: Mapping[str, str] = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=VERBS)
+@click.group(cls=LazyGroup, lazy=VERBS, aliases={"list": "ls", "remove": "rm"})
 def network() -> None:
     """Manage networks."""

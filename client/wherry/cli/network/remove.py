@@ -2,7 +2,7 @@
 
 import click
 
-from wherry.cli.command import each, engine, filters_option, flag, verb
+from wherry.cli.command import each, engine, flag, long_filters_option, verb
 from wherry.errors import EngineProblem
 
 WARNING = "WARNING! This will remove all custom networks not used by at least one container."
@@ -29,17 +29,14 @@ def rm(ctx: click.Context, force: bool, networks: tuple[str, ...]) -> int:
 
 
 @verb("prune")
-@filters_option
+@long_filters_option
 @flag("-f", "--force", help="Do not prompt for confirmation.")
 @click.pass_context
 def prune(ctx: click.Context, filters: list[tuple[str, str]], force: bool) -> None:
     """Remove all unused networks."""
     from wherry.cli.confirm import confirm
-    from wherry.engine.client import filters as encoded
+    from wherry.cli.pruning import NETWORKS
 
     if not force:
         confirm(WARNING)
-    report = engine(ctx).post("/networks/prune", {"filters": encoded(filters)})
-    deleted = report.get("NetworksDeleted") or []
-    if deleted:
-        click.echo("Deleted Networks:\n" + "\n".join(deleted) + "\n")
+    NETWORKS.prune(engine(ctx), filters).show()

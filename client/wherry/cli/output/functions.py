@@ -15,6 +15,11 @@ class CallError(Exception):
 
 
 def _json(value: Any) -> str:
+    if isinstance(value, list) and any(isinstance(item, values.Row) for item in value):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, values.Struct) and not isinstance(value, values.Tagged):
+        # Field by field, since rows may be below.
+        return "{" + ",".join(f"{json.dumps(key)}:{_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, values.Row):
         # Docker marshals rows by another path, which sorts the names and escapes for HTML.
         dumped = json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)

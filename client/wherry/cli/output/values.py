@@ -5,7 +5,7 @@ The difference shows: a struct prints without names, always counts as true, and 
 JSON objects that Docker keeps as structs become `Struct` here; its maps stay dicts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 #: JSON fields that are maps in Docker's types; every other object is a struct.
@@ -75,8 +75,18 @@ class Struct(dict[str, Any]):
     """A JSON object that is a struct in Docker's types."""
 
 
+class Tagged(Struct):
+    """A struct whose fields have other names in JSON: pairs of (name in JSON, field); () for the same."""
+
+    def __init__(self, fields: Mapping[str, Any], tags: Iterable[tuple[str, str]]) -> None:
+        super().__init__(fields)
+        self.tags = tuple(tags) or tuple((name, name) for name in fields)
+
+
 def plain(value: Any) -> Any:
     """The JSON that a value was made from."""
+    if isinstance(value, Tagged):
+        return {name: plain(value[held]) for name, held in value.tags}
     if isinstance(value, NilPointer | NilList | NilMap):
         return None
     if isinstance(value, dict):

@@ -18,6 +18,6 @@ VERBS: Mapping[str, str] = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=VERBS)
+@click.group(cls=LazyGroup, lazy=VERBS, aliases={"list": "ls", "remove": "rm"})
 def volume() -> None:
     """Manage volumes."""

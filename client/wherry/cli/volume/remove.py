@@ -2,7 +2,7 @@
 
 import click
 
-from wherry.cli.command import each, engine, filters_option, flag, verb
+from wherry.cli.command import each, engine, flag, long_filters_option, verb
 
 WARNING = "WARNING! This will remove anonymous local volumes not used by at least one container."
 WARNING_ALL = "WARNING! This will remove all local volumes not used by at least one container."
@@ -22,20 +22,16 @@ def rm(ctx: click.Context, force: bool, volumes: tuple[str, ...]) -> int:
 
 @verb("prune")
 @flag("-a", "--all", "every", help="Remove all unused volumes, not just anonymous ones.")
-@filters_option
+@long_filters_option
 @flag("-f", "--force", help="Do not prompt for confirmation.")
 @click.pass_context
 def prune(ctx: click.Context, every: bool, filters: list[tuple[str, str]], force: bool) -> None:
     """Remove unused local volumes."""
     from wherry.cli.confirm import confirm
-    from wherry.cli.output import units
-    from wherry.engine.client import filters as encoded
+    from wherry.cli.pruning import VOLUMES, show_total
 
     if not force:
         confirm(WARNING_ALL if every else WARNING)
-    wanted = [*filters, ("all", "true")] if every else filters
-    report = engine(ctx).post("/volumes/prune", {"filters": encoded(wanted)})
-    deleted = report.get("VolumesDeleted") or []
-    if deleted:
-        click.echo("Deleted Volumes:\n" + "\n".join(deleted) + "\n")
-    click.echo(f"Total reclaimed space: {units.size(report.get('SpaceReclaimed') or 0)}")
+    pruned = VOLUMES.prune(engine(ctx), [*filters, ("all", "true")] if every else filters)
+    pruned.show()
+    show_total(pruned.reclaimed)

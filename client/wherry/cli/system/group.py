@@ -1,0 +1,19 @@
+"""`wherry system`: the engine as a whole."""
+
+from collections.abc import Mapping
+
+import click
+
+from wherry.cli.main import LazyGroup
+
+VERBS: Mapping[str, str] = {
+    "df": "wherry.cli.system.df:df",
+    "events": "wherry.cli.events:events",
+    "info": "wherry.cli.info:info",
+    "prune": "wherry.cli.system.prune:prune",
+}
+
+
+@click.group(cls=LazyGroup, lazy=VERBS)
+def system() -> None:
+    """Manage the engine."""

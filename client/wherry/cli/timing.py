@@ -1,0 +1,28 @@
+"""Points in time as `--since` and `--until` take them."""
+
+import re
+import time
+from datetime import datetime
+
+from wherry.engine.parse.values import duration
+from wherry.errors import UsageProblem
+
+_UNIX_TIME = re.compile(r"^\d+(\.\d{1,9})?$")
+
+
+def moment(text: str, option: str, now: float | None = None) -> str:
+    """A time, an age or unix seconds -> unix seconds with a fraction, as the API wants them."""
+    if _UNIX_TIME.match(text):
+        return text
+    try:
+        age = duration(text, option)
+    except UsageProblem:
+        try:
+            parsed = datetime.fromisoformat(text)
+        except ValueError:
+            raise UsageProblem(
+                f'invalid value for {option}: "{text}"; write 2013-01-02T13:23:37Z, 42m or unix seconds'
+            ) from None
+        # Without a zone it is the user's local time, as in Docker.
+        return f"{parsed.timestamp():.9f}"
+    return f"{(time.time() if now is None else now) - age / 1e9:.9f}"
