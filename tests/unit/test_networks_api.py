@@ -126,8 +126,9 @@ async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession, pat
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({"Driver": "macvlan"}, 501, "macvlan networks are not available yet"),
-        ({"Driver": "ipvlan"}, 501, "ipvlan networks are not available yet"),
+        ({"Driver": "macvlan", "Options": {"macvlan_mode": "flat"}}, 400, 'unknown macvlan_mode "flat"'),
+        ({"Driver": "ipvlan", "Options": {"ipvlan_flag": "x"}}, 400, 'unknown ipvlan_flag "x"'),
+        ({"Driver": "macvlan", "Options": {"parent": "eth0.4095"}}, 400, "a VLAN's id is 1 to 4094"),
         ({"Driver": "weave"}, 404, 'plugin "weave" not found'),
         ({"Driver": "host"}, 403, 'only one instance of "host" network is allowed'),
         ({"Driver": "overlay"}, 503, "This node is not a swarm manager"),

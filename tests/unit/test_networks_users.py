@@ -67,9 +67,9 @@ def test_what_is_reserved_is_never_given_back_to_somebody() -> None:
 # Gateways and names
 
 
-def endpoint(network: str, priority: int = 0, *, veth: str = "veth0") -> Endpoint:
+def endpoint(network: str, priority: int = 0, *, address: str = "10.0.0.2") -> Endpoint:
     return Endpoint(
-        container_id="c" * 64, sandbox_id="5" * 64, network=network, veth=veth, gw_priority=priority
+        container_id="c" * 64, sandbox_id="5" * 64, network=network, address=address, gw_priority=priority
     )
 
 
@@ -81,7 +81,7 @@ def endpoint(network: str, priority: int = 0, *, veth: str = "veth0") -> Endpoin
         ([endpoint("a", -1), endpoint("b")], "b"),
         ([endpoint("internal", 9), endpoint("z")], "z"),
         ([endpoint("internal")], None),
-        ([endpoint("none", veth="")], None),
+        ([endpoint("none", address="")], None),
     ],
 )
 def test_the_gateway_is_of_the_highest_priority_then_the_first_name(

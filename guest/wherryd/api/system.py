@@ -182,7 +182,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "DriverStatus": [["Backing", "Wherry snapshots"]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "null"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
             "Authorization": None,
             "Log": list(logoptions.DRIVERS),
         },

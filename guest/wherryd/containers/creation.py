@@ -62,7 +62,7 @@ async def create(
         deps.events.publish("volume", "create", volume, {"driver": "local"})
     deps.publish(record, "create")
     told = idranges.warnings(deps, container.record.host_config, container.record.mounts)
-    return container, (*wish.warnings, *told)
+    return container, (*wish.warnings, *told, *networking.warnings(deps, record))
 
 
 def _with_default_log(deps: Deps, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -106,6 +106,19 @@ def complete(deps: Deps, record_endpoints: Mapping[str, Mapping[str, Any]], mode
     return found
 
 
+def warnings(deps: Deps, record: ContainerRecord) -> list[str]:
+    """Of a new container: what its network cannot do."""
+    host = record.host_config
+    if not (host["PortBindings"] or host["PublishAllPorts"]) or record.network_mode.startswith("container:"):
+        return []
+    driver = deps.networks.find(primary(record)).driver
+    if driver not in ("macvlan", "ipvlan"):
+        return []
+    return [
+        f"Published ports are discarded on a {driver} network: the container is a machine of its own there"
+    ]
+
+
 def wishes(record: ContainerRecord) -> list[EndpointWish]:
     """What to join at the start. The old place of the MAC address counts for the first network."""
     joined = endpoints(record)

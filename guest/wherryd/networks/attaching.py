@@ -21,7 +21,7 @@ from wherryd.networks.bridge import new_veth_name, published_ports
 from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.dns.resolvers import Resolvers
 from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
-from wherryd.networks.fabric import Fabric, Segment
+from wherryd.networks.fabric import DEVICE_DRIVERS, Fabric, Segment
 from wherryd.networks.ipam import Address, AddressPool, mac_of
 from wherryd.networks.links import set_default_routes
 from wherryd.networks.members import Members, gateway_of
@@ -87,8 +87,8 @@ class Attacher:
             self._join(joined)
             return
         networks = [wishes.check(self.catalog, self.fabric, wish) for wish in wanted_networks]
-        if networks[0].driver == "bridge":
-            await self._attach_bridges(joined, list(zip(networks, wanted_networks, strict=True)), wanted)
+        if networks[0].driver in DEVICE_DRIVERS:
+            await self._attach_devices(joined, list(zip(networks, wanted_networks, strict=True)), wanted)
         elif len(networks) > 1:
             raise InvalidParameter(_LONELY)
         else:
@@ -115,7 +115,7 @@ class Attacher:
         self.members.put(record)
 
     async def _attach_other(self, joined: Joined, network: Network) -> None:
-        """Networks none and host."""
+        """The networks none and host."""
         host = network.name == "host"
         async with contextlib.AsyncExitStack() as undo:
             sandbox_id = secrets.token_hex(32)
@@ -136,7 +136,7 @@ class Attacher:
             undo.pop_all()
         self.members.put(record, endpoint)
 
-    async def _attach_bridges(
+    async def _attach_devices(
         self,
         joined: Joined,
         joining: Sequence[tuple[Network, EndpointWish]],
@@ -147,9 +147,9 @@ class Attacher:
             endpoints: list[Endpoint] = []
             for network, wish in joining:
                 endpoints.append(self._endpoint(joined.container_id, network, wish, endpoints, undo))
-            gateway = gateway_of(endpoints, self.fabric.is_internal)
+            publisher = self._publisher(endpoints)
             unpublished = ports.validate(wanted)
-            reservations = self._reserve(gateway, unpublished) if gateway else []
+            reservations = self._reserve(publisher, unpublished) if publisher else []
             undo.callback(self.ports.release, reservations)
             namespace = await joined.namespace(self.pool)
             undo.callback(namespaces.remove, namespace.path)
@@ -190,8 +190,8 @@ class Attacher:
             endpoint_id=secrets.token_hex(32),
             address=str(address),
             address6=str(address6),
-            mac=wish.mac.lower().replace("-", ":") if wish.mac else _mac(address),
-            veth=new_veth_name(),
+            mac=_mac(wish.mac, address) if segment.bridge.own_macs else "",
+            veth=new_veth_name() if segment.bridge.publishes else "",
             device=_free_device(segment.options.device_prefix, siblings),
             aliases=wish.aliases,
             links=wish.links,
@@ -218,9 +218,14 @@ class Attacher:
                 gateways = segment.gateways(ipv4=endpoint == gateway, ipv6=endpoint == gateway6)
                 segment.bridge.plug(namespace, endpoint, gateways=gateways)
                 undo.callback(segment.bridge.unplug, endpoint, published=False)
-            if gateway is not None:
-                self._publish(record, gateway)
+            if publisher := self._publisher(endpoints):
+                self._publish(record, publisher)
             undo.pop_all()
+
+    def _publisher(self, endpoints: Sequence[Endpoint]) -> Endpoint | None:
+        """Whose network publishes the ports: that of the default route, if it can."""
+        gateway = gateway_of(endpoints, self.fabric.is_internal)
+        return gateway if gateway and self.fabric.named(gateway.network).bridge.publishes else None
 
     def _gateways(self, endpoints: Sequence[Endpoint]) -> tuple[Endpoint | None, Endpoint | None]:
         """(of IPv4, of IPv6)"""
@@ -231,17 +236,17 @@ class Attacher:
         """In a worker thread: each is done also when one before it fails."""
         with contextlib.ExitStack() as steps:
             for endpoint in endpoints:
-                if endpoint.veth:
+                if endpoint.has_device:
                     bridge = self.fabric.named(endpoint.network).bridge
                     steps.callback(bridge.unplug, endpoint, published=bool(record.ports))
 
     def _take_back(self, record: SandboxRecord, endpoints: Sequence[Endpoint]) -> None:
         """The reverse of `_plug_all`, in a worker thread."""
-        gateway = gateway_of(endpoints, self.fabric.is_internal)
+        publisher = self._publisher(endpoints)
         with contextlib.ExitStack() as steps:
             steps.callback(self._unplug_all, record, endpoints)
-            if gateway is not None:
-                self._unpublish(record, gateway)
+            if publisher is not None:
+                self._unpublish(record, publisher)
 
     def _opened(self, network: str) -> Segment:
         """A segment that could not be opened before (another device had its subnet) gets another chance."""
@@ -320,7 +325,7 @@ class Attacher:
     async def connect(self, container_id: str, wish: EndpointWish) -> Endpoint:
         record = self._running(container_id)
         network = wishes.check(self.catalog, self.fabric, wish)
-        if network.driver != "bridge":
+        if network.driver not in DEVICE_DRIVERS:
             raise Forbidden(_HOST if network.name == "host" else _LONELY)
         if self.members.at(container_id, network.name) is not None:
             name = self.container_name(container_id)
@@ -350,8 +355,7 @@ class Attacher:
             undo.callback(self.members.drop, endpoint)
             self.members.put(record, endpoint)
             await self._serve_names(container_id)
-            if after != before:
-                await self._move_ports(record, before, after)
+            await self._move_ports(record, siblings, [*siblings, endpoint])
             undo.pop_all()
         return endpoint
 
@@ -360,12 +364,12 @@ class Attacher:
         endpoint = self.members.at(container_id, network)
         if endpoint is None:
             raise Forbidden(f"container {container_id} is not connected to network {network}")
-        before, before6 = self._gateways(self.members.of(container_id))
+        all_before = self.members.of(container_id)
+        before, before6 = self._gateways(all_before)
         self.store.delete(endpoint)
         self.members.drop(endpoint)
         after, after6 = self._gateways(self.members.of(container_id))
-        if after != before:
-            await self._move_ports(record, before, after)
+        await self._move_ports(record, all_before, self.members.of(container_id))
         await self._serve_names(container_id)
         new = (after if after != before else None, after6 if after6 != before6 else None)
         await asyncio.to_thread(self._pull, record, endpoint, new)
@@ -387,9 +391,12 @@ class Attacher:
                     set_default_routes(namespace.inside, gateways=addresses, device=gateway.device)
 
     async def _move_ports(
-        self, record: SandboxRecord, before: Endpoint | None, after: Endpoint | None
+        self, record: SandboxRecord, endpoints_before: Sequence[Endpoint], endpoints_after: Sequence[Endpoint]
     ) -> None:
         """The published ports follow the default route. Members know the state after the change."""
+        before, after = self._publisher(endpoints_before), self._publisher(endpoints_after)
+        if before == after:
+            return
         container_id = record.container_id
         if before is not None and record.ports:
             await asyncio.to_thread(self._unpublish, record, before)
@@ -482,8 +489,8 @@ def _take(pool: AddressPool, wanted: str, undo: contextlib.AsyncExitStack) -> Ad
     return address
 
 
-def _mac(address: Address) -> str:
-    return mac_of(ipaddress.IPv4Address(address))
+def _mac(wanted: str | None, address: Address) -> str:
+    return wanted.lower().replace("-", ":") if wanted else mac_of(ipaddress.IPv4Address(address))
 
 
 def _free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from wherryd.errors import InvalidParameter, KernelFault, SystemFault
 from wherryd.networks import conntrack, forwarding, links, namespaces, rules
 from wherryd.networks.endpoint import Endpoint
-from wherryd.networks.ipam import Address, Interface, Subnet, mac_of
+from wherryd.networks.ipam import Address, Subnet, mac_of
 from wherryd.networks.links import Link
 from wherryd.networks.namespaces import Namespace
 from wherryd.networks.netlink import Netlink
@@ -59,6 +59,11 @@ def published_ports(endpoint: Endpoint, ports: Iterable[PortBinding]) -> list[Pu
 
 class Bridge:
     """Open it before use; close gives up descriptors and leaves everything in the kernel as it is."""
+
+    #: Ports of its containers can be published on this host.
+    publishes = True
+    #: Each container has a MAC of its own.
+    own_macs = True
 
     def __init__(
         self,
@@ -197,7 +202,7 @@ class Bridge:
                     namespaces.allow_ipv6(namespace.path, endpoint.device)
                 links.configure_container(
                     namespace.inside,
-                    addresses=self.interfaces(endpoint),
+                    addresses=endpoint.interfaces(self.subnet, self.subnet6),
                     gateways=gateways,
                     device=endpoint.device,
                 )
@@ -213,15 +218,6 @@ class Bridge:
                 except KernelFault as second:
                     error.add_note(f"and removing its device failed: {second}")
                 raise
-
-    def interfaces(self, endpoint: Endpoint) -> list[Interface]:
-        """The endpoint's addresses with their prefixes."""
-        found: list[Interface] = []
-        if endpoint.address:
-            found.append(ipaddress.IPv4Interface(f"{endpoint.address}/{self.subnet.network.prefixlen}"))
-        if endpoint.address6 and self.subnet6 is not None:
-            found.append(ipaddress.IPv6Interface(f"{endpoint.address6}/{self.subnet6.network.prefixlen}"))
-        return found
 
     def _set_port(self, nl: Netlink, veth: str) -> None:
         """What the bridge lets through this port."""
@@ -333,6 +329,11 @@ class Bridge:
             script += rules.delete_table(self.name, "ip6")
         self._firewall().run(script)
         self.delete_device(self.name)
+
+    @property
+    def gateways(self) -> list[Address]:
+        """The bridge's own addresses."""
+        return [self.subnet.ip, *([self.subnet6.ip] if self.subnet6 else [])]
 
     @property
     def subnets(self) -> list[Subnet]:

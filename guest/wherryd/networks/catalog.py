@@ -80,9 +80,9 @@ class NetworkCatalog:
         return sorted(self._by_name.values(), key=lambda network: network.name)
 
     def add(self, name: str, network_id: str, settings: NetworkSettings) -> Network:
-        """A user's bridge network. Raises Conflict, or Forbidden for a predefined name."""
+        """A user's network. Raises Conflict, or Forbidden for a predefined name."""
         self.check_free(name)
-        network = Network(network_id, name, "bridge", clock.now(), settings)
+        network = Network(network_id, name, settings.driver, clock.now(), settings)
         with self._database.transaction() as cursor:
             cursor.execute(
                 f"INSERT INTO networks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - a constant

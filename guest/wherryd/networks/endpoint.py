@@ -5,12 +5,14 @@ are written before the kernel is touched and deleted before the kernel is cleane
 background: after a kill at any moment, what has a record is put right and what has none is removed.
 """
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from wherryd.metadata.database import Database
+from wherryd.networks.ipam import Interface
 from wherryd.networks.sandbox import PortBinding
 
 
@@ -41,9 +43,9 @@ class SandboxRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """network: its name, which never changes. veth: the host's end, device: the container's; "" without
-    one, and then there are no addresses either. address6: "" on a network without IPv6.
-    sandbox_id: as in SandboxRecord."""
+    """network: its name, which never changes. device: the container's, "" without one, and then there are no
+    addresses either. veth: the host's end, "" where there is none (macvlan, ipvlan). address6: "" on a
+    network without IPv6. sandbox_id: as in SandboxRecord."""
 
     container_id: str
     sandbox_id: str
@@ -57,6 +59,21 @@ class Endpoint:
     aliases: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     gw_priority: int = 0
+
+    @property
+    def has_device(self) -> bool:
+        return bool(self.address)
+
+    def interfaces(
+        self, subnet: ipaddress.IPv4Interface, subnet6: ipaddress.IPv6Interface | None
+    ) -> list[Interface]:
+        """Its addresses with the prefixes of these subnets."""
+        found: list[Interface] = []
+        if self.address:
+            found.append(ipaddress.IPv4Interface(f"{self.address}/{subnet.network.prefixlen}"))
+        if self.address6 and subnet6 is not None:
+            found.append(ipaddress.IPv6Interface(f"{self.address6}/{subnet6.network.prefixlen}"))
+        return found
 
 
 def _to_json(record: SandboxRecord | Endpoint) -> str:

@@ -1,10 +1,11 @@
-"""Every bridge network at work: its bridge in the kernel, its addresses, its subnet. All calls block."""
+"""Every network with devices at work: its bridge or parent in the kernel, its addresses. Calls block."""
 
 import contextlib
 import ipaddress
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from wherryd.errors import EngineError, Forbidden, NotFound, SystemFault
 from wherryd.networks import links, pools
@@ -17,18 +18,21 @@ from wherryd.networks.netlink import Netlink
 from wherryd.networks.pools import Pool
 from wherryd.networks.request import NetworkRequest
 from wherryd.networks.rules import Policy
-from wherryd.networks.settings import Addresses6, BridgeOptions, NetworkSettings
+from wherryd.networks.settings import Addresses6, BridgeOptions, NetworkSettings, SubinterfaceOptions
+from wherryd.networks.subinterfaces import Subinterfaces
 
 _log = logging.getLogger(__name__)
+#: Those of networks whose containers have a device and addresses.
+DEVICE_DRIVERS = frozenset({"bridge", "macvlan", "ipvlan"})
 
 
 @dataclass(slots=True)
 class Segment:
-    """One bridge network. addresses6: None without IPv6. user_subnet, user_subnet6: its user chose it.
-    options: of the driver."""
+    """One network with devices. bridge: what carries them, also where that is no bridge. addresses6: None
+    without IPv6. user_subnet, user_subnet6: its user chose it. options: of the driver."""
 
     network: Network
-    bridge: Bridge
+    bridge: Bridge | Subinterfaces
     addresses: AddressPool
     addresses6: AddressPool | None
     options: BridgeOptions
@@ -40,9 +44,8 @@ class Segment:
         return self.bridge.policy.internal
 
     def gateways(self, *, ipv4: bool, ipv6: bool) -> list[Address]:
-        """The bridge's own addresses of the families for which it is the way out."""
-        six = self.bridge.subnet6
-        return [*([self.bridge.subnet.ip] if ipv4 else []), *([six.ip] if ipv6 and six else [])]
+        """Where the families lead for which it is the way out."""
+        return [each for each in self.bridge.gateways if (ipv4 if each.version == 4 else ipv6)]
 
     def reserve(self, endpoint: Endpoint) -> None:
         """Marks its addresses as taken, as after a restart."""
@@ -77,8 +80,12 @@ class DefaultBridge:
 class Fabric:
     """Segments by name. The predefined one is there from the beginning, at work after `open`."""
 
-    def __init__(self, catalog: NetworkCatalog, setup: DefaultBridge, pools: Sequence[Pool] = ()) -> None:
-        """pools: for networks whose user names no subnet; without any of a family, the usual ones."""
+    def __init__(
+        self, catalog: NetworkCatalog, setup: DefaultBridge, pools: Sequence[Pool] = (), *, directory: Path
+    ) -> None:
+        """pools: for networks whose user names no subnet; without any of a family, the usual ones. directory:
+        where the containers' namespaces are."""
+        self._directory = directory
         self._catalog = catalog
         self._setup = setup
         self._pools = tuple(pools)
@@ -86,7 +93,7 @@ class Fabric:
         self._segments = {"bridge": self._default}
         for network in catalog.all():
             if network.settings is not None:
-                self._segments[network.name] = _segment(network, network.settings)
+                self._segments[network.name] = _segment(network, network.settings, directory)
 
     @property
     def facts(self) -> BridgeFacts:
@@ -106,7 +113,7 @@ class Fabric:
         return iter(tuple(self._segments.values()))
 
     def named(self, name: str) -> Segment:
-        """Raises NotFound: a network that is no bridge, or none."""
+        """Raises NotFound: a network without devices, or none."""
         found = self._segments.get(name)
         if found is None:
             raise NotFound(f"network {name} not found")
@@ -140,7 +147,8 @@ class Fabric:
     def uninstall(self) -> None:
         """Removes every bridge and its rules from the kernel."""
         for segment in self:
-            segment.bridge.open()
+            if segment.bridge.publishes:
+                segment.bridge.open()
             segment.bridge.uninstall()
 
     def plan(self, request: NetworkRequest) -> NetworkSettings:
@@ -151,8 +159,10 @@ class Fabric:
                     f'bridge name "{request.bridge.device}" is taken: this host has a device of that name '
                     "(hint: choose another com.docker.network.bridge.name)"
                 )
-            four = self._chosen(nl, request.ipv4, 4)
-            six = self._chosen(nl, request.ipv6, 6) if request.ipv6 is not None else None
+            subinterfaces = request.subinterfaces and self._with_parent(nl, request.subinterfaces)
+            shared = request.subinterfaces is not None
+            four = self._chosen(nl, request.ipv4, 4, shared=shared)
+            six = self._chosen(nl, request.ipv6, 6, shared=shared) if request.ipv6 is not None else None
         return NetworkSettings(
             interface=four.interface,
             user_subnet=four.user_subnet,
@@ -160,15 +170,32 @@ class Fabric:
             auxiliary=four.auxiliary,
             ipv6=six,
             bridge=request.bridge,
-            internal=request.internal,
+            subinterfaces=subinterfaces,
+            # Where no parent is named nothing leads out.
+            internal=request.internal or bool(subinterfaces and not subinterfaces.parent),
             attachable=request.attachable,
             labels=request.labels,
             options=request.options,
             ipam_options=request.ipam_options,
         )
 
-    def _chosen(self, nl: Netlink, block: Block, version: int) -> Addresses6:
-        """Of either family: subnet and gateway as asked for, or free ones."""
+    def _with_parent(self, nl: Netlink, wish: SubinterfaceOptions) -> SubinterfaceOptions:
+        """Who makes the parent. Raises Forbidden when other networks have it in a way that does not fit."""
+        for segment in self:
+            other = segment.network.settings.subinterfaces if segment.network.settings else None
+            if other is None or not wish.parent or other.parent != wish.parent:
+                continue
+            if other.driver != wish.driver or (other.mode != wish.mode and _exclusive(wish, other)):
+                raise Forbidden(
+                    f"the {other.driver} network {segment.network.name} is already using parent interface "
+                    f"{wish.parent} in mode {other.mode} (hint: use that mode, or another parent)"
+                )
+            return replace(wish, made=other.made)
+        return replace(wish, made=not wish.parent or links.find(nl, wish.parent) is None)
+
+    def _chosen(self, nl: Netlink, block: Block, version: int, *, shared: bool) -> Addresses6:
+        """Of either family: subnet and gateway as asked for, or free ones. shared: a subnet that was asked
+        for may be that of a device of this host, whose network the containers join."""
         addresses: list[Interface] = []
         routed: list[Subnet] = []
         addresses += [
@@ -181,7 +208,7 @@ class Fabric:
             subnet = pools.free_subnet(taken, self._pools_of(version), version=version)
         else:
             subnet = block.subnet
-            _refuse_overlap(subnet, own, addresses)
+            _refuse_overlap(subnet, own, [] if shared else addresses)
         gateway = block.gateway or _first_free(subnet, set(block.auxiliary.values()))
         return Addresses6(
             interface=f"{gateway}/{subnet.prefixlen}",
@@ -198,11 +225,13 @@ class Fabric:
 
     def add(self, network: Network, settings: NetworkSettings) -> Segment:
         """Makes the bridge and its rules. Raises EngineError with nothing left in the kernel."""
-        segment = _segment(network, settings)
+        segment = _segment(network, settings, self._directory)
         with contextlib.ExitStack() as undo:
             undo.callback(segment.bridge.close)
             segment.bridge.open()
-            undo.callback(segment.bridge.uninstall)
+            undo.callback(self._uninstall, segment)
+            if isinstance(segment.bridge, Subinterfaces):
+                segment.bridge.try_out()
             segment.bridge.replace_rules([])
             undo.pop_all()
         self._segments[network.name] = segment
@@ -211,10 +240,16 @@ class Fabric:
     def remove(self, network: Network) -> None:
         """Takes bridge and rules away. Idempotent."""
         segment = self.named(network.name)
-        segment.bridge.open()
-        segment.bridge.uninstall()
-        segment.bridge.close()
+        if segment.bridge.publishes:
+            segment.bridge.open()
         del self._segments[network.name]
+        self._uninstall(segment)
+        segment.bridge.close()
+
+    def _uninstall(self, segment: Segment) -> None:
+        """A parent that the engine made stays as long as another network is on it."""
+        if segment.bridge.publishes or all(other.bridge.name != segment.bridge.name for other in self):
+            segment.bridge.uninstall()
 
 
 def _default_segment(network: Network, setup: DefaultBridge) -> Segment:
@@ -234,25 +269,39 @@ def _default_pools(setup: DefaultBridge) -> tuple[AddressPool, AddressPool | Non
     return AddressPool(setup.subnet, setup.ip_range), six
 
 
-def _segment(network: Network, settings: NetworkSettings) -> Segment:
-    options = settings.bridge
-    policy = Policy(internal=settings.internal, icc=options.icc, masquerade=options.masquerade)
+def _segment(network: Network, settings: NetworkSettings, directory: Path) -> Segment:
     four, six = _pools(settings)
     return Segment(
         network=network,
-        bridge=Bridge(
-            network.device,
-            settings.subnet,
-            subnet6=settings.ipv6.subnet if settings.ipv6 else None,
-            mtu=options.mtu,
-            policy=policy,
-        ),
+        bridge=_carrier(network, settings, directory),
         addresses=four,
         addresses6=six,
-        options=options,
+        options=settings.bridge,
         user_subnet=settings.user_subnet,
         user_subnet6=bool(settings.ipv6 and settings.ipv6.user_subnet),
     )
+
+
+def _carrier(network: Network, settings: NetworkSettings, directory: Path) -> Bridge | Subinterfaces:
+    options = settings.bridge
+    subnet6 = settings.ipv6.subnet if settings.ipv6 else None
+    if settings.subinterfaces is not None:
+        return Subinterfaces(
+            network.id,
+            settings.subinterfaces,
+            settings.subnet,
+            directory=directory,
+            subnet6=subnet6,
+            mtu=options.mtu,
+            internal=settings.internal,
+        )
+    policy = Policy(internal=settings.internal, icc=options.icc, masquerade=options.masquerade)
+    return Bridge(network.device, settings.subnet, subnet6=subnet6, mtu=options.mtu, policy=policy)
+
+
+def _exclusive(wish: SubinterfaceOptions, other: SubinterfaceOptions) -> bool:
+    """Whether two modes on one parent exclude each other: all of ipvlan, and macvlan's passthru."""
+    return wish.driver == "ipvlan" or "passthru" in (wish.mode, other.mode)
 
 
 def _pools(settings: NetworkSettings) -> tuple[AddressPool, AddressPool | None]:

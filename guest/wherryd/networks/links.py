@@ -27,7 +27,8 @@ VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 IFA_F_TENTATIVE = 0x40
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
-RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
+RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 254, 3, 1
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 AF_BRIDGE = 7
 
 # What Linux uses where nobody says: also on hosts without a default route.
@@ -323,18 +324,22 @@ def _inside(inside: Netlink, device: str) -> Link:
 
 
 def _default_route(index: int, gateway: Address) -> Message:
+    """gateway: an unspecified one means that the device itself leads everywhere."""
     family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
-    body = _default_route_body(family) + attribute(RTA_GATEWAY, gateway.packed) + u32(RTA_OIF, index)
+    scope = RT_SCOPE_LINK if gateway.is_unspecified and gateway.version == 4 else RT_SCOPE_UNIVERSE
+    body = _default_route_body(family, scope) + u32(RTA_OIF, index)
+    if not gateway.is_unspecified:
+        body += attribute(RTA_GATEWAY, gateway.packed)
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     return Message(netlink.RTM_NEWROUTE, flags, body, f"default via {gateway}")
 
 
-def _default_route_body(family: int) -> bytes:
+def _default_route_body(family: int, scope: int) -> bytes:
     return netlink.route_body(
         prefix_length=0,
         table=RT_TABLE_MAIN,
         protocol=RTPROT_BOOT,
-        scope=RT_SCOPE_UNIVERSE,
+        scope=scope,
         kind=RTN_UNICAST,
         family=family,
     )

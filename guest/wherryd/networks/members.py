@@ -21,7 +21,7 @@ def gateway_of(
     candidates = [
         each
         for each in endpoints
-        if each.veth and not is_internal(each.network) and (version == 4 or each.address6)
+        if each.has_device and not is_internal(each.network) and (version == 4 or each.address6)
     ]
     return min(candidates, key=_gateway_order) if candidates else None
 

@@ -49,7 +49,7 @@ def _lives(sandbox: SandboxRecord, directory: Path) -> bool:
 
 
 def _works(endpoint: Endpoint, fabric: Fabric) -> bool:
-    if not endpoint.veth:
+    if not endpoint.has_device:
         return True
     try:
         bridge = fabric.named(endpoint.network).bridge

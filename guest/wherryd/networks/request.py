@@ -13,24 +13,27 @@ from wherryd.errors import EngineError, Forbidden, InvalidParameter, NotFound, N
 from wherryd.networks import ipamconfig
 from wherryd.networks.bridge import check_name
 from wherryd.networks.ipamconfig import Block
-from wherryd.networks.settings import BridgeOptions
+from wherryd.networks.settings import BridgeOptions, SubinterfaceOptions, vlan_of
+from wherryd.networks.sublinks import IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _BRIDGE = "com.docker.network.bridge."
 _MAX_NAME = 255
 _MAX_MTU = 65535
+_MAX_VLAN = 4094
 _ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRequest:
-    """ipv4: its addresses. ipv6: None for a network without."""
+    """ipv4: its addresses. ipv6: None for a network without. subinterfaces: None for a bridge network."""
 
     name: str
     ipv4: Block = Block()  # noqa: RUF009 - frozen
     ipv6: Block | None = None
     bridge: BridgeOptions = field(default_factory=BridgeOptions)
+    subinterfaces: SubinterfaceOptions | None = None
     internal: bool = False
     attachable: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +59,7 @@ def parse(body: Mapping[str, Any]) -> NetworkRequest:
         ipv4=blocks.get(4, Block()),
         ipv6=blocks.get(6, Block()) if ipv6 else None,
         bridge=_bridge_options(options),
+        subinterfaces=_subinterfaces(body.get("Driver") or "bridge", options),
         internal=_flag(body.get("Internal"), "Internal"),
         attachable=_flag(body.get("Attachable"), "Attachable"),
         labels=_strings(body.get("Labels"), "Labels"),
@@ -86,11 +90,11 @@ def _name(name: Any) -> str:
 
 
 def _check_kind(body: Mapping[str, Any]) -> None:
-    """What sort of network it is. Everything but a plain local bridge is turned down here."""
+    """What sort of network it is. Everything but a local one of our drivers is turned down here."""
     driver = body.get("Driver") or "bridge"
     if not isinstance(driver, str):
         raise InvalidParameter("Driver: wants a string")
-    if driver != "bridge":
+    if driver not in ("bridge", "macvlan", "ipvlan"):
         raise _driver_error(driver)
     if body.get("Scope") not in (None, "", "local"):
         raise Forbidden("cannot create a swarm scoped network when swarm is not active")
@@ -120,9 +124,7 @@ def _driver_error(driver: str) -> EngineError:
         return Forbidden(f'only one instance of "{driver}" network is allowed')
     if driver == "overlay":
         return Unavailable(_NO_SWARM)
-    if driver in ("macvlan", "ipvlan"):
-        return NotSupported(f"Driver: {driver} networks are not available yet (hint: use the bridge driver)")
-    return NotFound(f'plugin "{driver}" not found (hint: the driver of this engine is bridge)')
+    return NotFound(f'plugin "{driver}" not found (hint: this engine has bridge, macvlan and ipvlan)')
 
 
 def _blocks(ipam: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -141,6 +143,38 @@ def _bridge_options(options: Mapping[str, str]) -> BridgeOptions:
             name, read = reader
             found[name] = read(key, value)
     return BridgeOptions(**found)
+
+
+def _subinterfaces(driver: str, options: Mapping[str, str]) -> SubinterfaceOptions | None:
+    """Raises InvalidParameter. Source: Docker Engine, macvlan and ipvlan network drivers, options."""
+    if driver == "bridge":
+        return None
+    parent = options.get("parent", "")
+    if parent:
+        check_name(parent, "parent")
+        _check_vlan(parent)
+    if driver == "macvlan":
+        mode = _one_of(options, "macvlan_mode", MACVLAN_MODES, "bridge")
+        return SubinterfaceOptions(driver=driver, parent=parent, mode=mode)
+    return SubinterfaceOptions(
+        driver=driver,
+        parent=parent,
+        mode=_one_of(options, "ipvlan_mode", IPVLAN_MODES, "l2"),
+        flag=_one_of(options, "ipvlan_flag", IPVLAN_FLAGS, "bridge"),
+    )
+
+
+def _check_vlan(parent: str) -> None:
+    _, vlan_id = vlan_of(parent)
+    if vlan_id > _MAX_VLAN:
+        raise InvalidParameter(f"parent={parent}: a VLAN's id is 1 to {_MAX_VLAN}")
+
+
+def _one_of(options: Mapping[str, str], key: str, known: Mapping[str, int], default: str) -> str:
+    value = options.get(key) or default
+    if value not in known:
+        raise InvalidParameter(f'unknown {key} "{value}" (hint: {", ".join(known)})')
+    return value
 
 
 def _read_device(key: str, value: str) -> str:

@@ -69,7 +69,7 @@ class NetworkService:
         self.names = names
         self._directory = exec_root / "netns"
         self._catalog = NetworkCatalog(database)
-        self._fabric = Fabric(self._catalog, bridge, pools)
+        self._fabric = Fabric(self._catalog, bridge, pools, directory=self._directory)
         self._store = EndpointStore(database)
         self._members = Members(self._fabric.is_internal)
         self._ports = PortTable()

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -24,6 +25,29 @@ class BridgeOptions:
     device_prefix: str = "eth"
 
 
+_VLAN = re.compile(r"(.+)\.([0-9]{1,4})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubinterfaceOptions:
+    """Of the drivers macvlan and ipvlan. parent: the device below, "" for none that leads anywhere. mode: of
+    macvlan bridge, private, vepa or passthru, of ipvlan l2, l3 or l3s. flag: of ipvlan, bridge, private or
+    vepa. made: the parent is the engine's own, to be made again after a reboot and removed at the end.
+    """
+
+    driver: str
+    parent: str = ""
+    mode: str = ""
+    flag: str = "bridge"
+    made: bool = False
+
+
+def vlan_of(name: str) -> tuple[str, int]:
+    """ "eth0.50" -> ("eth0", 50): the device below and the VLAN's id, which is 0 for other names."""
+    found = _VLAN.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses6:
     """A network's IPv6 addresses; the fields are NetworkSettings' of the same names."""
@@ -44,8 +68,8 @@ class NetworkSettings:
 
     user_subnet: the user chose the subnet, so that fixed addresses may be given out. ip_range: the part
     of the subnet that addresses are taken from, "" for all. auxiliary: name -> address that is never
-    given out. ipv6: None for a network without. options, labels, ipam_options: as the request had them, to be
-    shown again.
+    given out. ipv6: None for a network without. subinterfaces: None for a bridge network. options, labels,
+    ipam_options: as the request had them, to be shown again.
     """
 
     interface: str
@@ -54,6 +78,7 @@ class NetworkSettings:
     auxiliary: Mapping[str, str] = field(default_factory=dict)
     ipv6: Addresses6 | None = None
     bridge: BridgeOptions = field(default_factory=BridgeOptions)
+    subinterfaces: SubinterfaceOptions | None = None
     internal: bool = False
     attachable: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +88,15 @@ class NetworkSettings:
     @property
     def subnet(self) -> ipaddress.IPv4Interface:
         return ipaddress.IPv4Interface(self.interface)
+
+    @property
+    def driver(self) -> str:
+        return self.subinterfaces.driver if self.subinterfaces else "bridge"
+
+    @property
+    def routed_by_host(self) -> bool:
+        """Whether a container's way out is its device, without a gateway (ipvlan on layer 3)."""
+        return bool(self.subinterfaces and self.subinterfaces.mode in ("l3", "l3s"))
 
 
 def to_json(settings: NetworkSettings) -> str:
@@ -76,6 +110,10 @@ def from_json(text: str) -> NetworkSettings:
     values["bridge"] = BridgeOptions(**_known(document.get("bridge", {}), BridgeOptions))
     if document.get("ipv6"):
         values["ipv6"] = Addresses6(**_known(document["ipv6"], Addresses6))
+    if document.get("subinterfaces"):
+        values["subinterfaces"] = SubinterfaceOptions(
+            **_known(document["subinterfaces"], SubinterfaceOptions)
+        )
     return NetworkSettings(**values)
 
 

@@ -45,16 +45,17 @@ def attachment_of(
     settings = network.settings
     four, six = subnets
     internal = bool(settings and settings.internal)
+    led = not internal and not (settings and settings.routed_by_host)
     return Attachment(
         network=network.name,
         network_id=network.id,
         endpoint_id=endpoint.endpoint_id,
         ip=endpoint.address,
         prefix_length=four.network.prefixlen if endpoint.address and four else 0,
-        gateway=str(four.ip) if endpoint.address and four and not internal else "",
+        gateway=str(four.ip) if endpoint.address and four and led else "",
         ip6=endpoint.address6,
         prefix_length6=six.network.prefixlen if endpoint.address6 and six else 0,
-        gateway6=str(six.ip) if endpoint.address6 and six and not internal else "",
+        gateway6=str(six.ip) if endpoint.address6 and six and led else "",
         mac=endpoint.mac,
         user_defined=network.user_defined,
         internal=internal,

@@ -15,6 +15,8 @@ def check(catalog: NetworkCatalog, fabric: Fabric, wish: EndpointWish) -> Networ
     problems = []
     if wish.mac is not None:
         _check_mac(wish.mac)
+        if network.driver == "ipvlan":
+            problems.append("ipvlan interfaces do not support custom mac address assignment")
     if wish.aliases and not network.user_defined:
         problems.append("network-scoped aliases are only supported for user-defined networks")
     if wish.ip:

@@ -68,7 +68,7 @@ class Resolvers:
         """After a restart: for everybody on a user's network. What fails is logged: the rest must work."""
         for container_id, record in tuple(self._members.sandboxes.items()):
             on_own = any(
-                endpoint.veth and self._fabric.named(endpoint.network).network.user_defined
+                endpoint.has_device and self._fabric.named(endpoint.network).network.user_defined
                 for endpoint in self._members.of(container_id)
             )
             if not on_own or not record.owns_namespace:
