@@ -34,7 +34,8 @@ def report(machine: Machine) -> str:
     return (
         "## A build through the tunnel\n\n"
         f"`wherry build` of a folder of 300 MB in 3,000 files; the Dockerfile copies it, "
-        f"copies one more file and runs `true`. {RUNS} builds each, in turn, median (smallest to largest).\n\n"
+        f"copies one more file and runs `true`. {RUNS} builds each, in turn, median (smallest "
+        "to largest).\n\n"
         + table(
             ["", "time"],
             [
