@@ -74,7 +74,7 @@ def fetch(folder: Path) -> Path:
     subprocess.run([*pip, "install", "-q", "--target", str(target), "websocket-client"], check=True)
     subprocess.run(
         [*pip, "download", "-q", "--no-deps", "--no-binary", ":all:",
-         "--no-build-isolation", "-d", str(folder), f"docker=={VERSION}"],
+         "-d", str(folder), f"docker=={VERSION}"],
         check=True,
     )  # fmt: skip
     with tarfile.open(next(folder.glob("docker-*.tar.gz"))) as archive:
