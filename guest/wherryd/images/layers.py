@@ -9,6 +9,8 @@ interrupted step leaves has no row, and collecting.py removes it.
 """
 
 import asyncio
+import contextlib
+import functools
 import hashlib
 import os
 import secrets
@@ -22,7 +24,7 @@ from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
 from wherryd.images.diff import Diff, RecipeSink, StreamSink, diff
 from wherryd.images.stubs import find_stubs, remove_stubs
-from wherryd.images.together import Turns
+from wherryd.images.together import Turns, uninterrupted
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
@@ -148,9 +150,9 @@ class LayerStore:
         key = f"{UNPACKING}{secrets.token_hex(8)}"
         # Alone if it can be: then the layers below need not be there yet, only at the commit.
         base = "" if self.independent else parent
-        await asyncio.to_thread(self._snapshotter.prepare, key, base)
         job = None
         try:
+            await uninterrupted(asyncio.to_thread(self._snapshotter.prepare, key, base))
             with self._content.writer() as recipe:
                 target = self._snapshotter.unpack_target(key)
                 job = LayerJob(
@@ -159,9 +161,13 @@ class LayerStore:
                 yield job
         finally:
             if job is None or not job.taken:
-                if job is not None:
-                    await job.unpacking.abort()
-                await asyncio.to_thread(self._snapshotter.remove, key)
+                await uninterrupted(self._give_up(key, job))
+
+    async def _give_up(self, key: str, job: "LayerJob | None") -> None:
+        if job is not None:
+            await job.unpacking.abort()
+        with contextlib.suppress(NotFound):  # it was not even prepared
+            await asyncio.to_thread(self._snapshotter.remove, key)
 
     @property
     def independent(self) -> bool:
@@ -175,14 +181,13 @@ class LayerStore:
                 f"layer has digest {unpacked.diff_id}, but the image's config says {expected}; "
                 "the archive is damaged, get it again"
             )
-        layer, job.taken = await self._keep(
+        return await self._keep(
             job.parent,
             unpacked,
             job.recipe,
             job.pins,
             lambda chain: self._commit_unpacked(job, unpacked, chain),
         )
-        return layer
 
     async def commit_snapshot(
         self,
@@ -203,18 +208,18 @@ class LayerStore:
             await asyncio.to_thread(remove_stubs, written.directory, written.below, mount_points)
         with self._content.writer() as recipe:
             sink = RecipeSink(recipe.fileno())
-            size, sockets = await asyncio.to_thread(
+            work = functools.partial(
                 diff, written.directory, written.whiteouts, written.below, sink, newest_seconds=newest_seconds
             )
+            size, sockets = await uninterrupted(asyncio.to_thread(work))
             found = sink.finish(size, sockets)
             if found.is_empty:
                 return None
             # The layer is the same here as where it is pulled.
             await asyncio.to_thread(_unlink, written.directory, found.sockets)
-            layer, _ = await self._keep(
+            return await self._keep(
                 parent, found, recipe, pins, lambda chain: self._snapshotter.commit(key, chain)
             )
-        return layer
 
     async def copy_snapshot(self, key: str, pins: set[str], *, mount_points: Collection[str]) -> Layer | None:
         """A copy of what the writable snapshot holds becomes a layer, and it goes on; None if it is empty.
@@ -258,27 +263,33 @@ class LayerStore:
         recipe_writer: BlobWriter,
         pins: set[str],
         commit: Callable[[str], None],
-    ) -> tuple[Layer, bool]:
-        """The layer, and whether its snapshot was committed by `commit`; otherwise it was there already."""
+    ) -> Layer:
+        """The layer; its snapshot is committed by `commit` unless it was there already."""
         chain = chain_id(parent, found.diff_id)
         pins.add(chain)
-        async with self.committing:
-            if known := self.find(chain):
-                return known, False
-            recipe = await asyncio.to_thread(lambda: recipe_writer.commit(hash_again=True))
-            await asyncio.to_thread(commit, chain)
-            layer = Layer(chain, parent, found.diff_id, found.size_bytes, found.tar_bytes, recipe)
-            with self._database.transaction() as cursor:
-                cursor.execute(
-                    "INSERT INTO layers (chain_id, parent, diff_id, blob, size_bytes, tar_bytes, recipe)"
-                    " VALUES (?, ?, ?, '', ?, ?, ?)",
-                    (chain, layer.parent, layer.diff_id, layer.size_bytes, layer.tar_bytes, recipe),
-                )
-            return layer, True
+
+        async def keep() -> Layer:
+            async with self.committing:
+                if known := self.find(chain):
+                    return known
+                recipe = await asyncio.to_thread(lambda: recipe_writer.commit(hash_again=True))
+                await asyncio.to_thread(commit, chain)
+                layer = Layer(chain, parent, found.diff_id, found.size_bytes, found.tar_bytes, recipe)
+                with self._database.transaction() as cursor:
+                    cursor.execute(
+                        "INSERT INTO layers (chain_id, parent, diff_id, blob, size_bytes, tar_bytes, recipe)"
+                        " VALUES (?, ?, ?, '', ?, ?, ?)",
+                        (chain, layer.parent, layer.diff_id, layer.size_bytes, layer.tar_bytes, recipe),
+                    )
+                return layer
+
+        # All of it or nothing: a snapshot without its row would stand in the way of the next attempt.
+        return await uninterrupted(keep())
 
     def _commit_unpacked(self, job: "LayerJob", unpacked: Unpacked, chain: str) -> None:
         if not self.independent or not job.parent:
             self._snapshotter.commit(job.key, chain)
+            job.taken = True
             return
         if not unpacked.root_entry:
             # The merged root shows the uppermost directory's owner and mode.
@@ -287,6 +298,7 @@ class LayerStore:
             os.chown(root, below.st_uid, below.st_gid)
             root.chmod(below.st_mode & 0o7777)
         self._snapshotter.commit(job.key, chain, job.parent)
+        job.taken = True
 
     # reading
 

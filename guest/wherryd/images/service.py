@@ -6,7 +6,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -33,6 +33,7 @@ from wherryd.images.removing import ImageRemover
 from wherryd.images.saving import ToSave, save
 from wherryd.images.stubs import ENGINE_MOUNT_POINTS, find_stubs
 from wherryd.images.threads import iterate
+from wherryd.images.together import uninterrupted
 from wherryd.metadata.database import Database
 from wherryd.registry.credentials import ANONYMOUS, Credentials
 from wherryd.registry.service import Registry
@@ -300,15 +301,22 @@ class ImageService:
     async def prepare_rootfs(self, container_id: str, image: Image | None) -> tuple[Mount, ...]:
         """A writable file system on the image's layers, None: an empty one. Raises Conflict when the
         container has one."""
-        async with self._layers.sweeping:
-            return await asyncio.to_thread(
-                self._snapshotter.prepare, container_id, image.chain_id if image else ""
-            )
+        return await self._made(self._snapshotter.prepare, container_id, image.chain_id if image else "")
 
     async def view_rootfs(self, key: str, image: Image) -> tuple[Mount, ...]:
         """The image's files to read from, until `remove_rootfs(key)`."""
+        return await self._made(self._snapshotter.view, key, image.chain_id)
+
+    async def _made(
+        self, make: Callable[[str, str], tuple[Mount, ...]], key: str, parent: str
+    ) -> tuple[Mount, ...]:
         async with self._layers.sweeping:
-            return await asyncio.to_thread(self._snapshotter.view, key, image.chain_id)
+            try:
+                return await uninterrupted(asyncio.to_thread(make, key, parent))
+            except asyncio.CancelledError:
+                # Whoever asked has gone without it.
+                await uninterrupted(asyncio.to_thread(self._snapshotter.remove, key))
+                raise
 
     async def rootfs_mounts(self, container_id: str) -> tuple[Mount, ...]:
         """Raises NotFound."""
@@ -324,7 +332,7 @@ class ImageService:
             parent = self._snapshotter.stat(container_id).parent
         except NotFound:
             return
-        await asyncio.to_thread(self._snapshotter.remove, container_id)
+        await uninterrupted(asyncio.to_thread(self._snapshotter.remove, container_id))
         if parent and not self._collector.is_live(parent):
             await self._collector.collect()
 

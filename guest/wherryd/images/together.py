@@ -3,11 +3,27 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from wherryd.images.image import Progress
 
+T = TypeVar("T")
 Report = Callable[[Progress], None]
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Its result. Cancelled, however often, it is waited for first: a thread cannot be stopped, and what it
+    makes must be known to whoever cleans up."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None and task.exception() is None:
+        raise cancelled
+    return task.result()
 
 
 async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -95,7 +95,8 @@ class Unpacking:
     async def finish(self) -> Unpacked:
         """Says that the archive is complete, and waits. Raises InvalidParameter, SystemFault."""
         self._pipe.close()
-        answer = await self._answer
+        # Shielded: a finish that is cancelled must leave the answer for `abort` to wait for.
+        answer = await asyncio.shield(self._answer)
         status = await self._process.wait()
         if answer is None:
             raise SystemFault(
