@@ -4,6 +4,7 @@
     CACHE/boxes/                  boxes built or fetched here
         <version>-<arch>.json       pointer: {"box": path, "sha256": hex, "inputs": hex}
         <inputs hash>/wherry.box    the box itself
+    CACHE/contexts/               digests of files that were sent to builds (engine/statcache.py)
     DATA/machines/<name>/         one machine; the folder is a contract, other tools may read it
         machine.json                what the machine is: cpus, memory, disk, ports, box (machine/record.py)
         id_ed25519, id_ed25519.pub  key pair made before the first boot; only this machine accepts it
@@ -52,6 +53,10 @@ class Paths:
     @property
     def boxes(self) -> Path:
         return self.cache / "boxes"
+
+    @property
+    def contexts(self) -> Path:
+        return self.cache / "contexts"
 
     @property
     def machines(self) -> Path:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -14,12 +15,15 @@ import click
 from wherry.cli import progress
 from wherry.cli.command import engine, flag, texts, verb
 from wherry.cli.output import units
-from wherry.engine import buildcontext, lending
+from wherry.engine import buildcontext, contextsync, lending
 from wherry.engine.buildcontext import BuildContext, ChunkReader
-from wherry.engine.client import Readable, body_of
+from wherry.engine.client import EngineClient, Readable, body_of
 from wherry.engine.parse import environment, values
 from wherry.engine.progress import Progress, read
+from wherry.engine.statcache import StatCache
 from wherry.errors import UsageProblem
+from wherry.paths import paths
+from wherrywire.contextsync import Needs
 
 _HEAD_BYTES = 512
 _CHUNK_BYTES = 256 * 1024
@@ -71,14 +75,14 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         iidfile.unlink(missing_ok=True)
     loan = lending.read(given["secrets"], given["agents"], os.environ)
     with ExitStack() as stack:
-        upload, dockerfile = _context(source, given["dockerfile"], quiet, stack)
-        params = _parameters(given, quiet, dockerfile)
-        if upload is None:
-            params["remote"] = source
         called = engine(ctx)
+        build_args = _build_args(given["build_args"])
+        sent = _context(called, source, given, build_args, quiet, stack)
+        params = _parameters(given, build_args, quiet, sent.dockerfile)
+        params["remote"], params["context"] = sent.remote, sent.token
         params["offer"] = stack.enter_context(lending.lent(called, loan))
         answer = stack.enter_context(
-            called.call("POST", "/build", params, upload=upload or ChunkReader(iter(())), stream=True)
+            called.call("POST", "/build", params, upload=sent.upload or ChunkReader(iter(())), stream=True)
         )
         image_id = ""
 
@@ -98,13 +102,15 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         iidfile.write_text(image_id)
 
 
-def _parameters(given: dict[str, Any], quiet: bool, dockerfile: str | None) -> dict[str, Any]:
+def _parameters(
+    given: dict[str, Any], build_args: dict[str, str | None], quiet: bool, dockerfile: str | None
+) -> dict[str, Any]:
     """Query parameters of POST /build; what is None is not sent."""
     memory, swap, shm = given["memory"], given["memory_swap"], given["shm_size"]
     return {
         "dockerfile": dockerfile,
         "t": list(given["tags"]),
-        "buildargs": json.dumps(_build_args(given["build_args"])),
+        "buildargs": json.dumps(build_args),
         "labels": json.dumps(environment.labels((), given["labels"])),
         "target": given["target"],
         "nocache": given["no_cache"] or None,
@@ -139,16 +145,31 @@ def _build_args(options: Iterable[str]) -> dict[str, str | None]:
     return made
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """How the engine comes to the context. dockerfile: its name in it."""
+
+    dockerfile: str | None
+    upload: Readable | None = None
+    remote: str | None = None
+    token: str | None = None
+
+
 def _context(
-    source: str, dockerfile: str | None, quiet: bool, stack: ExitStack
-) -> tuple[Readable | None, str | None]:
-    """(the archive to send, the Dockerfile's name in it). No archive: the engine is to fetch the source."""
+    called: EngineClient,
+    source: str,
+    given: dict[str, Any],
+    build_args: dict[str, str | None],
+    quiet: bool,
+    stack: ExitStack,
+) -> _Sent:
+    dockerfile = given["dockerfile"]
     if source == "-":
         if dockerfile == "-":
             raise UsageProblem("invalid argument: can't use stdin for both build context and dockerfile")
-        return _from_stdin(), dockerfile
+        return _Sent(upload=_from_stdin(), dockerfile=dockerfile)
     if source.startswith(_URLS):
-        return None, dockerfile
+        return _Sent(remote=source, dockerfile=dockerfile)
     folder = Path(source)
     if not folder.is_dir():
         raise UsageProblem(
@@ -158,11 +179,38 @@ def _context(
         chosen: Path | bytes | None = sys.stdin.buffer.read()
     else:
         chosen = Path(dockerfile) if dockerfile else None
-    context = buildcontext.scan(folder, chosen)
-    return _upload(context, quiet, stack), context.dockerfile
+    synced = True
+
+    def ask(text: bytes) -> Needs | None:
+        nonlocal synced
+        found = contextsync.needs(called, text, given["target"], build_args)
+        synced = found is not None
+        # A newer base image may have triggers that nobody knows yet.
+        return None if given["pull"] else found
+
+    context = buildcontext.scan(folder, chosen, ask)
+    if synced:
+        return _Sent(token=_sync(called, folder, context, quiet), dockerfile=context.dockerfile)
+    return _Sent(upload=_upload(context, quiet, stack), dockerfile=context.dockerfile)
+
+
+def _sync(called: EngineClient, folder: Path, context: BuildContext, quiet: bool) -> str:
+    """The token of the context, all of which the engine has then."""
+    announced = contextsync.announce(called, context, StatCache(paths().contexts, folder))
+    if not quiet:
+        sent, total = units.size(announced.missing_bytes), units.size(announced.total_bytes)
+        click.echo(
+            f"Sending build context to Docker daemon  {sent}" + (f" of {total}" if sent != total else "")
+        )
+    if announced.missing:
+        reader = ChunkReader(announced.contents())
+        with progress.uploading(reader, "context", announced.missing_bytes) as source:
+            contextsync.send(called, announced, source)
+    return announced.token
 
 
 def _upload(context: BuildContext, quiet: bool, stack: ExitStack) -> Readable:
+    """The whole, for an engine that cannot say what it lacks."""
     if not quiet:
         click.echo(f"Sending build context to Docker daemon  {units.size(context.size_bytes)}")
     reader = ChunkReader(context.chunks())

@@ -5,24 +5,35 @@ them over, and the same folder is then the same context on every machine.
 """
 
 import os
+import posixpath
 import secrets
 import stat
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
 from wherry.errors import UsageProblem
+from wherrywire.contextsync import Needs
 from wherrywire.dockerignore import BadPattern, Matcher, always_sent, read
 
 _CHUNK_BYTES = 256 * 1024
 _IGNORE = ".dockerignore"
 
 
+#: Rounds of following links from link to link, as the kernel does.
+_MAX_ROUNDS = 40
+
+#: The text of a Dockerfile -> what it can need of the context, None for everything.
+AskNeeds = Callable[[bytes], Needs | None]
+
+
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Found:
+    """One file of the folder, as it was when it was looked at."""
+
     name: str
     path: Path
     status: os.stat_result
@@ -34,7 +45,7 @@ class BuildContext:
 
     dockerfile: str
     size_bytes: int
-    entries: tuple[_Entry, ...]
+    entries: tuple[Found, ...]
     extra: dict[str, bytes] = field(default_factory=dict)
 
     def chunks(self) -> Iterator[bytes]:
@@ -50,10 +61,10 @@ class BuildContext:
         yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def scan(folder: Path, dockerfile: Path | bytes | None) -> BuildContext:
-    """Looks at every file once. dockerfile: its path, its contents, or None for the folder's own.
+def scan(folder: Path, dockerfile: Path | bytes | None, ask: AskNeeds | None = None) -> BuildContext:
+    """Looks at every file that is needed. dockerfile: its path, its contents, or None for the folder's own.
 
-    Raises UsageProblem.
+    Raises UsageProblem, and what ask raises.
     """
     extra: dict[str, bytes] = {}
     contents = dockerfile if isinstance(dockerfile, bytes) else None
@@ -78,7 +89,10 @@ def scan(folder: Path, dockerfile: Path | bytes | None) -> BuildContext:
         matcher = Matcher(always_sent(patterns, name, _IGNORE, f"{name}{_IGNORE}"))
     except BadPattern as exc:
         raise UsageProblem(f"cannot read {folder / _IGNORE}: {exc}") from exc
-    entries = tuple(_walk(folder, "", matcher))
+    needs = None
+    if ask is not None:
+        needs = ask(contents if contents is not None else dockerfile_bytes(folder / name))
+    entries = _needed(folder, matcher, needs, (name, _IGNORE, f"{name}{_IGNORE}"))
     size = sum(entry.status.st_size for entry in entries if stat.S_ISREG(entry.status.st_mode))
     return BuildContext(dockerfile=name, size_bytes=size, entries=entries, extra=extra)
 
@@ -129,7 +143,33 @@ def _patterns(folder: Path, dockerfile: str) -> tuple[list[str], bytes]:
     return [], b""
 
 
-def _walk(folder: Path, prefix: str, matcher: Matcher) -> Iterator[_Entry]:
+def _needed(
+    folder: Path, matcher: Matcher, needs: Needs | None, always: tuple[str, ...]
+) -> tuple[Found, ...]:
+    """Also what links on the way to a source lead to: the engine follows them inside the context."""
+    if needs is None or needs.everything:
+        return tuple(_walk(folder, "", matcher, None))
+    needs = Needs((*needs.patterns, *always))
+    for _ in range(_MAX_ROUNDS):
+        entries = tuple(_walk(folder, "", matcher, needs))
+        led = {
+            _led_to(entry)
+            for entry in entries
+            if stat.S_ISLNK(entry.status.st_mode) and needs.follows(entry.name)
+        }
+        if led <= set(needs.patterns):
+            return entries
+        needs = Needs((*needs.patterns, *led))
+    return tuple(_walk(folder, "", matcher, None))
+
+
+def _led_to(link: Found) -> str:
+    """With the context's root as "/", above which nothing leads."""
+    target = posixpath.join("/", posixpath.dirname(link.name), target_of(link.path))
+    return posixpath.normpath(target).lstrip("/")
+
+
+def _walk(folder: Path, prefix: str, matcher: Matcher, needs: Needs | None) -> Iterator[Found]:
     try:
         found = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as exc:
@@ -139,29 +179,28 @@ def _walk(folder: Path, prefix: str, matcher: Matcher) -> Iterator[_Entry]:
         ) from exc
     for entry in found:
         name = prefix + entry.name
+        if needs is not None and not needs.takes(name):
+            continue
         is_folder = entry.is_dir(follow_symlinks=False)
         if matcher.skips(name, folder=is_folder):
             continue
         status = entry.stat(follow_symlinks=False)
         if not matcher.excludes(name):
-            yield _Entry(name, Path(entry.path), status)
+            yield Found(name, Path(entry.path), status)
         if is_folder:
-            yield from _walk(Path(entry.path), name + "/", matcher)
+            yield from _walk(Path(entry.path), name + "/", matcher, needs)
 
 
-def _entry(entry: _Entry, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
+def _entry(entry: Found, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
     mode = entry.status.st_mode
     info = tarfile.TarInfo(entry.name)
     info.mtime = int(entry.status.st_mtime)
-    info.mode = stat.S_IMODE(mode)
-    if sys.platform == "win32":
-        # Windows keeps no permissions: everything can be executed, as docker has it.
-        info.mode = 0o755
+    info.mode = permissions(mode)
     if stat.S_ISDIR(mode):
         info.type = tarfile.DIRTYPE
         yield _header(info)
     elif stat.S_ISLNK(mode):
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, _target(entry.path), 0o777
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, target_of(entry.path), 0o777
         yield _header(info)
     elif stat.S_ISFIFO(mode):
         info.type = tarfile.FIFOTYPE
@@ -176,12 +215,17 @@ def _entry(entry: _Entry, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
         yield from _file(entry, info)
 
 
-def _target(path: Path) -> str:
+def permissions(mode: int) -> int:
+    """Windows keeps none: everything can be executed there, as docker has it."""
+    return 0o755 if sys.platform == "win32" else stat.S_IMODE(mode)
+
+
+def target_of(path: Path) -> str:
     target = str(path.readlink())
     return target.replace("\\", "/") if sys.platform == "win32" else target
 
 
-def _file(entry: _Entry, info: tarfile.TarInfo) -> Iterator[bytes]:
+def _file(entry: Found, info: tarfile.TarInfo) -> Iterator[bytes]:
     """As many bytes as the header says, also if the file grows meanwhile."""
     try:
         with entry.path.open("rb") as file:

@@ -92,7 +92,8 @@ class EngineClient:
         if body is not None:
             data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
         elif upload is not None:
-            data, sent["Content-Type"] = _chunks(upload), "application/x-tar"
+            data = _chunks(upload)
+            sent.setdefault("Content-Type", "application/x-tar")
         return self._send(method, self.path(path, params), data=data, headers=sent, stream=stream)
 
     def chunks(self, path: str, params: Params | None = None) -> Iterator[bytes]:

@@ -40,6 +40,9 @@ def routes(service: BuilderService) -> list[web.RouteDef]:
         web.post("/build", handlers.build),
         web.post("/build/prune", handlers.prune),
         web.post("/images/{name:.+}/insert", handlers.insert),
+        web.post("/build/contexts/needs", handlers.needs),
+        web.post("/build/contexts", handlers.announce),
+        web.put("/build/contexts/{token}", handlers.receive),
         web.post("/build/offers", handlers.offer),
         web.post("/build/offers/{token}/agents/{agent}", handlers.lend_agent),
     ]
@@ -72,6 +75,24 @@ class _Handlers:
                     f"filters of build prune are not available yet: {', '.join(sorted(found))}"
                 )
         return web.json_response(await self._service.prune())
+
+    # contexts told by their contents; see wherrywire.contextsync
+
+    async def needs(self, request: web.Request) -> web.Response:
+        """{"Paths": [pattern, ...]}; "" means everything."""
+        arguments = _strings(_json(request, "buildargs", dict), "buildargs", null=True)
+        target = request.query.get("target", "")
+        found = await self._service.needed_paths(request.blocks(), target, arguments)
+        return web.json_response({"Paths": list(found)})
+
+    async def announce(self, request: web.Request) -> web.Response:
+        """{"Token": text, "Missing": [digest, ...]}"""
+        token, missing = await self._service.contexts.announce(request.blocks())
+        return web.json_response({"Token": token, "Missing": missing}, status=201)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        await self._service.contexts.receive(request.match_info["token"], request.blocks())
+        return web.Response(status=204)
 
     async def offer(self, request: web.Request) -> web.Response:
         """{"Secrets": {id: base64}, "Agents": [id]} -> {"Token": ...}, to be named by a build as `offer`.
@@ -117,6 +138,7 @@ def options(request: web.Request) -> BuildOptions:
     if hosts := [each for value in query.getall("extrahosts", []) for each in value.split(",") if each]:
         host["ExtraHosts"] = hosts
     return BuildOptions(
+        context=query.get("context", ""),
         remote=_remote(query.get("remote", "")),
         dockerfile=query.get("dockerfile") or "Dockerfile",
         tags=tuple(_tag(text) for text in query.getall("t", []) if text),

@@ -14,7 +14,7 @@ from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
 from wherryd.sys import paths
 from wherrywire import dockerignore
 
-_MAX_DOCKERFILE_BYTES = 4 * 1024 * 1024
+MAX_DOCKERFILE_BYTES = 4 * 1024 * 1024
 _IGNORE = ".dockerignore"
 
 
@@ -46,10 +46,10 @@ def take_dockerfile(folder: Path, name: str) -> bytes:
         raise InvalidParameter(f"Forbidden path outside the build context: {name} ()")
     root = paths.open_root(str(folder))
     try:
-        data = paths.read_small_file(root, path, limit_bytes=_MAX_DOCKERFILE_BYTES)
+        data = paths.read_small_file(root, path, limit_bytes=MAX_DOCKERFILE_BYTES)
         if data is None and path == "Dockerfile":
             path = "dockerfile"
-            data = paths.read_small_file(root, path, limit_bytes=_MAX_DOCKERFILE_BYTES)
+            data = paths.read_small_file(root, path, limit_bytes=MAX_DOCKERFILE_BYTES)
         if data is None:
             raise InvalidParameter(f"Cannot locate specified Dockerfile: {name} (hint: name it with -f)")
         if not data:
@@ -62,7 +62,7 @@ def take_dockerfile(folder: Path, name: str) -> bytes:
 
 def _apply_ignore_file(root: int, dockerfile: str) -> None:
     for ignore in (f"{dockerfile}{_IGNORE}", _IGNORE):
-        data = paths.read_small_file(root, ignore, limit_bytes=_MAX_DOCKERFILE_BYTES)
+        data = paths.read_small_file(root, ignore, limit_bytes=MAX_DOCKERFILE_BYTES)
         if data is None:
             continue
         try:

@@ -10,12 +10,13 @@ from wherryd.registry.credentials import Credentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """remote: where the context comes from, "" for the request. dockerfile: path in the context. tags: names
-    for the result. build_args: None takes no value. network: NetworkMode of RUN steps. host_config: limits of
-    RUN steps, as in HostConfig. keep_failed: the container of a failing RUN stays for a look (docker's
-    --rm=false without --force-rm). credentials: for base images, by the domain of their registry. offer:
-    token of what the client lends."""
+    """context: token of one that was announced. remote: where it comes from otherwise, "" for the request.
+    dockerfile: path in the context. tags: names for the result. build_args: None takes no value. network:
+    NetworkMode of RUN steps. host_config: limits of RUN steps, as in HostConfig. keep_failed: the container
+    of a failing RUN stays for a look (docker's --rm=false without --force-rm). credentials: for base images,
+    by the domain of their registry. offer: token of what the client lends."""
 
+    context: str = field(default="", repr=False)
     remote: str = ""
     dockerfile: str = "Dockerfile"
     tags: tuple[Reference, ...] = ()

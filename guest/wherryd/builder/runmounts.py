@@ -69,15 +69,15 @@ async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wante
             image = await origin(mount.origin)
             content = image.chain_id
         elif mount.type is ins.MountType.BIND:
-            content = await asyncio.to_thread(_content, state.tools.context, mount)
+            content = await asyncio.to_thread(_content, state.tools, mount)
         found.append(Wanted(mount, image, content))
     return found
 
 
-def _content(context: Path, mount: ins.RunMount) -> str:
-    root = paths.open_root(str(context))
+def _content(tools: Tools, mount: ins.RunMount) -> str:
+    root = paths.open_root(str(tools.context))
     try:
-        return digest.of_sources(root, (mount.source or "/",), ())[0]
+        return digest.of_sources(root, (mount.source or "/",), (), tools.known)[0]
     except CopyError as exc:
         raise DockerfileError(
             f'bind mount source "{mount.source}": not found in the build context', str(exc)

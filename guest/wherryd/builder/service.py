@@ -2,6 +2,7 @@
 
 <data root>/builder/builds/<id>/   one build under way: context/, root/ (a mount point), scripts/
 <data root>/builder/cache/         folders of cache mounts (cachemounts.py)
+<data root>/builder/blobs/         contents of contexts' files (contexts/blobs.py)
 <exec root>/builder/<id>/          secrets and agent sockets of steps under way
 """
 
@@ -10,7 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from wherryd import later
 from wherryd.builder.cache import BuildCache
+from wherryd.builder.contexts.blobs import BlobStore
+from wherryd.builder.contexts.synced import SyncedContexts
 from wherryd.builder.errors import RunFailed
 from wherryd.builder.leftovers import remove_left_overs
 from wherryd.builder.offers import Offer, Offers
@@ -34,12 +37,15 @@ if TYPE_CHECKING:
     from wherryd.builder import build as builds
     from wherryd.builder import cachemounts, context, remote, stage
     from wherryd.builder import insert as insertion
+    from wherryd.builder.contexts import needs
+    from wherryd.builder.contexts.synced import Known
     from wherryd.builder.dockerfile import stages
 else:
     builds = later.module("wherryd.builder.build")
     cachemounts = later.module("wherryd.builder.cachemounts")
     context = later.module("wherryd.builder.context")
     insertion = later.module("wherryd.builder.insert")
+    needs = later.module("wherryd.builder.contexts.needs")
     remote = later.module("wherryd.builder.remote")
     stage = later.module("wherryd.builder.stage")
     stages = later.module("wherryd.builder.dockerfile.stages")
@@ -55,6 +61,8 @@ class BuilderService:
         self._builds = data_root / "builder" / "builds"
         self._run_folders = containers.deps.exec_root / "builder"
         self.offers = Offers()
+        self._blobs = BlobStore(data_root / "builder" / "blobs")
+        self.contexts = SyncedContexts(self._blobs)
         self._containers = containers
         self._images = containers.deps.images
         self._cache = BuildCache(database)
@@ -75,6 +83,7 @@ class BuilderService:
         self._run_folders.mkdir(mode=0o700, parents=True)
         self._builds.mkdir(parents=True, exist_ok=True)
         self._builds.parent.chmod(0o700)
+        await asyncio.to_thread(self._blobs.open)
         in_use = self._images.in_use
 
         def also_by_builds(image_id: str) -> Sequence[ImageUse]:
@@ -107,7 +116,10 @@ class BuilderService:
         run_folder.mkdir(mode=0o700)
         try:
             name = options.dockerfile
-            if not options.remote:
+            known: Known = {}
+            if options.context:
+                known = await self.contexts.take(options.context, folder / "context")
+            elif not options.remote:
                 await context.receive(stream, folder / "context")
             elif await remote.receive(options.remote, folder, folder / "context"):
                 name = "Dockerfile"
@@ -124,6 +136,7 @@ class BuilderService:
                     output=output,
                     folder=folder,
                     context=folder / "context",
+                    known=known,
                     run_folder=run_folder,
                     offer=offer,
                     caches=self._caches,
@@ -137,8 +150,22 @@ class BuilderService:
         finally:
             self._running.pop(build_id, None)
             self.offers.forget(options.offer)
+            self.contexts.forget(options.context)
             shutil.rmtree(run_folder, ignore_errors=True)
             self._remove_later(folder)
+
+    async def needed_paths(
+        self, dockerfile: AsyncIterator[bytes], target: str, build_args: Mapping[str, str | None]
+    ) -> tuple[str, ...]:
+        """Patterns of what a build needs of its context. Raises InvalidParameter."""
+        return await needs.paths(dockerfile, target, build_args, self._triggers)
+
+    def _triggers(self, name: str) -> Sequence[str] | None:
+        try:
+            image = self._images.resolve(name)
+        except EngineError:
+            return None
+        return list(image.runtime_config.get("OnBuild") or ())
 
     async def insert(self, name: str, url: str, path: str) -> AsyncIterator[Progress]:
         """Progress lines, the last one {"status": id of the new image}. Raises as `builder.insert`."""

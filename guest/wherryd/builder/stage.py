@@ -10,6 +10,7 @@ from wherryd.builder import cache as caching
 from wherryd.builder import metadata
 from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
+from wherryd.builder.contexts.synced import Known
 from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.offers import Offer
 from wherryd.builder.options import BuildOptions
@@ -44,6 +45,8 @@ class Tools:
     epoch: int | None
     pins: set[str]
     slots: asyncio.Semaphore
+    #: Digests of the context's files, as far as they were told and checked.
+    known: Known = field(default_factory=dict)
     #: Ids of images that steps of this build stand on: nobody may remove them meanwhile.
     held: set[str] = field(default_factory=set)
     #: The images of finished stages, by number.

@@ -56,7 +56,7 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
         "unpack": isinstance(step, ins.Add) and (not fetched if step.unpack is None else step.unpack),
         "keep_owner": source is not None and not step.chown,
     }
-    content = _digest([source.chain_id]) if source else await _content_digest(directory, step, order)
+    content = _digest([source.chain_id]) if source else await _content_digest(state, directory, step, order)
     texts = [[each.name, each.text] for each in inline]
     if texts:
         content = _digest([content, texts])
@@ -109,11 +109,13 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 
 
-async def _content_digest(directory: Path, step: ins.Transfer, order: dict[str, Any]) -> str:
+async def _content_digest(
+    state: StageState, directory: Path, step: ins.Transfer, order: dict[str, Any]
+) -> str:
     def compute() -> tuple[str, int]:
         root = paths.open_root(str(directory))
         try:
-            return digest.of_sources(root, order["sources"], order["excludes"])
+            return digest.of_sources(root, order["sources"], order["excludes"], state.tools.known)
         finally:
             os.close(root)
 

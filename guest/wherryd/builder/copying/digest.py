@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from wherryd.builder.copying import sources
 from wherryd.builder.copying.errors import CopyError
@@ -21,9 +23,18 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_DEPTH = 500
 
 
-def of_sources(root: int, patterns: tuple[str, ...], excludes: tuple[str, ...]) -> tuple[str, int]:
-    """("sha256:...", number of sources). Raises CopyError."""
-    hasher = _Hasher(Matcher(excludes) if excludes else None)
+def of_sources(
+    root: int,
+    patterns: tuple[str, ...],
+    excludes: tuple[str, ...],
+    known: Mapping[tuple[int, int], str] = MappingProxyType({}),
+) -> tuple[str, int]:
+    """("sha256:...", number of sources). Raises CopyError.
+
+    known: device and inode of a file -> digest of its content, which then need not be read; such a file has
+    no attributes.
+    """
+    hasher = _Hasher(Matcher(excludes) if excludes else None, known)
     found = [path for pattern in patterns for path in sources.find(root, pattern, context=True)]
     for path in found:
         hasher.source(root, path)
@@ -31,9 +42,10 @@ def of_sources(root: int, patterns: tuple[str, ...], excludes: tuple[str, ...]) 
 
 
 class _Hasher:
-    def __init__(self, excluded: Matcher | None) -> None:
+    def __init__(self, excluded: Matcher | None, known: Mapping[tuple[int, int], str]) -> None:
         self._hash = hashlib.sha256()
         self._excluded = excluded
+        self._known = known
 
     def digest(self) -> str:
         return "sha256:" + self._hash.hexdigest()
@@ -51,6 +63,8 @@ class _Hasher:
             self._add("source", "", "directory", stat.S_IMODE(status.st_mode))
             with sources.opened_directory(root, path) as directory:
                 self._contents(directory, "", 0)
+        elif stat.S_ISREG(status.st_mode) and (content := self._known.get((status.st_dev, status.st_ino))):
+            self._add("source", name, "file", stat.S_IMODE(status.st_mode), content, "")
         elif stat.S_ISREG(status.st_mode):
             file = paths.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
             try:
@@ -80,6 +94,8 @@ class _Hasher:
                     self._contents(fd, path + "/", depth + 1)
                 finally:
                     os.close(fd)
+            elif kind == stat.S_IFREG and (content := self._known.get((status.st_dev, status.st_ino))):
+                self._add(path, "file", mode, content, "")
             elif kind == stat.S_IFREG:
                 fd = os.open(name, _READ, dir_fd=folder)
                 try:

@@ -1,0 +1,174 @@
+"""Contents of files of contexts, by digest, so that a client sends each once. A cache: nothing depends on it.
+
+<root>/<first two digits>/<digest>   a file; its access time is when a build used it last
+<root>/earlier/<digest>              of an earlier run of the machine: read again before they are believed
+<root>/incoming/                     half-received ones
+<root>/boot                          the run of the machine that wrote them
+
+A context's file is a hard link of its content where mode and time agree. Contents are not synced: those
+that a power cut may have torn are found by their digest.
+"""
+# Files are made relative to a descriptor, for which pathlib has no form.
+# ruff: noqa: PTH101, PTH108
+
+import hashlib
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from wherryd.errors import InvalidParameter, SystemFault
+from wherrywire.contextsync import Entry
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_COPY_BYTES = 128 * 1024 * 1024
+
+
+class BlobStore:
+    """`open` first. Its methods do I/O; all but `receive` are for threads."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._earlier = root / "earlier"
+        #: A content's mode and time are set and linked in one go.
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        self._earlier.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._root / "incoming", ignore_errors=True)
+        (self._root / "incoming").mkdir()
+        mark, boot = self._root / "boot", _BOOT_ID.read_text()
+        if not mark.exists() or mark.read_text() != boot:
+            for path in self._files():
+                if path.parent != self._earlier:
+                    path.rename(self._earlier / path.name)
+            mark.write_text(boot)
+
+    def has(self, digest: str, size: int) -> bool:
+        path = self._path(digest)
+        try:
+            return path.stat().st_size == size
+        except FileNotFoundError:
+            pass
+        earlier = self._earlier / path.name
+        try:
+            with earlier.open("rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == path.name
+        except FileNotFoundError:
+            return False
+        if whole:
+            path.parent.mkdir(exist_ok=True)
+            earlier.rename(path)
+        else:
+            earlier.unlink()
+        return whole
+
+    async def receive(self, wanted: Sequence[tuple[str, int]], stream: AsyncIterator[bytes]) -> None:
+        """Contents, one after the other. wanted: (digest, bytes). Raises InvalidParameter when one is not
+        what its digest says: nothing is ever kept under another's name."""
+        incoming = self._root / "incoming" / secrets.token_hex(8)
+        data = b""
+        try:
+            for digest, size in wanted:
+                hasher, left = hashlib.sha256(), size
+                with incoming.open("wb") as file:
+                    while left:
+                        data = data or await _next(stream)
+                        part, data = data[:left], data[left:]
+                        hasher.update(part)
+                        file.write(part)
+                        left -= len(part)
+                if f"sha256:{hasher.hexdigest()}" != digest:
+                    raise InvalidParameter(
+                        f"context: {digest} is not the digest of what was sent (hint: a file changed "
+                        "meanwhile; build again)"
+                    )
+                self._path(digest).parent.mkdir(exist_ok=True)
+                incoming.rename(self._path(digest))
+        except OSError as exc:
+            raise SystemFault(
+                f"cannot keep the build context: {exc.strerror}; free space and build again"
+            ) from exc
+        finally:
+            incoming.unlink(missing_ok=True)
+        if data or await anext(stream, b""):
+            raise InvalidParameter("context: more was sent than is missing; build again")
+
+    def link(self, entry: Entry, folder: int, name: str, *, copied: bool) -> None:
+        """The content as a file in folder, a descriptor; copied: an inode of its own.
+
+        Raises FileNotFoundError when it is gone."""
+        path = self._path(entry.value)
+        now = time.time_ns()
+        with self._lock:
+            status = path.stat()
+            same = status.st_mode & 0o7777 == entry.mode and status.st_mtime_ns == entry.mtime_ns
+            if not copied and (same or status.st_nlink == 1):
+                if not same:
+                    path.chmod(entry.mode)
+                os.utime(path, ns=(now, entry.mtime_ns))
+                os.link(path, name, dst_dir_fd=folder)
+                return
+        _copy(path, entry, folder, name)
+
+    def usage(self) -> int:
+        """Bytes on the disk."""
+        total = 0
+        for path in self._files():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_blocks * 512
+        return total
+
+    def shrink(self, most_bytes: int, keep: set[str], unused_since_ns: int | None = None) -> int:
+        """Removes the longest unused until most_bytes are left; bytes freed. keep: digests that are leased.
+
+        unused_since_ns: only those that were used last before that time."""
+        found = []
+        for path in self._files():
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                found.append((status.st_atime_ns, status.st_blocks * 512, path))
+        left, freed = sum(size for _, size, _ in found), 0
+        for used_ns, size, path in sorted(found):
+            if left <= most_bytes:
+                break
+            if f"sha256:{path.name}" in keep or (unused_since_ns is not None and used_ns >= unused_since_ns):
+                continue
+            path.unlink(missing_ok=True)
+            left, freed = left - size, freed + size
+        return freed
+
+    def _files(self) -> list[Path]:
+        """All, also the earlier ones."""
+        if not self._root.exists():
+            return []
+        folders = [each for each in self._root.iterdir() if len(each.name) == 2 or each == self._earlier]
+        return [path for folder in folders for path in folder.iterdir()]
+
+    def _path(self, digest: str) -> Path:
+        hexadecimal = digest.removeprefix("sha256:")
+        return self._root / hexadecimal[:2] / hexadecimal
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes:
+    data = await anext(stream, b"")
+    if not data:
+        raise InvalidParameter("context: the upload ended early; build again")
+    return data
+
+
+def _copy(path: Path, entry: Entry, folder: int, name: str) -> None:
+    """For a file with this content while another has its mode or time."""
+    with path.open("rb") as source:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            while os.copy_file_range(source.fileno(), fd, _COPY_BYTES):
+                pass
+            os.fchmod(fd, entry.mode)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)

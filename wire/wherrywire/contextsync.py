@@ -1,0 +1,94 @@
+"""A build context told by its contents, so that only what the engine lacks is sent. Our own calls:
+
+    POST /build/contexts/needs?target=...   body: a Dockerfile    -> {"Paths": [pattern, ...]}
+    POST /build/contexts                    body: a line per file -> {"Token": ..., "Missing": [digest, ...]}
+    PUT  /build/contexts/<token>            body: the missing contents, one after the other, in that order
+    POST /build?context=<token>             the build
+
+An engine that does not know them answers 404, and gets an archive.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wherrywire.dockerignore import BadPattern, compile_pattern
+
+#: What a pattern's part must hold to be more than a name.
+_SIGNS = "*?[\\"
+
+
+class Kind(StrEnum):
+    FILE = "f"
+    DIRECTORY = "d"
+    SYMLINK = "l"
+    #: A second name of a file that an earlier entry names.
+    HARD_LINK = "h"
+    FIFO = "p"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """path: below the context, slashes, surrogates for bytes that are no UTF-8. mode: permissions.
+    size: bytes of a file. value: digest "sha256:..." of a file, target of a link."""
+
+    kind: Kind
+    path: str
+    mode: int
+    mtime_ns: int
+    size: int = 0
+    value: str = ""
+
+    def line(self) -> bytes:
+        """With the end of the line. All characters are ASCII: surrogates have no UTF-8."""
+        fields = [self.kind.value, self.path, self.mode, self.mtime_ns, self.size, self.value]
+        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+class Needs:
+    """Which paths a Dockerfile can need: those that a pattern names, all below, and the folders above."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """patterns: as COPY has them, without leading slash; "" or "." means everything."""
+        self.patterns = sorted({pattern.strip("/") for pattern in patterns})
+        self._split = [_parts(pattern) for pattern in self.patterns]
+
+    @property
+    def everything(self) -> bool:
+        return any(not parts for parts in self._split)
+
+    def takes(self, path: str) -> bool:
+        names = path.split("/")
+        return any(_fits(parts, names) for parts in self._split)
+
+    def follows(self, path: str) -> bool:
+        """Whether a link at path leads to what is needed: it is a source, or on the way to one. Links below a
+        source are copied as they are."""
+        names = path.split("/")
+        return any(len(names) <= len(parts) and _fits(parts, names) for parts in self._split)
+
+
+def _parts(pattern: str) -> list[str]:
+    """Up to a "**", below which everything counts."""
+    parts: list[str] = []
+    for part in pattern.split("/"):
+        if "**" in part:
+            break
+        if part not in ("", "."):
+            parts.append(part)
+    return parts
+
+
+def _fits(parts: list[str], names: list[str]) -> bool:
+    for part, name in zip(parts, names, strict=False):
+        if part == name:
+            continue
+        if not any(sign in part for sign in _SIGNS):
+            return False
+        try:
+            if not compile_pattern(part).fullmatch(name):
+                return False
+        except BadPattern:
+            return True  # the build says what is wrong with it
+    return True
