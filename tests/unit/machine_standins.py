@@ -25,6 +25,7 @@ from wherry.machine import keys, sshport
 from wherry.machine.provider import Capabilities, SshEndpoint
 from wherry.machine.state import MachineState
 from wherry.tunnel.dial import SshTarget
+from wherrywire import datagrams
 
 if os.name == "nt":
     pytest.skip("needs unix sockets and an sshd", allow_module_level=True)
@@ -152,6 +153,8 @@ class FakeEngine:
     """As much of the Engine API as the agent asks for."""
 
     containers: list[dict[str, Any]] = field(default_factory=list)
+    #: Container id -> HostConfig.PortBindings, as GET /containers/{id}/json has them.
+    bindings: dict[str, dict[str, Any]] = field(default_factory=dict)
     listeners: "list[queue.Queue[dict[str, Any] | None]]" = field(default_factory=list)
 
     def publish(self, action: str, container_id: str, kind: str = "container") -> None:
@@ -159,12 +162,12 @@ class FakeEngine:
         for listener in list(self.listeners):
             listener.put(event)
 
-    def start_container(self, container_id: str, *ports: int) -> None:
+    def start_container(self, container_id: str, *ports: int, kind: str = "tcp") -> None:
         self.containers.append(
             {
                 "Id": container_id,
                 "Ports": [
-                    {"IP": "::", "PrivatePort": 80, "PublicPort": port, "Type": "tcp"} for port in ports
+                    {"IP": "::", "PrivatePort": 80, "PublicPort": port, "Type": kind} for port in ports
                 ],
             }
         )
@@ -191,8 +194,23 @@ def fake_engine(path: Path) -> Iterator[FakeEngine]:
                 self._events()
             elif self.path.endswith("/containers/json"):
                 self._answer(json.dumps(engine.containers).encode())
+            elif self.path.startswith("/containers/"):
+                bindings = engine.bindings.get(self.path.split("/")[2], {})
+                self._answer(json.dumps({"HostConfig": {"PortBindings": bindings}}).encode())
             else:
                 self._answer(b"OK")
+
+        def do_POST(self) -> None:  # noqa: N802
+            """Frames of datagrams, which come back in capitals; "hang up" ends the connection."""
+            self.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+            decoder = datagrams.Decoder()
+            while data := self.connection.recv(65536):
+                for each in decoder.feed(data):
+                    if each.payload == b"hang up":
+                        self.close_connection = True
+                        return
+                    self.wfile.write(datagrams.encode(each.client, each.payload.upper()))
+            self.close_connection = True
 
         def _answer(self, body: bytes) -> None:
             self.send_response(200)

@@ -224,6 +224,113 @@ async def test_ports_follow_the_networks_of_a_running_container(world: World) ->
     await world.reaches("port-forwarded", times=2)
 
 
+def _talk(client: socket.socket, port: int, payload: bytes) -> bytes:
+    client.sendto(payload, ("127.0.0.1", port))
+    return client.recv(70000)
+
+
+def _udp() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.settimeout(10)
+    return made
+
+
+async def test_a_udp_port_carries_datagrams_of_each_client_and_goes_with_its_container(world: World) -> None:
+    await world.running()
+    await until(lambda: world.engine.listeners)
+    with _udp() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    world.engine.start_container("c1", port, kind="udp")
+    opened = await world.reaches("port-forwarded")
+    assert (opened["port"], opened["protocol"], opened["address"]) == (port, "udp", "127.0.0.1")
+    with _udp() as one, _udp() as two:
+        assert await asyncio.to_thread(_talk, one, port, b"one") == b"ONE"
+        assert await asyncio.to_thread(_talk, two, port, b"two") == b"TWO"
+        large = b"x" * 60000
+        assert await asyncio.to_thread(_talk, one, port, large) == large.upper()
+    answer = await asyncio.to_thread(control.ask, world.files, {"do": "status"})
+    assert answer is not None
+    assert [(each["port"], each["protocol"], each["state"]) for each in answer["ports"]] == [
+        (port, "udp", "open")
+    ]
+    world.engine.end_container("c1")
+    await world.reaches("port-closed")
+
+    def is_free() -> bool:
+        with _udp() as again, contextlib.suppress(OSError):
+            again.bind(("127.0.0.1", port))
+            return True
+        return False
+
+    await until(is_free)
+
+
+async def test_after_the_engine_hung_up_a_udp_port_works_again(world: World) -> None:
+    await world.running()
+    await until(lambda: world.engine.listeners)
+    with _udp() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    world.engine.start_container("c1", port, kind="udp")
+    await world.reaches("port-forwarded")
+
+    def answers(client: socket.socket) -> bool:
+        client.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            return _talk(client, port, b"again") == b"AGAIN"
+        return False
+
+    with _udp() as client:
+        assert await asyncio.to_thread(_talk, client, port, b"one") == b"ONE"
+        client.sendto(b"hang up", ("127.0.0.1", port))
+        await until(lambda: answers(client))
+
+
+async def test_a_taken_udp_port_is_told_with_its_protocol(world: World) -> None:
+    with _udp() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        world.engine.start_container("c1", port, kind="udp")
+        await world.running()
+        failed = await world.reaches("port-failed")
+        assert f"port {port}/udp" in failed["reason"]
+
+
+async def test_one_number_may_be_a_tcp_and_a_udp_port(world: World) -> None:
+    port = sshport.pick()
+    world.engine.start_container("c1", port)
+    world.engine.start_container("c2", port, kind="udp")
+    await world.running()
+    await world.reaches("port-forwarded", times=2)
+    kinds = {
+        (each["protocol"], each["container"]) for each in world.seen if each["event"] == "port-forwarded"
+    }
+    assert kinds == {("tcp", "c1"), ("udp", "c2")}
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [("0.0.0.0", "0.0.0.0"), ("", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")],  # noqa: S104
+)
+async def test_only_a_user_who_names_every_address_gets_more_than_the_loopback(
+    world: World, named: str, address: str
+) -> None:
+    port = sshport.pick()
+    world.engine.bindings["c1"] = {"80/tcp": [{"HostIp": named, "HostPort": str(port)}]}
+    world.engine.start_container("c1", port)
+    await world.running()
+    world.engine.start_container("c2")  # the agent has looked at c1 when it has seen this one
+    await until(lambda: [each for each in world.events() if each == "running"])
+
+    def addresses() -> set[str]:
+        answer = control.ask(world.files, {"do": "status"})
+        assert answer is not None
+        return {each["address"] for each in answer["ports"] if each["state"] == "open"}
+
+    await until(lambda: addresses() == {address})
+
+
 async def test_containers_that_ran_before_get_their_ports(world: World) -> None:
     port = sshport.pick()
     world.engine.start_container("c1", port)

@@ -17,9 +17,10 @@ from typing import Any
 from wherry.agent.boot import GuestGone, check_on, learn_host_key
 from wherry.agent.bridge import Bridge
 from wherry.agent.control import ControlProtocol
+from wherry.agent.datagrams import DatagramForward, open_frames
 from wherry.agent.events import PHASES, Event, EventLog
 from wherry.agent.forwards import Forwards
-from wherry.agent.ports import Forward
+from wherry.agent.ports import Forward, Key
 from wherry.agent.pulse import Pulse, Reading
 from wherry.agent.watch import Watcher
 from wherry.errors import TunnelProblem, WherryError
@@ -64,7 +65,7 @@ class Agent:
         with held(files.agent_lock, wait_seconds=2.0, busy=busy), ExitStack() as closing:
             self._loop = asyncio.get_running_loop()
             self._stop = asyncio.Event()
-            self._forwards = Forwards(self._forward_factory, self._emit)
+            self._forwards = Forwards(self._stream_factory, self._datagram_factory, self._emit)
             closing.callback(self._openers.shutdown, wait=False, cancel_futures=True)
             closing.callback(files.agent_state.unlink, missing_ok=True)
             write_json(files.agent_state, self._describe())
@@ -159,13 +160,13 @@ class Agent:
 
     # --- watch.Listener: called from the watcher's thread ---
 
-    def engine_answers(self, forwards: dict[int, Forward]) -> None:
+    def engine_answers(self, forwards: dict[Key, Forward]) -> None:
         self._post(lambda: self._start_task(self._note_running(forwards)))
 
     def engine_lost(self, reason: str) -> None:
         self._post(lambda: self._degraded(reason))
 
-    def ports_wanted(self, forwards: dict[int, Forward]) -> None:
+    def ports_wanted(self, forwards: dict[Key, Forward]) -> None:
         self._post(lambda: self._start_task(self._forwards.reconcile(forwards)))
 
     def container_ended(self, container_id: str) -> None:
@@ -188,7 +189,7 @@ class Agent:
         write_text(self._machine.files.known_hosts, line)
         self._emit(Event.CONNECTED, cipher=tunnel.cipher)
 
-    async def _note_running(self, forwards: dict[int, Forward]) -> None:
+    async def _note_running(self, forwards: dict[Key, Forward]) -> None:
         files = self._machine.files
         if self._socket is None:
             self._socket = await serve_local(files.socket, files.pipe, self._engine_bridge)
@@ -215,11 +216,19 @@ class Agent:
     def _engine_bridge(self) -> Bridge:
         return Bridge(self._open_engine, self._refusal, threads=self._openers, living=self._living)
 
-    def _forward_factory(self, forward: Forward) -> Callable[[], Bridge]:
+    def _stream_factory(self, forward: Forward) -> Callable[[], Bridge]:
         def opener() -> TunnelChannel:
             return self._living_tunnel().open_tcp(forward.port, host=forward.guest_host)
 
         return lambda: Bridge(opener, lambda _: b"", threads=self._openers, living=self._living)
+
+    def _datagram_factory(self, forward: Forward) -> Callable[[], DatagramForward]:
+        def opener() -> TunnelChannel:
+            channel = self._living_tunnel().open_engine()
+            open_frames(channel, forward.guest_host, forward.port)
+            return channel
+
+        return lambda: DatagramForward(opener, threads=self._openers)
 
     def _open_engine(self) -> TunnelChannel:
         return self._living_tunnel().open_engine()

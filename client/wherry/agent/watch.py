@@ -7,11 +7,11 @@ methods are called from that thread.
 import json
 import threading
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import paramiko
 
-from wherry.agent.ports import Forward, wanted
+from wherry.agent.ports import Forward, Key, asked_of, publishes_everywhere, wanted
 from wherry.errors import TunnelProblem
 from wherry.tunnel.dial import Tunnel
 from wherry.tunnel.http import ask, get_json
@@ -30,9 +30,9 @@ _ENDS = frozenset({"die", "destroy"})
 
 
 class Listener(Protocol):
-    def engine_answers(self, forwards: dict[int, Forward]) -> None: ...
+    def engine_answers(self, forwards: dict[Key, Forward]) -> None: ...
     def engine_lost(self, reason: str) -> None: ...
-    def ports_wanted(self, forwards: dict[int, Forward]) -> None: ...
+    def ports_wanted(self, forwards: dict[Key, Forward]) -> None: ...
     def container_ended(self, container_id: str) -> None: ...
 
 
@@ -44,6 +44,7 @@ class Watcher:
         self._listener = listener
         self._stop = threading.Event()
         self._channels: list[paramiko.Channel] = []
+        self._asked: dict[str, dict[tuple[str, str], str]] = {}
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -75,21 +76,51 @@ class Watcher:
             self._stop.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
             failures += 1
 
-    def _list(self) -> dict[int, Forward]:
-        return wanted(get_json(self._tunnel, "/containers/json", timeout_seconds=LIST_SECONDS))
+    def _list(self) -> dict[Key, Forward]:
+        return wanted(self._containers(), self._asked)
+
+    def _containers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = get_json(self._tunnel, "/containers/json", timeout_seconds=LIST_SECONDS)
+        return found
+
+    def _report(self) -> None:
+        """On the loopback at once; wider, where a user asked for it, one more answer later."""
+        containers = self._containers()
+        self._listener.ports_wanted(wanted(containers, self._asked))
+        if self._learn(containers):
+            self._listener.ports_wanted(wanted(containers, self._asked))
+
+    def _learn(self, containers: list[dict[str, Any]]) -> bool:
+        """Looks containers up that it has not seen. Whether one of them asks for more than the loopback."""
+        living = {str(container["Id"]) for container in containers}
+        for gone in self._asked.keys() - living:
+            del self._asked[gone]
+        more = False
+        for container in containers:
+            container_id = str(container["Id"])
+            if container_id in self._asked or not publishes_everywhere(container):
+                continue
+            target = f"/containers/{quote(container_id)}/json"
+            try:
+                whole = get_json(self._tunnel, target, timeout_seconds=LIST_SECONDS)
+            except TunnelProblem:
+                continue  # it has gone meanwhile; or the tunnel has, as the stream of events will tell
+            self._asked[container_id] = asked_of(whole)
+            more = more or bool(self._asked[container_id])
+        return more
 
     def _follow(self) -> None:
         """Until the stream ends. Raises TunnelProblem when it breaks."""
         decoder = jsonlines.Decoder()
         with ask(self._tunnel, _EVENTS, timeout_seconds=None, channels=self._channels) as stream:
-            self._listener.ports_wanted(self._list())
+            self._report()
             while data := stream.read1(65536):
                 events = decoder.feed(data)
                 for event in events:
                     if _action(event) in _ENDS:
                         self._listener.container_ended(str(event["Actor"]["ID"]))
                 if any(map(_changes_ports, events)):
-                    self._listener.ports_wanted(self._list())
+                    self._report()
 
 
 def _changes_ports(event: Any) -> bool:

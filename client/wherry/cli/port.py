@@ -18,6 +18,7 @@ def port(ctx: click.Context, container: str, private: str | None) -> None:
 
     found = engine(ctx).get(f"/containers/{segment(container)}/json")
     published: dict[str, list[dict[str, Any]] | None] = found["NetworkSettings"].get("Ports") or {}
+    _warn_of_failed(ctx, published)
     if private is None:
         for line in sorted(
             f"{key} -> {_address(item)}" for key, items in published.items() for item in items or []
@@ -30,6 +31,27 @@ def port(ctx: click.Context, container: str, private: str | None) -> None:
         raise EngineProblem(f"Error: No public port '{private}' published for {container}")
     for item in bindings:
         click.echo(_address(item))
+
+
+def _warn_of_failed(ctx: click.Context, published: dict[str, list[dict[str, Any]] | None]) -> None:
+    """Says, beside docker's own lines, which of these ports the machine's agent could not have here."""
+    machine = engine(ctx).endpoint.machine
+    if machine is None:
+        return
+    from wherry.agent import control
+    from wherry.paths import paths
+
+    wanted = {
+        (int(item["HostPort"]), key.rpartition("/")[2])
+        for key, items in published.items()
+        for item in items or []
+    }
+    agent = control.ask(paths().machine(machine), {"do": "status"}) or {}
+    for port in agent.get("ports", ()):
+        if port["state"] == "failed" and (port["port"], port["protocol"]) in wanted:
+            click.echo(
+                f"wherry: port {port['port']} of this host is not forwarded: {port['reason']}", err=True
+            )
 
 
 def _address(item: dict[str, Any]) -> str:

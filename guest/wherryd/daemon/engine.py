@@ -14,6 +14,7 @@ from wherryd.api import (
     build,
     commit,
     containers,
+    datagrams,
     execs,
     images,
     networks,
@@ -188,6 +189,7 @@ class Engine:
                 build.routes(builder),
                 networks.routes(deps.networks, service),
                 volumes.routes(deps.volumes, deps.events),
+                datagrams.routes(),
                 absent.routes(),
             ]
         )

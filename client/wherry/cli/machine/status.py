@@ -22,7 +22,9 @@ def status(ctx: click.Context, name: str, as_json: bool) -> None:
         click.echo(f'machine "{name}" is {found["state"]}; engine: {found["engine"]}')
         for port in (found["agent"] or {}).get("ports", ()):
             detail = f" ({port['reason']})" if "reason" in port else ""
-            click.echo(f"  port 127.0.0.1:{port['port']} {port['state']}{detail}")
+            kind = "" if port["protocol"] == "tcp" else f"/{port['protocol']}"
+            address = port.get("address", "127.0.0.1")
+            click.echo(f"  port {address}:{port['port']}{kind} {port['state']}{detail}")
         if found["engine"] == "off":
             click.echo(f"start it with `wherry machine start{option_for(name)}`")
         elif found["engine"] == "unreachable":

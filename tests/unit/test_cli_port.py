@@ -1,0 +1,36 @@
+"""`wherry port` and the machine's agent."""
+
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from wherry.cli import port as module
+
+_PUBLISHED = {
+    "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
+    "53/udp": [{"HostIp": "::", "HostPort": "53"}],
+}  # noqa: S104
+_TAKEN = "another program on this host listens on port 8080; stop it, or publish another port"
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [("default", f"wherry: port 8080 of this host is not forwarded: {_TAKEN}\n"), (None, "")],
+)
+def test_ports_that_the_agent_could_not_have_are_told_beside_dockers_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], machine: str | None, said: str
+) -> None:
+    answer = {
+        "ports": [
+            {"port": 8080, "protocol": "tcp", "state": "failed", "reason": _TAKEN},
+            {"port": 53, "protocol": "udp", "state": "open", "address": "127.0.0.1"},
+            {"port": 53, "protocol": "tcp", "state": "failed", "reason": "of another container"},
+        ]
+    }
+    monkeypatch.setattr("wherry.agent.control.ask", lambda *_: answer)
+    endpoint = SimpleNamespace(endpoint=SimpleNamespace(machine=machine))
+    monkeypatch.setattr(module, "engine", lambda _: endpoint)
+    module._warn_of_failed(click.Context(module.port), _PUBLISHED)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", said)
