@@ -120,6 +120,55 @@ async def test_the_monitor_holds_nothing_of_the_client(rig: Rig) -> None:
     assert os.getsid(state.monitor_pid) == state.monitor_pid
 
 
+async def test_a_further_process_holds_nothing_of_the_containers_in_the_zygote(rig: Rig) -> None:
+    client = RuntimeClient(exec_root=rig.exec_root)
+    await client.open()
+    monitors: list[Monitor] = []
+    try:
+        for number in range(CONTAINERS_EACH + 1):
+            name = f"further-{number}"
+            bundle, layers = rig.bundle(name, config("sleep", "1000"))
+            create = client.create(name, bundle=bundle, rootfs=layers, io=plain_io(), start=True)
+            monitors.append(await create)
+        hosts = [StateDir(rig.exec_root, each.container_id).read_state().monitor_pid for each in monitors]
+        process = client._zygote._process
+        assert process is not None
+        assert hosts[:-1] == [process.pid] * CONTAINERS_EACH
+        assert hosts[-1] != process.pid
+        first, second = (
+            {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+            for pid in (hosts[0], hosts[-1])
+        )
+        assert not [link for link in first & second if link.startswith(("socket:", "pipe:"))]
+    finally:
+        for each in monitors:
+            await each.kill(signal.SIGKILL)
+            await each.wait()
+            await each.delete()
+        await client.close()
+
+
+async def test_the_zygote_lives_on_for_its_containers(rig: Rig) -> None:
+    client = RuntimeClient(exec_root=rig.exec_root)
+    await client.open()
+    bundle, layers = rig.bundle("lives-on", config("sleep", "1000"))
+    monitor = await client.create("lives-on", bundle=bundle, rootfs=layers, io=plain_io(), start=True)
+    process = client._zygote._process
+    assert process is not None
+    await client.close()
+    assert is_alive(process.pid)
+    found = await rig.client.recover("lives-on")
+    assert found is not None
+    assert found.pid == monitor.pid
+    await found.kill(signal.SIGKILL)
+    await found.wait()
+    await found.delete()
+    async with asyncio.timeout(20):
+        while is_alive(process.pid):
+            os.waitpid(process.pid, os.WNOHANG)
+            await asyncio.sleep(0.01)
+
+
 async def test_a_killed_zygote_is_started_again(rig: Rig) -> None:
     process = rig.client._zygote._process
     assert process is not None

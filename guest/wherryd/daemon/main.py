@@ -19,6 +19,7 @@ from wherryd.daemon.sockets import listen
 from wherryd.errors import EngineError
 from wherryd.http.server import Server
 from wherryd.runtime.client import RuntimeClient
+from wherryd.sys import memory
 
 log = logging.getLogger("wherryd")
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.geteuid() != 0:
             raise EngineError("needs to be started as root (hint: sudo wherryd)")
         _make_roots(options)
+        memory.share_one_arena()
         with hold(options.data_root / "lock"), hold(options.exec_root / "lock"), _pidfile(options.pidfile):
             asyncio.run(_serve(options))
     except EngineError as exc:

@@ -12,6 +12,14 @@ _early: dict[int, int] = {}
 _launches = 0
 
 
+def forget_all() -> None:
+    """For a fork of this process: they are not its children."""
+    global _launches
+    _waiting.clear()
+    _early.clear()
+    _launches = 0
+
+
 def begin() -> None:
     """A launch is under way; `end` it."""
     global _launches

@@ -16,11 +16,11 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wherryd import later
 from wherryd.cgroups.stats import CgroupStats
 from wherryd.errors import RuntimeFault
-from wherryd.runtime import container
 from wherryd.runtime.line import ConnectionLostError, MonitorLine
 from wherryd.runtime.messages import error_from
 from wherryd.runtime.monitorpool import MonitorHost, MonitorPool, check_size
@@ -29,6 +29,11 @@ from wherryd.runtime.state import StateDir
 from wherryd.runtime.types import ContainerIo, ExitStatus
 from wherryd.runtime.zygoteprocess import ZygoteProcess
 from wherryd.spec.mount import Mount
+
+if TYPE_CHECKING:
+    from wherryd.runtime import container
+else:
+    container = later.module("wherryd.runtime.container")
 
 __all__ = ["ContainerIo", "ExecSession", "ExitStatus", "Monitor", "RuntimeClient", "Stream"]
 
@@ -217,8 +222,8 @@ class RuntimeClient:
 
     def __init__(self, *, exec_root: Path) -> None:
         self._exec_root = exec_root.absolute()
-        self._zygote = ZygoteProcess()
-        self._pool = MonitorPool(self._zygote, self._exec_root)
+        self._zygote = ZygoteProcess(self._exec_root)
+        self._pool = MonitorPool(self._zygote)
         self._monitors: list[Monitor] = []
 
     async def open(self) -> None:
@@ -226,9 +231,10 @@ class RuntimeClient:
         self._zygote.start()
 
     async def close(self) -> None:
-        """Ends the zygote; monitors and containers live on. May be called twice."""
+        """Ends the zygote unless it has containers: monitors and they live on. May be called twice."""
+        lives_on = self._pool.zygote_is_needed
         self._pool.close()
-        await self._zygote.stop()
+        await self._zygote.stop(lives_on=lives_on)
         monitors, self._monitors = self._monitors, []
         for monitor in monitors:
             await monitor.close()

@@ -8,12 +8,11 @@ as long as there are no more such processes at work than processors can keep bus
 import asyncio
 import os
 import socket
-from pathlib import Path
 from typing import Final
 
 from wherryd.errors import RuntimeFault
 from wherryd.runtime.line import MonitorLine
-from wherryd.runtime.monitorprocess import MAX_REQUEST_BYTES
+from wherryd.runtime.request import MAX_REQUEST_BYTES
 from wherryd.runtime.zygoteprocess import ZygoteProcess
 
 #: When a process is killed, this many containers die with it at most.
@@ -25,8 +24,9 @@ _PAUSE_S: Final = 0.002
 class MonitorHost:
     """One process, as far as this daemon asks it for containers. `close` lets it end when it has none."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, is_zygote: bool = False) -> None:
         control.setblocking(False)
+        self.is_zygote = is_zygote
         self._control = control
         self._lines: list[MonitorLine] = []
         #: Containers it is bringing up.
@@ -80,9 +80,8 @@ class MonitorHost:
 
 
 class MonitorPool:
-    def __init__(self, zygote: ZygoteProcess, exec_root: Path) -> None:
+    def __init__(self, zygote: ZygoteProcess) -> None:
         self._zygote = zygote
-        self._exec_root = exec_root
         self._hosts: list[MonitorHost] = []
 
     async def choose(self) -> MonitorHost:
@@ -93,7 +92,9 @@ class MonitorPool:
         at_work = sum(1 for host in self._hosts if host.busy)
         if free and (not free[0].busy or at_work >= _AT_WORK):
             return free[0]
-        host = MonitorHost(await self._zygote.fork(bytes(self._exec_root)))
+        control = await self._zygote.itself()
+        is_zygote = control is not None
+        host = MonitorHost(control or await self._zygote.fork(), is_zygote=is_zygote)
         self._hosts.append(host)
         return host
 
@@ -103,10 +104,17 @@ class MonitorPool:
             host.close()
 
     def trim(self) -> None:
-        """Lets all but one of the processes without a container go."""
-        for host in [host for host in self._hosts if not host.containers][1:]:
+        """Lets all but one of the processes without a container go; the zygote stays in any case."""
+        idle = [host for host in self._hosts if not host.containers]
+        idle.sort(key=lambda host: not host.is_zygote)
+        for host in idle[1:]:
             self._hosts.remove(host)
             host.close()
+
+    @property
+    def zygote_is_needed(self) -> bool:
+        """Whether the zygote has some, and lives on for them."""
+        return any(host.containers for host in self._hosts if host.is_zygote)
 
     def close(self) -> None:
         """Containers run on. Done twice is fine."""

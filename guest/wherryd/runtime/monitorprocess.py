@@ -1,6 +1,7 @@
 """The process that monitors run in: up to a few containers each, one loop, one place that reaps.
 
-It is forked from the zygote, leads a session of its own and holds nothing of the daemon's but a control
+It is forked from the zygote, or is the zygote: that one holds monitors too, and forks further processes when
+it is asked to. It leads a session of its own and holds nothing of the daemon's but a control
 socket, on which it is asked for containers, and the connections these requests come with. The daemon may
 be killed and come again at any time; a new one asks processes of its own, and finds the containers of
 this one by their doors. It ends when it has no container left, and nobody who could ask for one.
@@ -24,18 +25,18 @@ from wherryd.runtime import children
 from wherryd.runtime.control import Connection
 from wherryd.runtime.loop import READ, Loop
 from wherryd.runtime.monitor import Monitor
-from wherryd.runtime.request import CreateRequest
+from wherryd.runtime.request import FORK, MAX_REQUEST_BYTES, CreateRequest
 from wherryd.sys import process as proc
-
-#: A request is an id, some paths and a mount per layer.
-MAX_REQUEST_BYTES: Final = 128 * 1024
 
 #: What faults of the process itself are written to, below the exec root.
 LOG_FILE: Final = "monitor.log"
 
 
 class MonitorProcess:
-    def __init__(self, control: socket.socket) -> None:
+    """exec_root: of the processes that it is asked to fork."""
+
+    def __init__(self, control: socket.socket, exec_root: Path) -> None:
+        self._exec_root = exec_root
         self._loop = Loop()
         self._control: socket.socket | None = control
         self._monitors: set[Monitor] = set()
@@ -75,7 +76,11 @@ class MonitorProcess:
             self._end_when_idle()
             return
         for fd in fds:
-            self._create(payload, socket.socket(fileno=fd))
+            end = socket.socket(fileno=fd)
+            if payload == FORK:
+                fork(end, self._exec_root)
+            else:
+                self._create(payload, end)
 
     def _create(self, payload: bytes, end: socket.socket) -> None:
         """Answers request 0 on the connection when the container is created, or why it could not be."""
@@ -100,13 +105,32 @@ class MonitorProcess:
             self._loop.running = False
 
 
-def main(control: socket.socket, exec_root: Path) -> NoReturn:
-    """The life of a process of monitors, in a fresh fork of the zygote."""
+def fork(control: socket.socket, exec_root: Path) -> None:
+    """Makes a further process, asked over `control`, which is told if that fails."""
+    with control:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                control.send(f"cannot fork a monitor: {error.strerror}: is the machine full?".encode())
+            return
+        if pid == 0:
+            # Of the containers here it keeps nothing but memory that nobody looks at again: what refers to
+            # it are the frames of this very call, which never return, so no destructor runs.
+            children.forget_all()
+            fd = control.fileno()
+            os.closerange(3, fd)
+            os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+            main(control, exec_root, "wherry-monitor")
+
+
+def main(control: socket.socket, exec_root: Path, name: str) -> NoReturn:
+    """The life of a process of monitors."""
     status = 1
     try:
-        _detach(exec_root)
+        _detach(exec_root, name)
         gc.enable()
-        MonitorProcess(control).run()
+        MonitorProcess(control, exec_root).run()
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -115,11 +139,11 @@ def main(control: socket.socket, exec_root: Path) -> NoReturn:
         os._exit(status)
 
 
-def _detach(exec_root: Path) -> None:
+def _detach(exec_root: Path, name: str) -> None:
     """A session of our own; nothing of the daemon's streams; signals meant for others do not end us."""
     os.setsid()
     os.chdir("/")
-    proc.set_name("wherry-monitor")
+    proc.set_name(name)
     proc.prctl(proc.PR_SET_CHILD_SUBREAPER, 1)
     proc.prctl(proc.PR_SET_DUMPABLE, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):

@@ -1,12 +1,24 @@
-"""What a monitor is asked to create, as one JSON message from the client to a process of monitors."""
+"""What the client asks the processes of monitors for, one packet each on their control sockets.
+
+A CreateRequest, as JSON, comes with our end of the connection to the monitor; FORK, which only the zygote
+is asked for, with the control socket of the new process.
+"""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from wherryd.runtime.types import ContainerIo
 from wherryd.spec.mount import Mount
+
+#: A request is an id, some paths and a mount per layer.
+MAX_REQUEST_BYTES: Final = 128 * 1024
+#: No JSON begins so.
+FORK: Final = b"fork"
+#: The zygote's only word: everything is imported.
+READY: Final = b"ready"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,12 @@ import contextlib
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 from wherryd.errors import RuntimeFault
 from wherryd.runtime import selfexe
-from wherryd.runtime.zygote import READY
+from wherryd.runtime.request import FORK, READY
 
 _START_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 5.0
@@ -19,11 +20,13 @@ _PAUSE_S: Final = 0.002
 class ZygoteProcess:
     """`start` returns at once; requests wait until the zygote has imported everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, exec_root: Path) -> None:
+        self._exec_root = exec_root
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = asyncio.Lock()
         self._is_ready = False
+        self._is_adopted = False
 
     def start(self) -> None:
         """A process of its own, not a fork: this one has threads and an event loop."""
@@ -31,7 +34,8 @@ class ZygoteProcess:
         with theirs:
             fd = theirs.fileno()
             # -P: no module from the working directory may take the place of ours.
-            command = [sys.executable, "-P", "-m", "wherryd.runtime.zygote", "--control-fd", str(fd)]
+            module = "wherryd.runtime.zygote"
+            command = [sys.executable, "-P", "-m", module, str(fd), str(self._exec_root)]
             try:
                 with selfexe.protected_interpreter() as interpreter:
                     self._process = subprocess.Popen(
@@ -48,8 +52,20 @@ class ZygoteProcess:
         ours.setblocking(False)
         self._control = ours
         self._is_ready = False
+        self._is_adopted = False
 
-    async def fork(self, exec_root: bytes) -> socket.socket:
+    async def itself(self) -> socket.socket | None:
+        """A control socket of the zygote, which holds monitors too; None when one was given out already.
+
+        Raises RuntimeFault.
+        """
+        if self._is_adopted or self._control is None:
+            return None
+        self._is_adopted = True
+        await self._wait_until_ready(self._control)
+        return self._control.dup()
+
+    async def fork(self) -> socket.socket:
         """Has a process of monitors forked; our end of its control socket. Raises RuntimeFault.
 
         When the zygote is killed before it comes to that, the socket is at its end at once.
@@ -58,7 +74,7 @@ class ZygoteProcess:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 with theirs:
-                    await self._send(exec_root, theirs)
+                    await self._send(FORK, theirs)
             except (ConnectionError, RuntimeFault):
                 ours.close()
                 if last_attempt:
@@ -96,13 +112,16 @@ class ZygoteProcess:
                 raise RuntimeFault("the zygote ended while it started: see its message in the daemon's log")
             self._is_ready = True
 
-    async def stop(self) -> None:
-        """Done twice is fine."""
+    async def stop(self, *, lives_on: bool = False) -> None:
+        """lives_on: it has containers, and is left alone with them. Done twice is fine."""
         if self._control is not None:
             self._control.close()
             self._control = None
         process, self._process = self._process, None
-        if process is not None:
+        if process is not None and lives_on:
+            # Nobody is to wait for it, which Popen would complain about.
+            process.returncode = 0
+        elif process is not None:
             await asyncio.to_thread(_end, process)
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import errno
-import platform
+import os
 from typing import Final
 
 from wherryd.errors import KernelFault
@@ -11,7 +11,7 @@ from wherryd.sys.libc import register, syscall
 # linux/keyctl.h
 KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 
-_NR_KEYCTL: Final = {"x86_64": 250, "aarch64": 219}.get(platform.machine(), 219)
+_NR_KEYCTL: Final = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine, 219)
 
 
 def join_new_session_keyring() -> None:

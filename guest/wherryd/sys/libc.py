@@ -5,7 +5,7 @@ are set once, at import: after a process has entered a container's root nothing 
 """
 
 import ctypes
-import platform
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ AT_EMPTY_PATH: Final = 0x1000
 AT_RECURSIVE: Final = 0x8000
 
 # Calls before 424 have a number per architecture. Source: asm/unistd_64.h, asm-generic/unistd.h.
-NR_BPF: Final = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 280)
-NR_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}.get(platform.machine(), 277)
+NR_BPF: Final = {"x86_64": 321, "aarch64": 280}.get(os.uname().machine, 280)
+NR_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}.get(os.uname().machine, 277)
 
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long

@@ -1,14 +1,14 @@
 """How a process is scheduled, and as what: sched_setattr(2), ioprio_set(2), personality(2)."""
 
 import ctypes
-import platform
+import os
 import struct
 from typing import Final
 
 from wherryd.sys.libc import libc, register, syscall
 
 # Source: asm/unistd_64.h, asm-generic/unistd.h.
-_ARM: Final = platform.machine() == "aarch64"
+_ARM: Final = os.uname().machine == "aarch64"
 _NR_SCHED_SETATTR: Final = 274 if _ARM else 314
 _NR_IOPRIO_SET: Final = 30 if _ARM else 251
 # uapi/linux/ioprio.h

@@ -5,13 +5,13 @@ own signals 32 and 33 ignored. libc refuses to touch those two, hence the raw ca
 """
 
 import ctypes
-import platform
+import os
 import signal
 from typing import Final
 
 from wherryd.sys.libc import register, syscall
 
-_NR_RT_SIGACTION: Final = {"x86_64": 13, "aarch64": 134}.get(platform.machine(), 134)
+_NR_RT_SIGACTION: Final = {"x86_64": 13, "aarch64": 134}.get(os.uname().machine, 134)
 #: struct sigaction of the kernel: handler (SIG_DFL = 0), flags, restorer, mask; the mask has 8 bytes.
 _DEFAULT: Final = bytes(32)
 _MASK_BYTES: Final = 8
