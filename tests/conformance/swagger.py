@@ -12,13 +12,17 @@ import pytest
 import yaml
 
 
+def path(version: str) -> Path:
+    """Where that version's description is, if it is there."""
+    shared = Path(os.environ.get("WHERRY_SHARED", Path(__file__).parents[3] / "shared"))
+    return shared / f"data/engine-api/v{version}.yaml"
+
+
 def description(version: str = "1.51") -> "Description":
     """Skips the test when the description is not there."""
-    shared = Path(os.environ.get("WHERRY_SHARED", Path(__file__).parents[3] / "shared"))
-    path = shared / f"data/engine-api/v{version}.yaml"
-    if not path.exists():
+    if not path(version).exists():
         pytest.skip("needs the Engine API's description (WHERRY_SHARED)")
-    return Description(yaml.safe_load(path.read_text()))
+    return Description(yaml.safe_load(path(version).read_text()))
 
 
 class Description:

@@ -192,6 +192,14 @@ def test_the_whole_root_is_without_what_is_the_kernels(engine: NativeEngine) -> 
     assert "exec" in answer.message
 
 
+def test_a_link_that_leads_nowhere_for_the_copying_process_is_no_fault(engine: NativeEngine) -> None:
+    """It is not in the container's process namespace: /proc/self says nothing to it."""
+    container = in_state(engine, "running")
+    answer = engine.call("PUT", rig.url(container, "/proc/self"), rig.archive(rig.member("f", b"1")))
+    assert answer.status == 404, answer.text
+    assert rig.get(engine, container, "/dev/stdin").status == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
     [

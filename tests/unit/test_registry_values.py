@@ -121,6 +121,22 @@ def test_server_addresses_become_domains() -> None:
     assert domain_of_server("") == "docker.io"
 
 
+@pytest.mark.parametrize(
+    "domain", ["reg.example", "localhost:5000", "127.0.0.1", "[::1]:5000", "under_score", "a-b.example:1"]
+)
+async def test_names_and_addresses_of_registries_are_taken(domain: str) -> None:
+    assert (await Hosts(RegistryOptions()).endpoints(domain, mirrors=False))[0].host == domain
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["\x92J", "a..b", "reg.example:99999", "reg.example:0", "[:::]", "a b", "x" * 64, "-a", "a@b", "a/b"],
+)
+async def test_what_no_registry_can_be_called_is_refused(domain: str) -> None:
+    with pytest.raises(InvalidParameter, match="no registry's address"):
+        await Hosts(RegistryOptions()).endpoints(domain, mirrors=False)
+
+
 async def test_hub_has_its_own_host_and_mirrors_come_first() -> None:
     hosts = Hosts(RegistryOptions(mirrors=("https://m.example/",)))
     assert await hosts.endpoints("docker.io", mirrors=True) == [

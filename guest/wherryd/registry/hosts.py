@@ -10,6 +10,7 @@ the certificate is not verified, and plain HTTP is tried after HTTPS.
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterable
@@ -25,6 +26,13 @@ HUB_REGISTRY = "registry-1.docker.io"
 HUB_INDEX_KEY = "https://index.docker.io/v1/"
 HUB_SEARCH = "index.docker.io"
 _HUB_NAMES = frozenset({HUB, "index.docker.io", HUB_REGISTRY, "registry.hub.docker.com"})
+
+_DOMAIN = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*|\[(?P<address>[0-9a-f:.]+)\])"
+    r"(?::(?P<port>[0-9]{1,5}))?",
+    re.IGNORECASE | re.ASCII,
+)
+_MAX_DOMAIN = 255
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -61,6 +69,20 @@ def domain_of_server(address: str) -> str:
     return HUB if host in _HUB_NAMES or not host else host
 
 
+def check_domain(domain: str) -> None:
+    """Raises InvalidParameter for what no registry can be called: host[:port], the host a name or an address
+    (RFC 1123, 2.1; RFC 3986, 3.2.2)."""
+    match = _DOMAIN.fullmatch(domain)
+    fits = (
+        match is not None
+        and len(domain) <= _MAX_DOMAIN
+        and 0 < int(match["port"] or 443) < 65536
+        and (not match["address"] or bool(_literal(match["address"])))
+    )
+    if not fits:
+        raise InvalidParameter(f"{domain!a} is no registry's address (hint: registry.example.org:5000)")
+
+
 class Hosts:
     """Answers where to find registries. Checks its options once."""
 
@@ -78,7 +100,9 @@ class Hosts:
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
 
     async def endpoints(self, domain: str, *, mirrors: bool) -> list[Endpoint]:
-        """In the order to try them. domain: of a normalised reference ("docker.io" for Docker Hub)."""
+        """In the order to try them. domain: of a normalised reference ("docker.io" for Docker Hub), or what
+        a user logs in to. Raises InvalidParameter."""
+        check_domain(domain)
         if domain == HUB:
             return [*(self._mirrors if mirrors else ()), Endpoint(f"https://{HUB_REGISTRY}")]
         if await self.insecure(domain):

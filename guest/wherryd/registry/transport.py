@@ -156,7 +156,9 @@ class Transport:
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not location:
                 return response
             response.release()
-            target = url.join(URL(location, encoded=True))
+            target = _target(url, location)
+            if target is None:
+                raise Unavailable(f"{shown(method, str(url))}: the registry points to what is no address")
             if target.scheme not in ("http", "https") or (url.scheme, target.scheme) == ("https", "http"):
                 raise Unavailable(
                     f"{shown(method, str(url))}: the registry points to {shown('', str(target)).strip()}, "
@@ -213,6 +215,16 @@ class Transport:
                 log.info("%s; trying again in %.1f s", exc, pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
+
+
+def _target(url: URL, location: str) -> URL | None:
+    """Where a redirect leads; None for what nobody can connect to."""
+    try:
+        target = url.join(URL(location, encoded=True))
+        # Both are worked out late, and raise late.
+        return target if target.host and target.port else None
+    except ValueError:
+        return None
 
 
 def raise_if_transient(response: aiohttp.ClientResponse, method: str, url: str, body: bytes) -> None:

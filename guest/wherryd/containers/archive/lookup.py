@@ -126,5 +126,7 @@ def _link(root: int, path: str) -> str | None:
         raise
     try:
         return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+    except FileNotFoundError:
+        return None  # /proc/self, to who is not in the container's process namespace
     finally:
         os.close(fd)
