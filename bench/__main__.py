@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wherrywire import __version__
 
-SECTIONS = ("machine", "starts", "engines", "memory", "runtimes", "seccomp", "pull", "builder")
+SECTIONS = ("machine", "client", "starts", "engines", "memory", "runtimes", "seccomp", "pull", "builder")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 

@@ -1,6 +1,6 @@
-"""`python -m wherry`: how the agent starts itself, wherever the command is installed."""
+"""`python -m wherry`."""
 
-from wherry.cli.main import main
+from wherry.cli.entry import run
 
 if __name__ == "__main__":
-    main()
+    run()

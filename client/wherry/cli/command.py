@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from wherry.cli.main import BAD_OPTIONS
-from wherry.engine.parse.values import boolean
 from wherry.errors import EngineProblem
 
 if TYPE_CHECKING:
@@ -133,6 +132,8 @@ def _is_option(arg: str) -> bool:
 
 
 def _switch(name: str, value: str, flag: Flag) -> str:
+    from wherry.engine.parse.values import boolean
+
     if boolean(value, name):
         return name
     return next(option for option in flag.secondary_opts if option.endswith(_FALSE))

@@ -43,12 +43,10 @@ def watch_exit(client: "EngineClient", container: str, condition: str, tell: Cal
     answer = client.call("POST", path, {"condition": condition}, stream=True)
 
     def read() -> None:
-        import requests.exceptions
-
         try:
             with answer:
                 result = json.loads(answer.content)
-        except (requests.exceptions.RequestException, ValueError) as exc:
+        except (EngineProblem, ValueError) as exc:
             tell(EngineProblem(f"error waiting for container: {exc}", exit_code=UNKNOWN_STATUS))
             return
         problem = (result.get("Error") or {}).get("Message")

@@ -2,7 +2,7 @@
 
     endpoint.py   -H, WHERRY_HOST, DOCKER_HOST or the machine's socket -> Endpoint
     dial.py       Endpoint -> connected socket (a named pipe on Windows: _windows.py)
-    transport.py  requests over such a socket
+    http.py       HTTP over such a socket
     hijack.py     attach and exec: HTTP first, then raw bytes both ways, with half-close
     client.py     EngineClient: calls, errors, version negotiation
     progress.py   JSON lines of pull, import and load

@@ -1,13 +1,11 @@
-"""Named pipes on Windows, as a connection and as enough of a socket for http.client.
+"""Named pipes on Windows, as a connection.
 
 Overlapped I/O throughout: on a synchronous handle a blocked read would hold up every write, and attach
 needs both at once. The half-close is a message of length zero, as Docker's pipe listener expects it
 (the pipe must be in message mode; on a byte-mode pipe there is no half-close).
 """
 
-import io
 import sys
-from typing import Any
 
 assert sys.platform == "win32"  # noqa: S101 - named pipes exist on Windows only; the type checker knows this form
 
@@ -80,36 +78,14 @@ class PipeConnection:
     def close_write(self) -> None:
         self._write(b"")
 
+    def is_quiet(self) -> bool:
+        try:
+            available, _ = _winapi.PeekNamedPipe(self._handle)
+        except OSError:
+            return False
+        return available == 0
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             _winapi.CloseHandle(self._handle)
-
-
-class _PipeFile(io.RawIOBase):
-    def __init__(self, pipe: PipeConnection) -> None:
-        self._pipe = pipe
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        data = self._pipe.recv(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class PipeSocket(PipeConnection):
-    """What http.client and urllib3 ask of a socket."""
-
-    def makefile(self, mode: str = "r", buffering: int | None = None) -> io.BufferedReader:  # noqa: ARG002
-        return io.BufferedReader(_PipeFile(self), io.DEFAULT_BUFFER_SIZE)
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Pipes wait without limit; the engine's own time-outs end every call."""
-
-    def setsockopt(self, *args: object) -> None:
-        """Pipes have no socket options."""
-
-    def shutdown(self, how: int) -> None:
-        """Closing is what follows."""

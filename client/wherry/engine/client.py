@@ -3,15 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
-from urllib.parse import quote, urlencode
 
-from wherry.engine.dial import unreachable
 from wherry.engine.endpoint import Endpoint
-from wherry.engine.hijack import HijackedStream, message_of, open_stream
+from wherry.engine.http import Answer, Pool, message_of
 from wherry.errors import EngineProblem
 
 if TYPE_CHECKING:
-    import requests
+    from wherry.engine.hijack import HijackedStream
 
 #: The newest API version this client was written for; talks the engine's if that is older.
 API_VERSION = (1, 51)
@@ -32,10 +30,8 @@ class EngineClient:
 
     def __init__(self, endpoint: Endpoint, *, api_version: tuple[int, int] | None = None) -> None:
         """api_version: skips the negotiation (a ping) when it is known."""
-        from wherry.engine.transport import session
-
         self.endpoint = endpoint
-        self._session = session(endpoint)
+        self._pool = Pool(endpoint)
         self._version = api_version
 
     def __enter__(self) -> Self:
@@ -45,7 +41,7 @@ class EngineClient:
         self.close()
 
     def close(self) -> None:
-        self._session.close()
+        self._pool.close()
 
     @property
     def api_version(self) -> tuple[int, int]:
@@ -56,7 +52,7 @@ class EngineClient:
 
     def _ask_version(self) -> tuple[int, int]:
         answer = self._send("GET", "/_ping")
-        return parse_version(answer.headers.get("Api-Version", ""))
+        return parse_version(answer.header("Api-Version"))
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -81,14 +77,14 @@ class EngineClient:
         upload: Readable | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
-    ) -> "requests.Response":
+    ) -> Answer:
         """One call. path: unversioned, its parts quoted with `segment`.
 
         body is sent as JSON; upload is sent chunked, as it is read. With stream=True the answer's body
         is left to the caller, who closes it. Raises EngineProblem for every status from 400 on.
         """
         sent = dict(headers or {})
-        data: Any = None
+        data: bytes | Iterable[bytes] | None = None
         if body is not None:
             data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
         elif upload is not None:
@@ -101,14 +97,16 @@ class EngineClient:
         with self.call("GET", path, params, stream=True) as answer:
             yield from body_of(answer)
 
-    def hijack(self, path: str, params: Params | None = None, body: Any = None) -> HijackedStream:
+    def hijack(self, path: str, params: Params | None = None, body: Any = None) -> "HijackedStream":
         """POST and take the connection over (attach, exec start)."""
+        from wherry.engine.hijack import open_stream
+
         return open_stream(self.endpoint, self.path(path, params), body)
 
     def path(self, path: str, params: Params | None = None) -> str:
         """Versioned path with query. Lists repeat the key, None is left out, booleans are 1 and 0."""
         major, minor = self.api_version
-        query = urlencode(list(_pairs(params or {})))
+        query = _query(params or {})
         return f"/v{major}.{minor}{path}{'?' + query if query else ''}"
 
     # --- below -----------------------------------------------------------------------------------
@@ -118,30 +116,20 @@ class EngineClient:
         method: str,
         path: str,
         *,
-        data: Any = None,
+        data: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
-    ) -> "requests.Response":
-        import requests.exceptions
-
-        from wherry.engine.transport import PLACEHOLDER, is_connect_error
-
-        try:
-            answer = self._session.request(
-                method, PLACEHOLDER + path, data=data, headers=headers, stream=stream, allow_redirects=False
-            )
-        except requests.exceptions.RequestException as exc:
-            cause = is_connect_error(exc)
-            if cause is not None:
-                raise unreachable(self.endpoint, cause) from exc
-            raise _broken_off(exc) from exc
-        if answer.status_code >= 400:
+    ) -> Answer:
+        answer = self._pool.request(method, path, headers or {}, data)
+        if answer.status >= 400:
             with answer:
                 message = message_of(answer.content)
-            raise EngineProblem(f"Error response from daemon: {message}", status=answer.status_code)
+            raise EngineProblem(f"Error response from daemon: {message}", status=answer.status)
+        if not stream:
+            answer.content  # noqa: B018 - read here, so that the connection serves the next call
         return answer
 
-    def _json(self, answer: "requests.Response") -> Any:
+    def _json(self, answer: Answer) -> Any:
         if not answer.content:
             return None
         try:
@@ -149,12 +137,23 @@ class EngineClient:
         except ValueError as exc:
             raise EngineProblem(
                 f"the engine's answer is not JSON: {answer.content[:80]!r}; is {self.endpoint} an engine?",
-                status=answer.status_code,
+                status=answer.status,
             ) from exc
+
+
+def _query(params: Params) -> str:
+    pairs = list(_pairs(params))
+    if not pairs:
+        return ""
+    from urllib.parse import urlencode
+
+    return urlencode(pairs)
 
 
 def segment(name: str) -> str:
     """A name as one part of a path. `/`, `:` and `@` stay, as image names have them."""
+    from urllib.parse import quote
+
     return quote(name, safe="/:@")
 
 
@@ -193,21 +192,6 @@ def _chunks(upload: Readable) -> Iterator[bytes]:
         yield chunk
 
 
-def body_of(answer: "requests.Response") -> Iterator[bytes]:
-    """Bytes of a streamed body as soon as they are there, chunked or not. Raises EngineProblem."""
-    import urllib3.exceptions
-
-    raw = answer.raw
-    try:
-        if raw.chunked and raw.supports_chunked_reads():
-            yield from raw.read_chunked(decode_content=True)
-            return
-        # read1, since read waits until it has the whole amount.
-        while data := raw.read1(CHUNK_BYTES):
-            yield data
-    except (urllib3.exceptions.HTTPError, OSError) as exc:
-        raise _broken_off(exc) from exc
-
-
-def _broken_off(exc: BaseException) -> EngineProblem:
-    return EngineProblem(f"the connection to the engine broke: {exc}; see `wherry machine logs`")
+def body_of(answer: Answer) -> Iterator[bytes]:
+    """Bytes of a streamed body as soon as they are there. Raises EngineProblem."""
+    return answer.chunks()

@@ -1,6 +1,7 @@
 """Endpoint -> connected socket. What is raised tells whether anybody listens there."""
 
 import contextlib
+import select
 import socket
 import sys
 from typing import Protocol
@@ -13,11 +14,15 @@ CONNECT_TIMEOUT = 10.0
 
 
 class Connection(Protocol):
-    """What both sockets and Windows' named pipes can do; `close_write` is the half-close."""
+    """What both sockets and Windows' named pipes can do.
+
+    close_write is the half-close; is_quiet tells whether an idle connection is still good for a request.
+    """
 
     def recv(self, size: int, /) -> bytes: ...
     def sendall(self, data: bytes, /) -> None: ...
     def close_write(self) -> None: ...
+    def is_quiet(self) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -35,6 +40,10 @@ class SocketConnection:
 
     def close_write(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
+
+    def is_quiet(self) -> bool:
+        # An end, as a byte, makes it readable.
+        return not select.select([self._sock], [], [], 0)[0]
 
     def close(self) -> None:
         # shutdown first: it wakes a thread that is blocked in recv, close alone does not.

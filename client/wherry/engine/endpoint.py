@@ -5,10 +5,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from wherry.errors import MachineNotRunning, NoSuchMachine, UsageProblem
-from wherry.paths import paths
 
 DEFAULT_MACHINE = "default"
 #: Docker's port for an engine on TCP without TLS.
@@ -58,6 +56,8 @@ def parse(url: str) -> Endpoint:
 
 
 def _parse_tcp(url: str) -> Endpoint:
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     try:
         port = parts.port or DEFAULT_TCP_PORT
@@ -73,6 +73,8 @@ def of_machine(name: str) -> Endpoint:
     if sys.platform == "win32":
         return Endpoint(scheme=Scheme.NPIPE, path=f"//./pipe/wherry-{name}", machine=name)
     else:  # noqa: RET505 - the type checker follows if and else per platform
+        from wherry.paths import paths  # not needed for an address that was given
+
         return Endpoint(scheme=Scheme.UNIX, path=str(paths().machine(name).socket), machine=name)
 
 
@@ -94,6 +96,8 @@ def resolve(host_option: str | None, environ: Mapping[str, str] = os.environ) ->
 
 def not_running(machine: str) -> MachineNotRunning | NoSuchMachine:
     """The error for a machine whose socket does not answer, with the command that helps."""
+    from wherry.paths import paths
+
     if not paths().machine(machine).record.exists():
         return NoSuchMachine(
             f'there is no machine "{machine}" yet; run `wherry machine init` and `wherry machine start`'

@@ -1,22 +1,19 @@
 """Attach and exec: an HTTP request whose answer turns the connection into a two-way byte stream.
 
-Source: Engine API, POST /containers/{id}/attach, "Hijacking". Neither requests nor http.client can hand
-over a connection after status 101 without losing what they have read ahead, so the request's head is
-written and the answer's head read here; everything after the blank line belongs to the stream.
+Source: Engine API, POST /containers/{id}/attach, "Hijacking". Everything after the blank line of the
+answer's head belongs to the stream, also what has been read ahead.
 """
 
-import http.client
-import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from wherry.engine.dial import Connection, dial
 from wherry.engine.endpoint import Endpoint
+from wherry.engine.http import Reader, message_of, read_head
 from wherry.errors import EngineProblem
 
 READ_BYTES = 32 * 1024
-#: An answer's head longer than this is not an engine's.
-MAX_HEAD_BYTES = 64 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 
 
@@ -65,47 +62,22 @@ def open_stream(endpoint: Endpoint, path: str, body: dict[str, Any] | None = Non
         if body is not None:
             head.append("Content-Type: application/json")
         connection.sendall("\r\n".join(head).encode("ascii") + b"\r\n\r\n" + payload)
-        status, headers, ahead = _read_head(connection)
+        reader = Reader(connection)
+        status, headers = read_head(reader)
         if status not in {101, 200}:
-            raise EngineProblem(_error_text(connection, headers, ahead), status=status)
-        return HijackedStream(connection, ahead, headers.get("Content-Type", ""))
+            raise EngineProblem(_error_text(reader, headers), status=status)
+        return HijackedStream(connection, reader.take_ahead(), headers.get("content-type", ""))
     except BaseException:
         connection.close()
         raise
 
 
-def _read_head(connection: Connection) -> tuple[int, http.client.HTTPMessage, bytes]:
-    received = b""
-    while (end := received.find(b"\r\n\r\n")) < 0:
-        data = connection.recv(READ_BYTES)
-        if not data:
-            raise EngineProblem("the engine closed the connection before it answered; see its log")
-        received += data
-        if len(received) > MAX_HEAD_BYTES:
-            raise EngineProblem("the answer is not HTTP; is this address an engine's?")
-    stream = io.BytesIO(received[: end + 4])
-    words = stream.readline().split(None, 2)
-    try:
-        status = int(words[1])
-    except (IndexError, ValueError):
-        raise EngineProblem("the answer is not HTTP; is this address an engine's?") from None
-    return status, http.client.parse_headers(stream), received[end + 4 :]
-
-
-def _error_text(connection: Connection, headers: http.client.HTTPMessage, body: bytes) -> str:
+def _error_text(reader: Reader, headers: Mapping[str, str]) -> str:
     """The message of an error answer; engines send it with a length and as JSON."""
-    length = min(int(headers.get("Content-Length", "0") or 0), MAX_ERROR_BYTES)
-    while len(body) < length:
-        data = connection.recv(length - len(body))
-        if not data:
-            break
+    length = headers.get("content-length", "0")
+    left = min(int(length) if length.isdecimal() else 0, MAX_ERROR_BYTES)
+    body = b""
+    while left and (data := reader.some(left)):
         body += data
+        left -= len(data)
     return f"Error response from daemon: {message_of(body)}"
-
-
-def message_of(body: bytes) -> str:
-    """The text in an error body, JSON or not."""
-    try:
-        return str(json.loads(body)["message"]).strip()
-    except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace").strip() or "no reason given"

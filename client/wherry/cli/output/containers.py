@@ -1,6 +1,5 @@
 """One container of GET /containers/json -> the fields of `ps`."""
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -133,6 +132,8 @@ def _host(address: str) -> str:
 
 
 def _port_order(item: Mapping[str, Any]) -> tuple[int, tuple[int, int], int, str]:
+    import ipaddress  # seldom needed
+
     address = item.get("IP") or ""
     number = ipaddress.ip_address(address) if address else None
     order = (number.version, int(number)) if number else (0, 0)

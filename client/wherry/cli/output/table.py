@@ -1,6 +1,5 @@
 """Columns as Docker prints them: Go's tabwriter with a minimum width of 10 and 3 blanks between cells."""
 
-import unicodedata
 from collections.abc import Sequence
 
 MIN_WIDTH = 10
@@ -21,9 +20,9 @@ def align(text: str, *, min_width: int = MIN_WIDTH, padding: int = PADDING) -> s
             stop = start
             while stop < len(lines) and len(widths[stop]) > column:
                 stop += 1
-            block = [width(cells[column]) + padding for cells in lines[start:stop]]
+            widest = max((width(cells[column]) + padding for cells in lines[start:stop]), default=0)
             for line in range(start, stop):
-                widths[line][column] = max(min_width, *block)
+                widths[line][column] = max(min_width, widest)
             start = stop + 1
     return "\n".join(_line(cells, row) for cells, row in zip(lines, widths, strict=True))
 
@@ -52,4 +51,8 @@ def ellipsis(text: str, room: int) -> str:
 
 
 def _columns(char: str) -> int:
+    if char.isascii():
+        return 1
+    import unicodedata  # seldom needed
+
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1

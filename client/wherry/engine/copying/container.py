@@ -54,7 +54,7 @@ class Files:
             if exc.status == 0:
                 raise
             return None
-        return _status(answer.headers.get(_STAT_HEADER, ""), path)
+        return _status(answer.header(_STAT_HEADER), path)
 
     @contextlib.contextmanager
     def read(self, path: str) -> Iterator[tuple[Status, Iterator[bytes]]]:
@@ -64,7 +64,7 @@ class Files:
         """
         answer = self._client.call("GET", self._path, {"path": path}, stream=True)
         with answer:
-            yield _status(answer.headers.get(_STAT_HEADER, ""), path), body_of(answer)
+            yield _status(answer.header(_STAT_HEADER), path), body_of(answer)
 
     def write(self, folder: str, archive: Readable, *, owners: bool) -> None:
         """Extracts archive in folder. owners: keep its uid and gid."""
