@@ -44,6 +44,35 @@ def test_a_link_on_the_default_bridge_gives_lines_and_variables_and_follows_a_re
     assert engine.inspect("web")["HostConfig"]["Links"] == ["/other:/web/store"]
 
 
+def test_a_link_can_be_removed(engine: NativeEngine, docker_cli: str) -> None:
+    run(engine, "db")
+    run(engine, "web", "--link", "db:store", "--link", "db:kept")
+    docker(engine, "rm", "--link", "web/store")
+    assert engine.inspect("web")["HostConfig"]["Links"] == ["/db:/web/kept"]
+    lines = docker(engine, "exec", "web", "cat", "/etc/hosts")
+    assert "store" not in lines
+    assert "kept" in lines
+    for link, words in (("web/store", "no such link"), ("web", "cannot remove the default link name")):
+        done = engine.docker("rm", "--link", link)
+        assert words in done.stderr.decode()
+    assert engine.inspect("web")["State"]["Running"]
+
+
+def test_link_local_addresses_are_further_ones(engine: NativeEngine, docker_cli: str) -> None:
+    docker(engine, "network", "create", "boats")
+    run(engine, "web", "--network", "boats", "--link-local-ip", "169.254.8.8")
+    assert "169.254.8.8/16" in docker(engine, "exec", "web", "ip", "addr")
+    place = engine.inspect("web")["NetworkSettings"]["Networks"]["boats"]
+    assert place["IPAMConfig"]["LinkLocalIPs"] == ["169.254.8.8"]
+    docker(engine, "restart", "-t", "0", "web")
+    assert "169.254.8.8/16" in docker(engine, "exec", "web", "ip", "addr")
+    wrong = {"boats": {"IPAMConfig": {"LinkLocalIPs": ["10.0.0.1"]}}}
+    answer = engine.call(
+        "POST", "/containers/create", {"Image": IMAGE, "NetworkingConfig": {"EndpointsConfig": wrong}}
+    )
+    assert (answer.status, "invalid link-local IP address: 10.0.0.1" in answer.message) == (400, True)
+
+
 def test_a_link_needs_a_container_that_runs_and_a_bridge(engine: NativeEngine, docker_cli: str) -> None:
     docker(engine, "create", "--name", "idle", IMAGE)
     for options, words in (

@@ -137,7 +137,7 @@ async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession, pat
         ({"EnableIPv4": False}, 501, "IPv4"),
         ({"ConfigOnly": True}, 501, "configuration networks"),
         ({"IPAM": {"Driver": "other"}}, 404, "could not find plugin other"),
-        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, 400, "IPv6 is not enabled"),
+        ({"EnableIPv6": False, "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, 400, "IPv6 is not enabled"),
         (
             {"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00::/64"}, {"Subnet": "fd01::/64"}]}},
             400,

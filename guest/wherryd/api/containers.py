@@ -87,8 +87,10 @@ class _Handlers:
         return web.json_response({"Warnings": warnings})
 
     async def remove(self, request: web.Request) -> web.Response:
+        """DELETE /containers/{id}; with link=1 it names a link, `web/alias`, and that goes."""
         if params.boolean(request.query, "link"):
-            raise InvalidParameter("link: links are not available, so there is none to remove")
+            await self._service.remove_link(require(request, "id"))
+            return web.Response(status=204)
         await self._service.remove(
             require(request, "id"),
             force=params.boolean(request.query, "force"),
@@ -152,5 +154,5 @@ def routes(service: ContainerService) -> list[web.RouteDef]:
         web.post("/containers/{id}/update", handlers.update),
         web.post("/containers/{id}/resize", handlers.resize),
         web.get("/containers/{id}/top", handlers.top, allow_head=False),
-        web.delete("/containers/{id}", handlers.remove),
+        web.delete("/containers/{id:.+}", handlers.remove),
     ]

@@ -76,7 +76,8 @@ class Handlers:
             params.boolean(request.query, "quiet"),
             _platform(request.query.get("platform", "")),
         )
-        return await progress.respond(request, lines)
+        # docker-py looks for the error there, and nowhere else.
+        return await progress.respond(request, lines, always_in_band=True)
 
     async def save_several(self, request: web.Request) -> web.StreamResponse:
         """GET /images/get?names=a&names=b; docker-py sends one list with commas."""

@@ -19,11 +19,19 @@ log = logging.getLogger(__name__)
 Line = dict[str, Any]
 
 
-async def respond(request: web.Request, lines: AsyncIterator[Line]) -> web.StreamResponse:
-    """Streams lines as they come. Raises what the producer raises before its first line."""
+async def respond(
+    request: web.Request, lines: AsyncIterator[Line], *, always_in_band: bool = False
+) -> web.StreamResponse:
+    """Streams lines as they come. Raises what the producer raises before its first line; with always_in_band
+    such an error is a line of a good answer, too."""
     # All producers are async generators; aclosing ends their work when the client goes away.
     async with aclosing(cast("AsyncGenerator[Line, None]", lines)) as items:
-        first = await anext(items, None)
+        try:
+            first = await anext(items, None)
+        except EngineError as exc:
+            if not always_in_band:
+                raise
+            first = error_line(exc)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         if first is not None:

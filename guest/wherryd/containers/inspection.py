@@ -166,7 +166,7 @@ def endpoint_settings(given: Mapping[str, Any], attachment: Attachment | None) -
         "IPAMConfig": given.get("IPAMConfig"),
         "Links": given.get("Links"),
         "Aliases": given.get("Aliases"),
-        "MacAddress": attachment.mac if attachment else "",
+        "MacAddress": attachment.mac if attachment else given.get("MacAddress", ""),
         "DriverOpts": given.get("DriverOpts"),
         "GwPriority": given.get("GwPriority", 0),
         "NetworkID": attachment.network_id if attachment else given.get("NetworkID", ""),

@@ -12,6 +12,7 @@ from typing import Any
 from wherryd.containers import files, ports
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
+from wherryd.containers.store import Container
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound
 from wherryd.networks import hosts
 
@@ -125,6 +126,20 @@ def _living(deps: Deps, record: ContainerRecord) -> Iterator[tuple[str, str, str
         place = peer.sandbox.on("bridge") if peer is not None and peer.sandbox else None
         if peer is not None and place is not None:
             yield alias, place.ip, f"{peer_id[:_SHORT_ID]} {peer.record.name}", peer.record
+
+
+async def remove(deps: Deps, container: Container, alias: str) -> None:
+    """One link of a container less. Variables stay until its next start. Raises NotFound."""
+    async with container.lock:
+        record = container.record
+        links = list(record.host_config["Links"] or ())
+        kept = [text for text in links if split(text)[1] != alias]
+        if len(kept) == len(links):
+            raise NotFound(f"Cannot get child {alias} of container {record.name}: it has no such link")
+        gone = [address for name, address, _, _ in _living(deps, record) if name == alias]
+        deps.store.update(container, host_config={**record.host_config, "Links": kept or None})
+        if container.sandbox is not None and gone:
+            files.edit_hosts(deps.files(record.id), lambda text: hosts.without(text, gone, alias))
 
 
 def tell_linking(deps: Deps, started: ContainerRecord) -> None:

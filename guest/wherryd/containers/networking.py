@@ -14,7 +14,7 @@ from wherryd.containers.deps import Deps
 from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
-from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, NotSupported
+from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from wherryd.networks.sandbox import EndpointWish, Sandbox
 
 log = logging.getLogger(__name__)
@@ -29,17 +29,17 @@ _NAME_SERVER_PORTS = frozenset({"53/tcp", "53/udp"})
 
 
 def settings(value: Any, where: str) -> dict[str, Any]:
-    """One EndpointSettings of a request, with the fields that are the user's. Raises InvalidParameter, and
-    NotSupported for what cannot be carried out yet. Source: Engine API 1.51, EndpointSettings."""
+    """One EndpointSettings of a request, with the fields that are the user's. Raises InvalidParameter.
+    Source: Engine API 1.51, EndpointSettings."""
     given = kinds.mapping(value or {}, where)
     ipam = kinds.mapping(given.get("IPAMConfig") or {}, f"{where}.IPAMConfig")
-    if ipam.get("LinkLocalIPs"):
-        raise NotSupported(f"{where}.IPAMConfig: LinkLocalIPs are not available")
-    addresses = {
+    addresses: dict[str, Any] = {
         key: address
         for version in (4, 6)
         if (address := _address(ipam, key := f"IPv{version}Address", version, where))
     }
+    if ipam.get("LinkLocalIPs"):
+        addresses["LinkLocalIPs"] = _link_local(ipam["LinkLocalIPs"], f"{where}.IPAMConfig.LinkLocalIPs")
     found: dict[str, Any] = {
         "IPAMConfig": addresses or (given.get("IPAMConfig") and {}),
         "Links": _links(given.get("Links"), f"{where}.Links"),
@@ -50,6 +50,19 @@ def settings(value: Any, where: str) -> dict[str, Any]:
         "GwPriority": kinds.integer(given.get("GwPriority") or 0, f"{where}.GwPriority"),
     }
     return {key: each for key, each in found.items() if each not in (None, "", 0)}
+
+
+def _link_local(value: Any, where: str) -> list[str]:
+    found = []
+    for text in kinds.strings(value, where):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            address = None
+        if address is None or not address.is_link_local:
+            raise InvalidParameter(f"invalid endpoint settings: invalid link-local IP address: {text}")
+        found.append(str(address))
+    return found
 
 
 def _links(value: Any, where: str) -> list[str] | None:
@@ -140,6 +153,7 @@ def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
         aliases=tuple(given.get("Aliases") or ()),
         links=tuple(":".join(linking.split(link)) for link in given.get("Links") or ()),
         gw_priority=given.get("GwPriority") or 0,
+        link_local=tuple(ipam.get("LinkLocalIPs") or ()),
     )
 
 

@@ -107,6 +107,13 @@ class ContainerService:
         await self.lifecycle.remove(container, force=force, volumes=volumes)
         self.execs.forget(container)
 
+    async def remove_link(self, link: str) -> None:
+        """link: `container/alias`. Raises NotFound, Conflict."""
+        reference, _, alias = link.strip("/").rpartition("/")
+        if not reference:
+            raise Conflict("Conflict, cannot remove the default link name of the container")
+        await linking.remove(self.deps, self.get(reference), alias)
+
     async def rename(self, reference: str, name: str) -> None:
         container = self.get(reference)
         if not name:

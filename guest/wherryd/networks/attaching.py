@@ -196,6 +196,7 @@ class Attacher:
             aliases=wish.aliases,
             links=wish.links,
             gw_priority=wish.gw_priority,
+            link_local=wish.link_local,
         )
 
     def _reserve(self, gateway: Endpoint, wanted: Sequence[PortBinding]) -> Sequence[Reservation]:

@@ -41,11 +41,16 @@ class SandboxRecord:
         return not self.host_namespace and not self.mode.startswith("container:")
 
 
+#: RFC 3927; RFC 4291, section 2.5.6.
+_LINK_LOCAL_BITS = {4: 16, 6: 64}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """network: its name, which never changes. device: the container's, "" without one, and then there are no
     addresses either. veth: the host's end, "" where there is none (macvlan, ipvlan). address6: "" on a
-    network without IPv6. sandbox_id: as in SandboxRecord."""
+    network without IPv6. link_local: further addresses, of 169.254.0.0/16 or fe80::/64. sandbox_id: as in
+    SandboxRecord."""
 
     container_id: str
     sandbox_id: str
@@ -59,6 +64,7 @@ class Endpoint:
     aliases: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     gw_priority: int = 0
+    link_local: tuple[str, ...] = ()
 
     @property
     def has_device(self) -> bool:
@@ -73,6 +79,11 @@ class Endpoint:
             found.append(ipaddress.IPv4Interface(f"{self.address}/{subnet.network.prefixlen}"))
         if self.address6 and subnet6 is not None:
             found.append(ipaddress.IPv6Interface(f"{self.address6}/{subnet6.network.prefixlen}"))
+        found.extend(
+            ipaddress.ip_interface(f"{each}/{_LINK_LOCAL_BITS[each.version]}")
+            for each in map(ipaddress.ip_address, self.link_local)
+            if each.version == 4 or self.address6
+        )
         return found
 
 
@@ -90,7 +101,7 @@ def sandbox_from_json(text: str) -> SandboxRecord:
 
 def endpoint_from_json(text: str) -> Endpoint:
     values = _known(json.loads(text), Endpoint)
-    for key in ("aliases", "links"):
+    for key in ("aliases", "links", "link_local"):
         values[key] = tuple(values.get(key, ()))
     return Endpoint(**values)
 

@@ -49,7 +49,7 @@ def parse(body: Mapping[str, Any]) -> NetworkRequest:
     options = _strings(body.get("Options"), "Options")
     problems: list[str] = []
     blocks = ipamconfig.blocks(_blocks(ipam), problems)
-    ipv6 = _ipv6(body, options)
+    ipv6 = _ipv6(body, options, has_subnet=6 in blocks)
     if 6 in blocks and not ipv6:
         problems.append(f"IPv6 subnet {blocks[6].subnet} given, and IPv6 is not enabled (hint: --ipv6)")
     if problems:
@@ -68,11 +68,14 @@ def parse(body: Mapping[str, Any]) -> NetworkRequest:
     )
 
 
-def _ipv6(body: Mapping[str, Any], options: Mapping[str, str]) -> bool:
-    """EnableIPv6, or where the request says nothing the driver option of the same meaning."""
+def _ipv6(body: Mapping[str, Any], options: Mapping[str, str], *, has_subnet: bool) -> bool:
+    """EnableIPv6, or the driver option of the same meaning; where neither is said, who gives an IPv6 subnet
+    wants it. (dockerd keeps the subnet then, and gives no container an address of it.)"""
     if body.get("EnableIPv6") is not None:
         return _flag(body["EnableIPv6"], "EnableIPv6")
-    return _read_switch(_ENABLE_IPV6, options.get(_ENABLE_IPV6, "false"))
+    if _ENABLE_IPV6 in options:
+        return _read_switch(_ENABLE_IPV6, options[_ENABLE_IPV6])
+    return has_subnet
 
 
 def _name(name: Any) -> str:

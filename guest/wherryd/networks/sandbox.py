@@ -31,7 +31,8 @@ class EndpointWish:
     network: name or id. ip, ip6: addresses of its own, "" for the next free ones. mac: likewise, None for
     one made from the address. aliases: further names on this network. links: `container:alias`, a name or
     id of another one and what only this container calls it. gw_priority: the network with the highest gives
-    the default route; ties go to the name that sorts first.
+    the default route; ties go to the name that sorts first. link_local: further addresses, for
+    neighbours only; of IPv6 where the network has it.
     """
 
     network: str
@@ -41,6 +42,7 @@ class EndpointWish:
     aliases: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     gw_priority: int = 0
+    link_local: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
