@@ -7,8 +7,8 @@ each()        one call per name, errors printed as they come
 """
 
 import sys
-from collections.abc import Callable, Iterable
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Container, Iterable
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
@@ -165,6 +165,34 @@ def flag(*names: str, **attributes: Any) -> Callable[..., Any]:
 def texts(*names: str, **attributes: Any) -> Callable[..., Any]:
     """An option that may be given more than once."""
     return click.option(*names, multiple=True, **attributes)
+
+
+def refused(
+    *names: str, reason: str, switch: bool = False, unless: Container[str] = frozenset()
+) -> Callable[..., Any]:
+    """An option of docker's that cannot be had: naming it is an error that says why. Not shown in help.
+
+    switch: it takes no value. unless: values that ask for what is the case anyway.
+    """
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value in (None, False) or value in unless:
+            return
+        raise click.BadParameter(f"not available: {reason}", ctx, param)
+
+    kind: dict[str, Any] = {"cls": Flag} if switch else {}
+    return click.option(*names, hidden=True, expose_value=False, default=None, callback=refuse, **kind)
+
+
+def content_trust(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--disable-content-trust`, which is the case anyway; `=false` asks for what cannot be had."""
+
+    def check(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if not value:
+            raise click.BadParameter("signed images are not available; pull by digest instead", ctx, param)
+
+    option = flag("--disable-content-trust", default=True, hidden=True, expose_value=False, callback=check)
+    return cast(Callable[..., Any], option(function))
 
 
 def engine(ctx: click.Context) -> "EngineClient":

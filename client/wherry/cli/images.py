@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from wherry.cli.command import engine, filters_option, flag, print_text, verb
+from wherry.cli.command import engine, filters_option, flag, print_text, refused, verb
 
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
 COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
@@ -17,6 +17,7 @@ COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Siz
 @click.option("--format", "form", help="table, json or a Go template.")
 @flag("--no-trunc", help="Don't truncate output.")
 @flag("-q", "--quiet", help="Only show image IDs.")
+@refused("--tree", reason="it is experimental in docker; use --no-trunc or inspect", switch=True)
 @click.argument("repository", required=False)
 @click.pass_context
 def images(

@@ -1,8 +1,9 @@
 """`wherry`: the root command. Loads only the verb that was asked for, so that start-up stays short."""
 
 import importlib
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import IO, Any, cast
 
@@ -12,6 +13,23 @@ from wherry.errors import WherryError
 
 #: Docker's exit status for a command line that cannot be read, and of `run` if the engine refuses.
 BAD_OPTIONS = 125
+
+#: Set for the rest of the call by --debug.
+DEBUG = "WHERRY_DEBUG"
+
+#: Docker's groups that Wherry does not have, and why.
+_ONE_HOST = "Wherry runs containers on one host, not on a swarm"
+ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(("config", "node", "secret", "service", "stack", "swarm"), _ONE_HOST),
+    "buildx": "`wherry build` builds everything that buildx does on one host",
+    "checkpoint": "checkpoints are experimental in docker, and not available",
+    "compose": "set DOCKER_HOST to the machine's address and use docker-compose",
+    "context": "name the engine with -H, WHERRY_HOST or DOCKER_HOST",
+    "manifest": "it is experimental in docker; use skopeo or crane",
+    "plugin": "plug-ins are not available",
+    "volume update": _ONE_HOST,
+    "trust": "signed images are not available; pull by digest instead",
+}
 
 #: verb -> module:attribute of its click command.
 COMMANDS: Mapping[str, str] = {
@@ -83,6 +101,9 @@ class UnknownVerb(click.UsageError):
         path = self.ctx.command_path if self.ctx else "wherry"
         likely = difflib.get_close_matches(self._name, self._known, n=1)
         hint = f"; did you mean '{path} {likely[0]}'?" if likely else ""
+        reason = ABSENT.get(f"{path} {self._name}".partition(" ")[2])
+        if reason:
+            hint = f"; {reason}"
         text = f"wherry: {self.message}{hint}\n\nRun '{path} --help' for more information"
         click.echo(text, file=file or sys.stderr)
 
@@ -126,12 +147,64 @@ class LazyGroup(click.Group):
         return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
 
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    if value:
+        from wherrywire.version import __version__
+
+        click.echo(f"Wherry version {__version__}")
+        ctx.exit(0)
+
+
+def _no_tls(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
+    if value:
+        raise click.BadParameter("engines are reached by a socket or through a machine, not TLS", ctx, param)
+
+
+def _only_default(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value not in (None, "", "default"):
+        raise click.BadParameter("there are no contexts; name the engine with -H or WHERRY_HOST", ctx, param)
+
+
+def _tls_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Docker's, refused by name."""
+    for name in ("--tls", "--tlsverify"):
+        option = click.option(name, is_flag=True, hidden=True, expose_value=False, callback=_no_tls)
+        function = option(function)
+    for name in ("--tlscacert", "--tlscert", "--tlskey"):
+        function = click.option(name, hidden=True, expose_value=False, callback=_no_tls)(function)
+    return function
+
+
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="DIR", help="Folder of docker's config.json (default ~/.docker).")
+@click.option("-c", "--context", hidden=True, expose_value=False, callback=_only_default)
+@click.option("-D", "--debug", is_flag=True, help="Show where in the client an error comes from.")
 @click.option("-H", "--host", metavar="URL", help="Engine to talk to (unix:///path or tcp://host:port).")
+@click.option(
+    "-l",
+    "--log-level",
+    type=click.Choice(["debug", "info", "warn", "error", "fatal"]),
+    default="info",
+    help="debug is --debug; the client logs nothing else.",
+)
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print version information and quit.",
+)
+@_tls_options
 @click.pass_context
-def wherry(ctx: click.Context, host: str | None) -> None:
+def wherry(ctx: click.Context, config: str | None, debug: bool, host: str | None, log_level: str) -> None:
     """Real Linux containers, in a light VM that you do not have to think about."""
     ctx.obj = host
+    if config:
+        os.environ["DOCKER_CONFIG"] = config  # for credential helpers too
+    if debug or log_level == "debug":
+        os.environ[DEBUG] = "1"
 
 
 def main() -> None:
@@ -144,8 +217,13 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as exc:
         exc.show()
-        sys.exit(exc.exit_code)
+        at_root = isinstance(exc, click.UsageError) and exc.ctx is not None and exc.ctx.parent is None
+        sys.exit(BAD_OPTIONS if at_root and not isinstance(exc, UnknownVerb) else exc.exit_code)
     except WherryError as exc:
+        if os.environ.get(DEBUG):
+            import traceback
+
+            traceback.print_exc()
         # What the engine says is shown as Docker shows it; scripts look for that. Notes are what went
         # wrong while cleaning up after the error.
         text = str(exc)

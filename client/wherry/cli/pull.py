@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wherry.cli import progress, references
-from wherry.cli.command import engine, flag, verb
+from wherry.cli.command import content_trust, engine, flag, verb
 from wherry.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @flag("-a", "--all-tags", help="Download all tagged images in the repository.")
 @click.option("--platform", help="Set platform if server is multi-platform capable.")
 @flag("-q", "--quiet", help="Suppress verbose output.")
+@content_trust
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 @click.pass_context
 def pull(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, name: str) -> None:

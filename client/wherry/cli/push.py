@@ -5,7 +5,7 @@ import sys
 import click
 
 from wherry.cli import progress, references
-from wherry.cli.command import engine, flag, verb
+from wherry.cli.command import content_trust, engine, flag, verb
 from wherry.errors import UsageProblem
 
 
@@ -13,6 +13,7 @@ from wherry.errors import UsageProblem
 @flag("-a", "--all-tags", help="Push all tags of an image to the repository.")
 @click.option("--platform", help="Push a platform-specific manifest.")
 @flag("-q", "--quiet", help="Suppress verbose output.")
+@content_trust
 @click.argument("name", metavar="NAME[:TAG]")
 @click.pass_context
 def push(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, name: str) -> None:

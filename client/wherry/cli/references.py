@@ -1,7 +1,6 @@
 """Image names as users write them. Source: distribution reference grammar."""
 
 import re
-from collections.abc import Iterable
 
 DEFAULT_TAG = "latest"
 _ID = re.compile(r"^(?:sha256:)?[0-9a-f]{64}$")
@@ -73,8 +72,3 @@ def platform(text: str) -> str:
         raise UsageProblem(f'--platform {text}: write it as os/architecture, such as "linux/amd64"')
     fields = {"os": os_, "architecture": architecture, "variant": variant}
     return json.dumps({key: value for key, value in fields.items() if value})
-
-
-def platforms(given: Iterable[str]) -> list[str]:
-    """Of options that may be given more than once, or with commas."""
-    return [platform(part) for text in given for part in text.split(",") if part]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wherry.cli.command import flag, texts
+from wherry.cli.command import content_trust, flag, refused, texts
 
 
 def _text(*names: str, **attributes: Any) -> Callable[..., Any]:
@@ -56,6 +56,7 @@ _NETWORK = (
     texts("--expose", help="Expose a port or a range of ports."),
     _text("--ip", help="IPv4 address."),
     _text("--ip6", help="IPv6 address."),
+    texts("--link-local-ip", help="Container IPv4/IPv6 link-local addresses."),
     _text("--mac-address", help="Container MAC address."),
     texts("--add-host", help="Add a custom host-to-IP mapping (host:ip)."),
     texts("--dns", help="Set custom DNS servers."),
@@ -88,6 +89,13 @@ _LIMITS = (
     _text("--cpuset-cpus", help="CPUs in which to allow execution (0-3, 0,1)."),
     _text("--cpuset-mems", help="MEMs in which to allow execution (0-3, 0,1)."),
     _number("--blkio-weight", help="Block IO weight, between 10 and 1000, or 0 to disable."),
+    texts("--blkio-weight-device", help="Block IO weight of a device (/dev/sda:500)."),
+    texts("--device-read-bps", help="Limit read rate (bytes per second) from a device (/dev/sda:1mb)."),
+    texts("--device-read-iops", help="Limit read rate (IO per second) from a device (/dev/sda:1000)."),
+    texts("--device-write-bps", help="Limit write rate (bytes per second) to a device (/dev/sda:1mb)."),
+    texts("--device-write-iops", help="Limit write rate (IO per second) to a device (/dev/sda:1000)."),
+    _number("--cpu-rt-period", help="Limit CPU real-time period, in microseconds."),
+    _number("--cpu-rt-runtime", help="Limit CPU real-time runtime, in microseconds."),
     _number("--pids-limit", help="Tune container pids limit (-1 for unlimited)."),
     _text("--shm-size", help="Size of /dev/shm."),
     texts("--ulimit", help="Ulimit options."),
@@ -101,6 +109,7 @@ _PRIVILEGES = (
     texts("--security-opt", help="Security options."),
     texts("--group-add", help="Add additional groups to join."),
     texts("--device", help="Add a host device to the container."),
+    _text("--gpus", help="GPU devices to add to the container ('all' to pass all GPUs)."),
     texts("--device-cgroup-rule", help="Add a rule to the cgroup allowed devices list."),
     texts("--sysctl", help="Sysctl options."),
     _text("--userns", help="User namespace to use."),
@@ -124,8 +133,27 @@ _LOGS_AND_HEALTH = (
 )
 
 
+_WINDOWS = "it is for Windows containers, and these are Linux"
+_ELSEWHERE = (
+    content_trust,
+    refused("--isolation", reason=_WINDOWS, unless={"default", ""}),
+    refused("--cpu-count", reason=_WINDOWS),
+    refused("--cpu-percent", reason=_WINDOWS),
+    refused("--io-maxbandwidth", reason=_WINDOWS),
+    refused("--io-maxiops", reason=_WINDOWS),
+    refused("--kernel-memory", reason="the kernel has no such limit any more; use --memory"),
+    refused(
+        "--use-api-socket",
+        reason="mount the socket yourself if the container may rule the engine",
+        switch=True,
+    ),
+)
+
+
 def create_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Puts all of them on a command."""
-    for option in reversed((*_PROCESS, *_NETWORK, *_FILES, *_LIMITS, *_PRIVILEGES, *_LOGS_AND_HEALTH)):
+    for option in reversed(
+        (*_PROCESS, *_NETWORK, *_FILES, *_LIMITS, *_PRIVILEGES, *_LOGS_AND_HEALTH, *_ELSEWHERE)
+    ):
         function = option(function)
     return function

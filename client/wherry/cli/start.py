@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wherry.cli.command import each, engine, flag, verb
+from wherry.cli.command import each, engine, flag, refused, verb
 from wherry.errors import EngineProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @flag("-a", "--attach", help="Attach STDOUT/STDERR and forward signals.")
 @click.option("--detach-keys", default="", help="Override the key sequence for detaching a container.")
 @flag("-i", "--interactive", help="Attach container's STDIN.")
+@refused("--checkpoint", reason="checkpoints are experimental in docker")
+@refused("--checkpoint-dir", reason="checkpoints are experimental in docker")
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @click.pass_context
 def start(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wherry.engine.parse import environment, mounts, network, ports, security, values
+from wherry.engine.parse import devices, environment, mounts, network, ports, security, values
 from wherry.errors import UsageProblem
 
 Texts = tuple[str, ...]
@@ -51,6 +51,7 @@ class CreateOptions:
     expose: Texts = ()
     ip: str = ""
     ip6: str = ""
+    link_local_ip: Texts = ()
     mac_address: str = ""
     add_host: Texts = ()
     dns: Texts = ()
@@ -79,6 +80,13 @@ class CreateOptions:
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     blkio_weight: int = 0
+    blkio_weight_device: Texts = ()
+    device_read_bps: Texts = ()
+    device_write_bps: Texts = ()
+    device_read_iops: Texts = ()
+    device_write_iops: Texts = ()
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
     pids_limit: int = 0
     shm_size: str = ""
     ulimit: Texts = ()
@@ -90,6 +98,7 @@ class CreateOptions:
     security_opt: Texts = ()
     group_add: Texts = ()
     device: Texts = ()
+    gpus: str = ""
     device_cgroup_rule: Texts = ()
     sysctl: Texts = ()
     userns: str = ""
@@ -142,6 +151,7 @@ def body(
         ip=options.ip,
         ip6=options.ip6,
         mac=options.mac_address,
+        link_local=options.link_local_ip,
     )
     host = _life(options) | _limits(options) | _privileges(options) | _host_network(options)
     host |= {
@@ -270,6 +280,13 @@ def _limits(options: CreateOptions) -> dict[str, Any]:
         "CpusetCpus": options.cpuset_cpus,
         "CpusetMems": options.cpuset_mems,
         "BlkioWeight": options.blkio_weight,
+        "BlkioWeightDevice": [devices.weight(text) for text in options.blkio_weight_device],
+        "BlkioDeviceReadBps": [devices.bytes_rate(text) for text in options.device_read_bps],
+        "BlkioDeviceWriteBps": [devices.bytes_rate(text) for text in options.device_write_bps],
+        "BlkioDeviceReadIOps": [devices.io_rate(text) for text in options.device_read_iops],
+        "BlkioDeviceWriteIOps": [devices.io_rate(text) for text in options.device_write_iops],
+        "CpuRealtimePeriod": options.cpu_rt_period,
+        "CpuRealtimeRuntime": options.cpu_rt_runtime,
         "PidsLimit": options.pids_limit,
         "ShmSize": options.shm_size and values.size(options.shm_size, "--shm-size"),
         "Ulimits": [values.ulimit(text) for text in options.ulimit],
@@ -285,6 +302,7 @@ def _privileges(options: CreateOptions) -> dict[str, Any]:
         "SecurityOpt": list(security.security(options.security_opt).options),
         "GroupAdd": list(options.group_add),
         "Devices": [values.device(text) for text in options.device],
+        "DeviceRequests": [devices.gpus(options.gpus)] if options.gpus else [],
         "DeviceCgroupRules": list(options.device_cgroup_rule),
         "Sysctls": environment.strict_pairs(options.sysctl, "--sysctl"),
         "UsernsMode": options.userns,

@@ -86,7 +86,13 @@ def resolve(host_option: str | None, environ: Mapping[str, str] = os.environ) ->
     """
     for url in (host_option, environ.get("WHERRY_HOST"), environ.get("DOCKER_HOST")):
         if url:
-            return parse(url)
+            endpoint = parse(url)
+            if endpoint.scheme is Scheme.TCP and environ.get("DOCKER_TLS_VERIFY"):
+                # Without a word it would be plain text, where the user asked for the contrary.
+                raise UsageProblem(
+                    f"DOCKER_TLS_VERIFY is set, and TLS to {endpoint} is not available; use a socket or SSH"
+                )
+            return endpoint
     endpoint = of_machine(DEFAULT_MACHINE)
     # A pipe cannot be looked at without connecting; there the first call finds out (see dial.py).
     if endpoint.scheme is Scheme.UNIX and not os.path.exists(endpoint.path):  # noqa: PTH110 - import cost

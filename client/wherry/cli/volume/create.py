@@ -1,8 +1,23 @@
 """`wherry volume create`."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
-from wherry.cli.command import engine, texts, verb
+from wherry.cli.command import engine, refused, texts, verb
+
+#: Docker's options for volumes of a swarm.
+_CLUSTER = (
+    *("--availability", "--group", "--limit-bytes", "--required-bytes", "--scope", "--secret", "--sharing"),
+    *("--topology-preferred", "--topology-required", "--type"),
+)
+
+
+def _cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name in _CLUSTER:
+        function = refused(name, reason="it is for the volumes of a swarm, and this is one host")(function)
+    return function
 
 
 @verb("create")
@@ -10,6 +25,7 @@ from wherry.cli.command import engine, texts, verb
 @click.option("--name", "option_name", default="", hidden=True, help="Specify volume name.")
 @texts("--label", "labels", help="Set metadata for a volume.")
 @texts("-o", "--opt", "options", help="Set driver specific options.")
+@_cluster_options
 @click.argument("volume", required=False, default="")
 @click.pass_context
 def create(

@@ -2,12 +2,13 @@
 
 import click
 
-from wherry.cli.command import engine, filters_option, flag, print_text, verb
+from wherry.cli.command import engine, filters_option, flag, print_text, refused, verb
 
 COLUMNS = ("Driver", "Name")
 
 
 @verb("ls")
+@refused("--cluster", reason="it is for the volumes of a swarm, and this is one host", switch=True)
 @filters_option
 @click.option("--format", "form", help="table, json or a Go template.")
 @flag("-q", "--quiet", help="Only display volume names.")

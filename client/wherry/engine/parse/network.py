@@ -21,6 +21,7 @@ class Attachment:
     driver_opts: dict[str, str] = field(default_factory=dict)
     ip: str = ""
     ip6: str = ""
+    link_local: list[str] = field(default_factory=list)
     mac: str = ""
     gw_priority: int = 0
 
@@ -31,7 +32,8 @@ class Attachment:
             made["Aliases"] = self.aliases
         if self.driver_opts:
             made["DriverOpts"] = self.driver_opts
-        ipam = {key: value for key, value in (("IPv4Address", self.ip), ("IPv6Address", self.ip6)) if value}
+        wanted = (("IPv4Address", self.ip), ("IPv6Address", self.ip6), ("LinkLocalIPs", self.link_local))
+        ipam = {key: value for key, value in wanted if value}
         if ipam:
             made["IPAMConfig"] = ipam
         if self.mac:
@@ -46,7 +48,13 @@ def user_defined(mode: str) -> bool:
 
 
 def attachments(
-    networks: Iterable[str], *, aliases: Iterable[str] = (), ip: str = "", ip6: str = "", mac: str = ""
+    networks: Iterable[str],
+    *,
+    aliases: Iterable[str] = (),
+    ip: str = "",
+    ip6: str = "",
+    mac: str = "",
+    link_local: Iterable[str] = (),
 ) -> list[Attachment]:
     """All networks, the single options given to the first. Raises UsageProblem."""
     made = [_attachment(text) for text in networks] or [Attachment("default")]
@@ -59,6 +67,7 @@ def attachments(
         if old and new:
             raise UsageProblem(f"conflicting options: cannot specify both {option} and a per-network one")
     first.aliases += aliases
+    first.link_local += link_local
     first.ip, first.ip6, first.mac = first.ip or ip, first.ip6 or ip6, first.mac or mac
     _check(made)
     return made
@@ -82,6 +91,8 @@ def _attachment(text: str) -> Attachment:
                 made.ip = value
             case "ip6":
                 made.ip6 = value
+            case "link-local-ip":
+                made.link_local.append(value)
             case "mac-address":
                 made.mac = value
             case "gw-priority" if value.lstrip("-").isdecimal():
