@@ -78,6 +78,27 @@ def _namespace(*options: str) -> list[str]:
 
 
 @contextlib.contextmanager
+def shared_network(script: str = "", *arguments: str) -> Iterator[tuple[str, ...]]:
+    """Network and mount namespaces for several engines and a registry: the command prefix that enters them.
+
+    script, arguments: what a shell does inside first, after loopback is up; it must succeed.
+    """
+    steps = f"ip link set lo up && {script or 'true'} && echo up && exec sleep 1000"
+    holder = subprocess.Popen(
+        ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", steps, "-", *arguments],
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"up\n"
+        yield ("nsenter", f"--target={holder.pid}", "--net", "--mount")
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+
+
+@contextlib.contextmanager
 def dockerd(folder: Path, within: Sequence[str] = ()) -> Iterator[Rival]:
     """Needs dockerd, containerd and the docker command. Raises AssertionError with its log's tail.
 

@@ -59,25 +59,14 @@ class Tool:
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[Namespace]:
     folder = Path(tempfile.mkdtemp(prefix="wherry-matrix-"))
-    (folder / "certs.d").mkdir()
     script = (
-        f"ip link set lo up && ip address add {_ADDRESS}/32 dev lo && mkdir -p /etc/docker && "
-        "mount -t tmpfs none /etc/docker && mkdir /etc/docker/certs.d && "
-        'mount --bind "$1" /etc/docker/certs.d && echo up && exec sleep 1000'
+        f"ip address add {_ADDRESS}/32 dev lo && mkdir -p /etc/docker && mount -t tmpfs none /etc/docker && "
+        'mkdir /etc/docker/certs.d && mount --bind "$1" /etc/docker/certs.d'
     )
-    holder = subprocess.Popen(
-        ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "-",
-         str(folder / "certs.d")],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert holder.stdout is not None
     try:
-        assert holder.stdout.readline() == b"up\n"
-        yield Namespace(("nsenter", f"--target={holder.pid}", "--net", "--mount"), folder / "certs.d")
+        with rival_rig.shared_network(script, str(folder)) as enter:
+            yield Namespace(enter, folder)
     finally:
-        holder.kill()
-        holder.wait()
-        holder.stdout.close()
         shutil.rmtree(folder)
 
 

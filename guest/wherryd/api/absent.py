@@ -5,7 +5,7 @@ Swarm and what belongs to it says 503 as dockerd outside of a swarm does; what m
 
 from collections.abc import Awaitable, Callable
 
-from wherryd.errors import NotSupported, Unavailable
+from wherryd.errors import NotFound, NotSupported, Unavailable
 from wherryd.http import web
 
 _SWARM = "This node is not a swarm manager. Wherry has no swarm mode; run containers with `docker run`."
@@ -30,6 +30,11 @@ def _refuse(error: type[NotSupported] | type[Unavailable], message: str) -> Hand
     return handler
 
 
+async def _no_such_plugin(request: web.Request) -> web.StreamResponse:
+    """GET /plugins/{name}/json, which docker's `inspect` asks last, to tell that there is no such object."""
+    raise NotFound(f'plugin "{request.match_info["name"]}" not found')
+
+
 async def _no_plugins(_request: web.Request) -> web.StreamResponse:
     return web.json_response([])
 
@@ -42,5 +47,6 @@ def routes() -> list[web.RouteDef]:
         for path in (f"/{prefix}", f"/{prefix}/{{rest:.+}}")
     ]
     found.append(web.get("/plugins", _no_plugins, allow_head=False))
+    found.append(web.get("/plugins/{name:.+}/json", _no_such_plugin, allow_head=False))
     found.append(web.route("*", "/plugins/{rest:.+}", _refuse(NotSupported, "plugins are not available")))
     return found

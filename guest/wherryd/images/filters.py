@@ -35,15 +35,18 @@ def flag(filters: Filters, key: str) -> bool | None:
         return None
     if values <= _TRUE or values <= _FALSE:
         return values <= _TRUE
-    raise InvalidParameter(f"invalid filter '{key}={list(filters[key])}'; use true or false")
+    raise InvalidParameter(f"invalid filter '{key}=[{' '.join(filters[key])}]'; use true or false")
 
 
 def select(images: Sequence[Image], filters: Filters, resolve: Callable[[str], Image]) -> list[Image]:
     """Raises InvalidParameter, and NotFound for an image named in before or since."""
     wanted = list(images)
     dangling = flag(filters, "dangling")
-    if dangling is not None:
-        wanted = [image for image in wanted if (not image.tags and not image.digests) is dangling]
+    if dangling:
+        wanted = [image for image in wanted if not image.tags]
+    elif dangling is not None:
+        # One that has only a digest is with both, as dockerd lists it.
+        wanted = [image for image in wanted if image.tags or image.digests]
     for key, older in (("before", True), ("since", False)):
         for name in filters.get(key, ()):
             limit = age_ns(resolve(name))

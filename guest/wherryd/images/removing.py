@@ -4,7 +4,8 @@ Source: docker image rm and prune references; Engine API, DELETE /images/{name} 
 
 Names go first. An image goes when its last name went, or when it is named by id; what refers to it stands
 in the way: hard (a running container, an image made from it) or soft (a stopped container, more than one
-name), and `force` overcomes the soft ones.
+name), and `force` overcomes the soft ones. Who names it by its last name has removed the name in any case:
+what then stands in the way is no error, and the image stays without a name.
 """
 
 from collections.abc import Sequence
@@ -52,17 +53,26 @@ class ImageRemover:
                     raise _conflict(image, obstacle)
                 for name in names:
                     self._untag(image, name, removal)
+            quiet = False
         else:
             if not force and _one_repository(names):
                 self._refuse_last_name(text, image)
-            self._untag(image, references.parse(text).with_default_tag(), removal)
-            left = self._catalog.references(image.id)
-            if any(not name.digest for name in left) or (left and not _one_repository(left)):
+            self._remove_name(image, references.parse(text).with_default_tag(), removal)
+            if self._catalog.references(image.id):
                 return removal
-            for name in left:
-                self._untag(image, name, removal)
-        await self._delete(image, removal, force=force, prune_parents=prune_parents, quiet=False)
+            quiet = True
+        await self._delete(image, removal, force=force, prune_parents=prune_parents, quiet=quiet)
         return removal
+
+    def _remove_name(self, image: Image, name: Reference, removal: Removal) -> None:
+        """With a repository's last tag go its digests."""
+        self._untag(image, name, removal)
+        if name.digest:
+            return
+        left = [other for other in self._catalog.references(image.id) if other.name == name.name]
+        if all(other.digest for other in left):
+            for other in left:
+                self._untag(image, other, removal)
 
     def _refuse_last_name(self, text: str, image: Image) -> None:
         uses = self._in_use(image.id)
@@ -118,15 +128,18 @@ class ImageRemover:
         return None
 
     async def prune(self, candidates: Sequence[Image], *, only_dangling: bool) -> Removal:
-        """Removes those candidates that no container uses; names too unless only_dangling."""
+        """Removes those candidates that no container uses; with tags too unless only_dangling. Of one that is
+        used, all names but the last go, as with Docker."""
         removal = Removal([])
         for image in candidates:
             names = self._catalog.references(image.id)
-            if self._in_use(image.id) or self._catalog.children(image.id) or (only_dangling and names):
+            if only_dangling and any(not name.digest for name in names):
                 continue
-            for name in names:
-                self._untag(image, name, removal)
-            await self._delete(image, removal, force=False, prune_parents=True, quiet=True)
+            used = bool(self._in_use(image.id))
+            while (names := self._catalog.references(image.id)) and not (used and _one_repository(names)):
+                self._remove_name(image, names[0], removal)
+            if not used and not self._catalog.children(image.id):
+                await self._delete(image, removal, force=False, prune_parents=True, quiet=True)
         # Also what a failed pull left for the next one.
         await self._collect(removal)
         return removal

@@ -257,6 +257,8 @@ class ImageService:
 
     async def remove_dangling(self, image: Image) -> int | None:
         """Bytes freed; None when it has a name, a container or an image on it, and stays."""
+        if self._catalog.references(image.id):
+            return None
         removal = await self._remover.prune([image], only_dangling=True)
         return removal.bytes_freed if removal.records else None
 
