@@ -42,6 +42,6 @@ test: setup box check ## everything: checks, unit, contract, guest (root), confo
 e2e: setup box ## only the tests that boot a virtual machine
 	.venv/bin/pytest -q tests/e2e
 
-bench: setup box ## measure, and write docs/benchmarks.md; installs the rivals it compares with
+bench: setup box ## measure (SECTIONS="starts pull" for some), and write docs/benchmarks.md; installs the rivals it compares with
 	@sh scripts/setup.sh bench
-	@$(PY) -m bench
+	@$(PY) -m bench $(SECTIONS)
