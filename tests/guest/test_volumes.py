@@ -2,10 +2,11 @@
 
 import io
 import os
+import signal
 import stat
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -170,13 +171,15 @@ def test_a_volume_may_be_a_folder_of_the_machine(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("type=tmpfs", "device=tmpfs"), "is not available yet"),
-        (("type=nfs", "o=addr=192.0.2.1", "device=:/x"), "is not available yet"),
+        (("type=tmpfs",), 'missing required option: "device"'),
+        (("o=size=1m", "device=tmpfs"), 'missing required option: "type"'),
+        (("type=none", "device=/x"), "type=none wants o=bind"),
+        (("type=none", "o=bind,ro", "device=/x"), "type=none,o=bind,ro is not available"),
         (("o=bind",), "missing required option"),
         (("size=1",), "invalid option"),
     ],
 )
-def test_other_options_of_the_driver_are_refused_by_name(
+def test_options_that_make_no_volume_are_refused_by_name(
     engine: NativeEngine, docker_cli: str, options: tuple[str, ...], words: str
 ) -> None:
     flags = [flag for option in options for flag in ("-o", option)]
@@ -188,6 +191,110 @@ def test_a_folder_that_is_gone_is_told(engine: NativeEngine, docker_cli: str, tm
     docker(engine, "volume", "create", "-o", "o=bind", "-o", f"device={tmp_path}/gone", "vol")
     said = refused(engine, "run", "--rm", "-v", "vol:/data", IMAGE, "true")
     assert f"failed to mount local volume: {tmp_path}/gone" in said
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
+
+
+def mounted(engine: NativeEngine, name: str) -> bool:
+    return f" {volume(engine, name)} " in Path("/proc/self/mountinfo").read_text()
+
+
+TMPFS = ("-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=2m,uid=7,mode=0750")
+
+
+def test_a_volume_may_be_a_tmpfs_while_containers_run(engine: NativeEngine, docker_cli: str) -> None:
+    docker(engine, "volume", "create", *TMPFS, "vol")
+    docker(engine, "run", "-d", "--name", "one", "-v", "vol:/data", IMAGE, "sleep", "600")
+    look = "stat -c '%u %a' /data; df -m /data | tail -1 | awk '{print $2}'; echo 1 >/data/x"
+    assert docker(engine, "exec", "one", "sh", "-c", look).split() == ["7", "750", "2"]
+    docker(engine, "run", "-d", "--name", "two", "-v", "vol:/data:ro", IMAGE, "sleep", "600")
+    docker(engine, "rm", "-f", "one")
+    assert docker(engine, "exec", "two", "cat", "/data/x") == "1"
+    docker(engine, "rm", "-f", "two")
+    assert not mounted(engine, "vol")
+    assert run(engine, "-v", "vol:/data", command="ls /data") == ""
+    docker(engine, "volume", "rm", "vol")
+
+
+def test_a_killed_engine_finds_the_volumes_it_had_mounted(
+    fresh_engine: NativeEngine, docker_cli: str
+) -> None:
+    engine = fresh_engine
+    for name in ("lives", "ends"):
+        docker(engine, "volume", "create", *TMPFS, name)
+        docker(engine, "run", "-d", "--name", name, "-v", f"{name}:/data", IMAGE, "sleep", "600")
+    docker(engine, "exec", "lives", "sh", "-c", "echo 1 >/data/x")
+    pid = engine.inspect("ends")["State"]["Pid"]
+    engine.kill()
+    os.kill(pid, signal.SIGKILL)
+    engine.start()
+    assert docker(engine, "exec", "lives", "cat", "/data/x") == "1"
+    assert mounted(engine, "lives")
+    engine.wait("ends")
+    wait_until(lambda: not mounted(engine, "ends"))
+    docker(engine, "rm", "-f", "lives")
+    assert not mounted(engine, "lives")
+
+
+def test_a_file_system_that_cannot_be_mounted_is_told_and_leaves_nothing(
+    engine: NativeEngine, docker_cli: str
+) -> None:
+    """Also how `type=nfs` is handed to mount(2): the server's name as an address."""
+    docker(
+        engine, "volume", "create", "-o", "type=nfs", "-o", "o=addr=localhost,ro", "-o", "device=:/x", "vol"
+    )
+    said = refused(engine, "run", "--name", "none", "-v", "vol:/data", IMAGE, "true")
+    assert "failed to mount local volume: mount :/x:" in said
+    assert "type: nfs, data: addr=127.0.0.1,ro" in said or "data: addr=::1,ro" in said
+    docker(engine, "volume", "create", "-o", "type=nonesuch", "-o", "device=x", "other")
+    said = refused(engine, "run", "--rm", "-v", "other:/data", IMAGE, "true")
+    assert "hint: this kernel has no file system nonesuch" in said
+    assert not mounted(engine, "vol")
+
+
+def test_a_subpath_of_a_volume_is_mounted_alone(engine: NativeEngine, docker_cli: str) -> None:
+    run(
+        engine,
+        "-v",
+        "vol:/v",
+        command="mkdir -p /v/a/b; echo 1 >/v/a/b/x; echo 2 >/v/a/file; ln -s a /v/link",
+    )
+
+    def mounting(path: str) -> str:
+        return f"type=volume,src=vol,dst=/data,volume-subpath={path}"
+
+    assert run(engine, "--mount", mounting("a/b"), command="ls /data; echo 3 >/data/y") == "x"
+    assert run(engine, "--mount", mounting("link/b"), command="cat /data/y") == "3"
+    assert run(engine, "--mount", mounting("a/file"), command="cat /data") == "2"
+    docker(engine, "create", "--name", "still", "--mount", mounting("a/b"), IMAGE, "true")
+    copied = engine.docker("cp", "still:/data/y", "-").stdout
+    with tarfile.open(fileobj=io.BytesIO(copied)) as archive:
+        assert archive.getnames() == ["y"]
+    docker(engine, "rm", "still")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("gone", "No such file or directory"),
+        ("../x", "subpath must be a relative path within the volume"),
+        ("/etc", "subpath must be a relative path within the volume"),
+        ("out", "leads out of the volume"),
+        ("out/passwd", "leads out of the volume"),
+        ("up", "leads out of the volume"),
+    ],
+)
+def test_a_subpath_never_leads_out_of_its_volume(
+    engine: NativeEngine, docker_cli: str, path: str, words: str
+) -> None:
+    run(engine, "-v", "vol:/v", command="ln -s /etc /v/out; ln -s ../.. /v/up")
+    mount = f"type=volume,src=vol,dst=/data,volume-subpath={path}"
+    assert words in refused(engine, "run", "--rm", "--mount", mount, IMAGE, "true")
 
 
 # Kinds of mounts

@@ -8,7 +8,7 @@ import pytest
 from wherry.cli import port as module
 
 _PUBLISHED = {
-    "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
+    "80/tcp": [{"HostIp": "192.0.2.1", "HostPort": "8080"}],
     "53/udp": [{"HostIp": "::", "HostPort": "53"}],
 }
 _TAKEN = "another program on this host listens on port 8080; stop it, or publish another port"

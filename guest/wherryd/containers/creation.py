@@ -11,7 +11,6 @@ from typing import Any
 from wherryd import clock
 from wherryd.containers import (
     idranges,
-    launch,
     linking,
     logoptions,
     mountpoints,
@@ -21,6 +20,7 @@ from wherryd.containers import (
     populate,
     ports,
     request,
+    sources,
 )
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
@@ -148,7 +148,7 @@ def check(deps: Deps, record: ContainerRecord) -> None:
     without_creating = tuple(
         point for point in record.mounts if point.type == "bind" and "create" not in point.options
     )
-    launch.prepare_mount_sources(deps, replace(record, mounts=without_creating))
+    sources.prepare(deps, replace(record, mounts=without_creating))
 
 
 def _make_volumes(deps: Deps, container: Container, made: list[str]) -> None:
@@ -175,9 +175,14 @@ async def _fill_volumes(deps: Deps, record: ContainerRecord, rootfs: Sequence[Mo
     if not points:
         return
     async with deps.volumes.filling:
-        for point in points:
-            deps.volumes.check_source(point.name)
-            await asyncio.to_thread(populate.fill, rootfs, point.destination, Path(point.source))
+        holder = f"create:{record.id}"
+        try:
+            for point in points:
+                await deps.volumes.hold(point.name, holder)
+                deps.volumes.check_source(point.name)
+                await asyncio.to_thread(populate.fill, rootfs, point.destination, Path(point.source))
+        finally:
+            await deps.volumes.release(holder)
 
 
 async def _undo(deps: Deps, container: Container, made: Sequence[str], error: BaseException) -> None:

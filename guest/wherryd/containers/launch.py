@@ -8,12 +8,13 @@ import os
 import shutil
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, idranges, linking, logoptions, networking, plan
+from wherryd.containers import files, idranges, linking, logoptions, networking, plan, sources
 from wherryd.containers.deps import Deps
-from wherryd.containers.record import ContainerRecord
+from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.store import Container
 from wherryd.errors import Conflict, InvalidParameter, SystemFault
 from wherryd.networks.sandbox import Sandbox
@@ -29,8 +30,19 @@ async def launch(deps: Deps, container: Container) -> str:
     Sets monitor and sandbox of the handle, and of its record the range of ids. Raises EngineError with
     everything undone.
     """
-    prepare_mount_sources(deps, container.record)
-    ids = idranges.decide(deps, container.record)
+    await sources.hold(deps, container.record, container.id)
+    try:
+        sources.prepare(deps, container.record)
+        with sources.opened(deps, container.record) as opened:
+            return await _launch(deps, container, opened.mounts)
+    except BaseException:
+        await deps.volumes.release(container.id)
+        raise
+
+
+async def _launch(deps: Deps, container: Container, mounts: tuple[MountPoint, ...]) -> str:
+    """mounts: as they can be mounted now."""
+    ids = idranges.decide(deps, replace(container.record, mounts=mounts))
     record = container.record
     if record.id_base != ids.base:
         record = deps.store.update(container, id_base=ids.base)
@@ -39,7 +51,8 @@ async def launch(deps: Deps, container: Container) -> str:
         undo.push_async_callback(deps.networks.detach, record.id)
         _write_files(deps, record, sandbox)
         rootfs = await deps.images.rootfs_mounts(record.id)
-        bundle = make_bundle(deps, record, plan.config(deps, record, sandbox, rootfs, ids))
+        config = plan.config(deps, replace(record, mounts=mounts), sandbox, rootfs, ids)
+        bundle = make_bundle(deps, record, config)
         undo.callback(shutil.rmtree, bundle, ignore_errors=True)
         # Who attached before the start must get everything, and so must be connected before it.
         at_once = not container.pending
@@ -94,19 +107,6 @@ def _write_files(deps: Deps, record: ContainerRecord, sandbox: Sandbox) -> None:
     files.write(deps.files(record.id), record, plan.hostname(record), sandbox, deps.networks.names, linked)
 
 
-def prepare_mount_sources(deps: Deps, record: ContainerRecord) -> None:
-    """Volumes and bind sources must exist. A missing bind source is made when -v asked for it."""
-    for point in record.mounts:
-        if point.type == "volume":
-            deps.volumes.check_source(point.name)
-        elif point.type == "bind" and not Path(point.source).exists():
-            if "create" not in point.options:
-                raise InvalidParameter(
-                    f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-                )
-            Path(point.source).mkdir(parents=True, exist_ok=True)
-
-
 def make_bundle(deps: Deps, record: ContainerRecord, config: dict[str, Any]) -> Path:
     bundle = deps.bundle(record.id)
     (bundle / "rootfs").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,3 +153,4 @@ async def clean_up(
     except SystemFault as exc:
         log.warning("container %s: cleaning up after its exit: %s", container.id, exc)
     shutil.rmtree(deps.bundle(container.id), ignore_errors=True)
+    await deps.volumes.release(container.id)

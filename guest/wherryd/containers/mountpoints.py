@@ -145,17 +145,19 @@ def _mount(document: Mapping[str, Any]) -> MountPoint:
         driver = (options.get("DriverConfig") or {}).get("Name") or "local"
         if driver != "local":
             raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options.get("Subpath"):
-            raise NotSupported("VolumeOptions.Subpath is not available yet; mount the whole volume")
+        subpath = _subpath(options.get("Subpath"))
         given = (options.get("DriverConfig") or {}).get("Options") or {}
         driver_options = kinds.string_map(given, "VolumeOptions.DriverConfig.Options")
-        modes = (("ro",) if read_only else ()) + (("nocopy",) if options.get("NoCopy") else ())
+        # What the image has is for the whole volume; a sub-path has to be there already.
+        keeps_empty = bool(options.get("NoCopy")) or bool(subpath)
+        modes = (("ro",) if read_only else ()) + (("nocopy",) if keeps_empty else ())
         name = check_volume_name(source) if source else ""
         labels = kinds.string_map(options.get("Labels") or {}, "VolumeOptions.Labels")
         return replace(
             _volume(name, destination, modes, anonymous=not source),
             labels=labels,
             driver_options=driver_options,
+            subpath=subpath,
         )
     if kind == "tmpfs":
         options = document.get("TmpfsOptions") or {}
@@ -163,6 +165,13 @@ def _mount(document: Mapping[str, Any]) -> MountPoint:
         words += [f"mode={int(options['Mode']):o}"] if options.get("Mode") else []
         return _tmpfs(target, ",".join(words + (["ro"] if read_only else [])))
     raise InvalidParameter(f'mount type unknown: "{kind}" (hint: bind, volume or tmpfs)')
+
+
+def _subpath(value: Any) -> str:
+    path = kinds.string(value or "", "VolumeOptions.Subpath")
+    if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path):
+        raise InvalidParameter("subpath must be a relative path within the volume")
+    return "" if not path else str(PurePosixPath(path))
 
 
 def _tmpfs(path: str, options: str) -> MountPoint:

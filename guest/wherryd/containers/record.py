@@ -34,6 +34,8 @@ class MountPoint:
     anonymous: bool = False
     #: Whether an empty volume takes over what the image has at the destination.
     copy_up: bool = False
+    #: The part of the volume that is mounted, "" for all of it.
+    subpath: str = ""
     #: For a volume that this container is the first to name.
     labels: Mapping[str, str] = field(default_factory=dict)
     driver_options: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ where there is none any more, the exit status it left on disk is taken.
 import logging
 
 from wherryd import clock
-from wherryd.containers import restart
+from wherryd.containers import restart, sources
 from wherryd.containers.deps import Deps
 from wherryd.containers.launch import clean_up
 from wherryd.containers.lifecycle import Lifecycle
@@ -28,12 +28,24 @@ async def restore(deps: Deps, lifecycle: Lifecycle) -> None:
             container.monitor = monitor
             living.add(container.id)
     await deps.networks.adopt(living)
+    for container_id in living:
+        await _hold_volumes(deps, container_id)
     for container in deps.store:
         try:
             await _restore(deps, lifecycle, container)
         except EngineError as exc:
             # One broken container must not keep the engine from starting; it stays as its record says.
             log.error("container %s could not be restored: %s", container.id, exc)
+    await deps.volumes.sweep()
+    sources.sweep(deps)
+
+
+async def _hold_volumes(deps: Deps, container_id: str) -> None:
+    """A living container goes on with what it has, whatever became of its volumes."""
+    try:
+        await sources.hold(deps, deps.store.get(container_id).record, container_id)
+    except EngineError as exc:
+        log.warning("container %s: %s", container_id, exc)
 
 
 async def _restore(deps: Deps, lifecycle: Lifecycle, container: Container) -> None:

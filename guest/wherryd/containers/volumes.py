@@ -4,7 +4,8 @@
     volumes/<name>/volume.json  labels, options, creation time, whether the engine made it unasked
 
 A volume with options `type=none,o=bind,device=/path` is that folder of the engine's machine, and its own
-stays empty.
+stays empty. With options of another type (tmpfs, nfs, ...) that file system is mounted on `_data` while a
+container runs (volumemounts.py).
 
 A volume exists when its volume.json does: it is written last and removed first.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from wherryd import clock
 from wherryd.containers.mountpoints import check_volume_name
+from wherryd.containers.volumemounts import VolumeMounts, unmount
 from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported
 from wherryd.sys import durable
 
@@ -37,7 +39,11 @@ class Volume:
     @property
     def source(self) -> Path:
         """The folder that containers see."""
-        return Path(self.options["device"]) if self.options else self.mountpoint
+        return Path(self.options["device"]) if is_bind(self.options) else self.mountpoint
+
+    @property
+    def is_mounted_on_demand(self) -> bool:
+        return bool(self.options) and not is_bind(self.options)
 
 
 class VolumeStore:
@@ -48,6 +54,7 @@ class VolumeStore:
         self._in_use = in_use
         #: Held while a new volume is filled.
         self.filling = asyncio.Lock()
+        self._mounts = VolumeMounts(lambda name: self._root / name / "_data")
 
     def open(self) -> None:
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
@@ -76,6 +83,20 @@ class VolumeStore:
             record["options"] = dict(options)
         durable.write(folder / "volume.json", json.dumps(record).encode())
         return self.get(name)
+
+    async def hold(self, name: str, holder: str) -> None:
+        """A file system of its own is mounted until `release(holder)`. Raises NotFound, InvalidParameter,
+        SystemFault."""
+        volume = self.get(name)
+        if volume.is_mounted_on_demand:
+            await self._mounts.hold(name, volume.options, holder)
+
+    async def release(self, holder: str) -> None:
+        await self._mounts.release(holder)
+
+    async def sweep(self) -> None:
+        """Once after a start of the engine, when everybody who lives holds what they use."""
+        await self._mounts.sweep([volume.name for volume in self.all() if volume.is_mounted_on_demand])
 
     def exists(self, name: str) -> bool:
         return self._load(name) is not None
@@ -115,10 +136,12 @@ class VolumeStore:
 
     def remove(self, name: str, *, except_for: str = "") -> None:
         """Raises NotFound, and Conflict when a container mounts it other than `except_for`."""
-        self.get(name)
+        volume = self.get(name)
         users = [user for user in self._in_use(name) if user != except_for]
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+        if volume.is_mounted_on_demand:
+            unmount(volume.mountpoint)  # or what is on the server would be removed
         (self._root / name / "volume.json").unlink()
         # Never follows symlinks, works by descriptors: what containers left behind cannot lead outside.
         shutil.rmtree(self._root / name)
@@ -145,18 +168,33 @@ class VolumeStore:
         return _size(self.get(name).mountpoint)
 
 
+def is_bind(options: Mapping[str, str]) -> bool:
+    """Whether the volume is a folder of the engine's machine."""
+    return not {"bind", "rbind"}.isdisjoint(options.get("o", "").split(","))
+
+
 def check_options(options: Mapping[str, str]) -> None:
-    """Of the local driver: none, or those of a bind. Raises InvalidParameter, NotSupported."""
+    """Of the local driver: none, those of a bind, or those of a mount. Raises InvalidParameter, NotSupported.
+    Source: Docker Engine, local volume driver, options type, o and device."""
     unknown = sorted(set(options) - {"type", "o", "device"})
     if unknown:
         raise InvalidParameter(f'invalid option: "{unknown[0]}" (hint: type, o and device)')
     if not options:
         return
-    words = [word for word in options.get("o", "").split(",") if word]
-    if options.get("type", "none") not in ("", "none") or words not in (["bind"], ["rbind"]):
+    if not is_bind(options):
+        missing = next((key for key in ("type", "device") if not options.get(key)), "")
+        if missing:
+            raise InvalidParameter(f'missing required option: "{missing}"')
+        if options["type"] in ("none", "bind"):
+            raise InvalidParameter(
+                f"type={options['type']} wants o=bind (hint: type=none,o=bind,device=/path)"
+            )
+        return
+    words = [word for word in options["o"].split(",") if word]
+    if options.get("type", "none") not in ("", "none") or len(words) > 1:
         raise NotSupported(
-            f"DriverOpts: type={options.get('type', '')},o={options.get('o', '')} is not available yet "
-            "(hint: type=none,o=bind,device=/path, or --tmpfs)"
+            f"DriverOpts: type={options.get('type', '')},o={options['o']} is not available "
+            "(hint: type=none,o=bind,device=/path; `-v NAME:/path:ro` mounts it read-only)"
         )
     if not options.get("device", "").startswith("/"):
         raise InvalidParameter('missing required option: "device" (hint: an absolute path)')

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import idranges, launch, plan
+from wherryd.containers import idranges, plan, sources
 from wherryd.containers.archive.order import ArchiveOrder, Verb, ViewOrder
 from wherryd.containers.archive.process import ArchiveProcess
 from wherryd.containers.deps import Deps
@@ -136,7 +136,8 @@ class ArchiveService:
                     _check_there(container)
                     if container.cleanup is not None:
                         await asyncio.shield(container.cleanup)
-                    yield await self._resting(container.record)
+                    async with self._resting(container.record) as view:
+                        yield view
                     return
         try:
             record = container.record
@@ -171,20 +172,27 @@ class ArchiveService:
         os.close(pidfd)
         return None
 
-    async def _resting(self, record: ContainerRecord) -> ViewOrder:
-        launch.prepare_mount_sources(self._deps, record)
-        mounts = [plan.mount(point, idranges.HOSTS) for point in record.mounts]
-        own = self._deps.files(record.id)
-        if own.hosts.exists():  # since its first start
-            mounts += own.mounts(
-                [each.destination for each in mounts], bool(record.host_config["ReadonlyRootfs"])
-            )
-        return ViewOrder(
-            mount_point=self._mount_point,
-            layers=await self._deps.images.rootfs_mounts(record.id),
-            mounts=tuple(mounts),
-            read_only_root=bool(record.host_config["ReadonlyRootfs"]),
-        )
+    @asynccontextmanager
+    async def _resting(self, record: ContainerRecord) -> AsyncIterator[ViewOrder]:
+        holder = f"copy:{record.id}"  # one at a time: its lock is held
+        await sources.hold(self._deps, record, holder)
+        try:
+            sources.prepare(self._deps, record)
+            with sources.opened(self._deps, record) as opened:
+                mounts = [plan.mount(point, idranges.HOSTS) for point in opened.mounts]
+                own = self._deps.files(record.id)
+                if own.hosts.exists():  # since its first start
+                    mounts += own.mounts(
+                        [each.destination for each in mounts], bool(record.host_config["ReadonlyRootfs"])
+                    )
+                yield ViewOrder(
+                    mount_point=self._mount_point,
+                    layers=await self._deps.images.rootfs_mounts(record.id),
+                    mounts=tuple(mounts),
+                    read_only_root=bool(record.host_config["ReadonlyRootfs"]),
+                )
+        finally:
+            await self._deps.volumes.release(holder)
 
     @asynccontextmanager
     async def _running(
