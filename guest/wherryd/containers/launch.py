@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, idranges, linking, logoptions, networking, plan, sources
+from wherryd.containers import files, idranges, linking, logoptions, networking, plan, sources, subpaths
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.store import Container
@@ -33,7 +33,7 @@ async def launch(deps: Deps, container: Container) -> str:
     await sources.hold(deps, container.record, container.id)
     try:
         sources.prepare(deps, container.record)
-        with sources.opened(deps, container.record) as opened:
+        with subpaths.opened(deps, container.record) as opened:
             return await _launch(deps, container, opened.mounts)
     except BaseException:
         await deps.volumes.release(container.id)

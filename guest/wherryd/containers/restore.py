@@ -7,7 +7,7 @@ where there is none any more, the exit status it left on disk is taken.
 import logging
 
 from wherryd import clock
-from wherryd.containers import restart, sources
+from wherryd.containers import restart, sources, subpaths
 from wherryd.containers.deps import Deps
 from wherryd.containers.launch import clean_up
 from wherryd.containers.lifecycle import Lifecycle
@@ -37,7 +37,7 @@ async def restore(deps: Deps, lifecycle: Lifecycle) -> None:
             # One broken container must not keep the engine from starting; it stays as its record says.
             log.error("container %s could not be restored: %s", container.id, exc)
     await deps.volumes.sweep()
-    sources.sweep(deps)
+    subpaths.sweep(deps)
 
 
 async def _hold_volumes(deps: Deps, container_id: str) -> None:

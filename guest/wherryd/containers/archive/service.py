@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import idranges, plan, sources
+from wherryd.containers import idranges, plan, sources, subpaths
 from wherryd.containers.archive.order import ArchiveOrder, Verb, ViewOrder
 from wherryd.containers.archive.process import ArchiveProcess
 from wherryd.containers.deps import Deps
@@ -178,7 +178,7 @@ class ArchiveService:
         await sources.hold(self._deps, record, holder)
         try:
             sources.prepare(self._deps, record)
-            with sources.opened(self._deps, record) as opened:
+            with subpaths.opened(self._deps, record) as opened:
                 mounts = [plan.mount(point, idranges.HOSTS) for point in opened.mounts]
                 own = self._deps.files(record.id)
                 if own.hosts.exists():  # since its first start
