@@ -19,6 +19,7 @@ from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.errors import InvalidParameter, KernelFault
 from wherryd.runtime import mounting
 from wherryd.sys import mounts, paths
+from wherryd.sys.libc import AT_FDCWD
 
 #: Below the exec root: where sub-paths are mounted for a moment.
 _FOLDER = "subpaths"
@@ -63,7 +64,7 @@ def _opened(deps: Deps, point: MountPoint) -> Iterator[MountPoint]:
             place.mkdir(mode=0o700)
         else:
             place.touch(mode=0o600)
-        target = stack.enter_context(mounting.detached(paths.openat2(paths.AT_FDCWD, str(place), os.O_PATH)))
+        target = stack.enter_context(mounting.detached(paths.openat2(AT_FDCWD, str(place), os.O_PATH)))
         copy = stack.enter_context(mounting.detached(mounts.clone_mount("", recursive=True, dirfd=found)))
         mounts.move_mount(copy, target, str(place))
         yield replace(point, source=str(place))
