@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, verb
 from wherry.errors import EngineProblem
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--detach-keys", default="", help="Override the key sequence for detaching a container.")
 @flag("--no-stdin", help="Do not attach STDIN.")
 @flag("--sig-proxy", default=True, help="Proxy all received signals to the process (default true).")
-@click.argument("container")
+@click.argument("container", shell_complete=completing.running)
 @click.pass_context
 def attach(ctx: click.Context, detach_keys: str, no_stdin: bool, sig_proxy: bool, container: str) -> int:
     """Attach local standard input, output, and error streams to a running container."""

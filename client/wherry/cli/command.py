@@ -16,6 +16,8 @@ from wherry.cli.main import BAD_OPTIONS
 from wherry.errors import EngineProblem
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from wherry.engine.client import EngineClient
 
 _FALSE = "@false"
@@ -66,6 +68,11 @@ class Flag(click.Option):
 
 class Verb(click.Command):
     """A docker verb. Options stop at the first argument where allow_interspersed_args is off."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Without the hidden names of switches."""
+        found = super().shell_complete(ctx, incomplete)
+        return [item for item in found if not str(item.value).endswith(_FALSE)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -2,7 +2,7 @@
 
 import click
 
-from wherry.cli import references
+from wherry.cli import completing, references
 from wherry.cli.command import engine, flag, texts, verb
 
 
@@ -11,7 +11,7 @@ from wherry.cli.command import engine, flag, texts, verb
 @texts("-c", "--change", "changes", help="Apply a Dockerfile instruction to the created image.")
 @click.option("-m", "--message", help="Commit message.")
 @flag("-p", "--pause", default=True, help="Pause container during commit (default true).")
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 @click.argument("reference", required=False, metavar="[REPOSITORY[:TAG]]")
 @click.pass_context
 def commit(

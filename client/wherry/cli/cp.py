@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, verb
 from wherry.errors import UsageProblem
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 @flag("-a", "--archive", help="Archive mode (copy all uid/gid information).")
 @flag("-L", "--follow-link", help="Always follow symbol link in SRC_PATH.")
 @flag("-q", "--quiet", default=None, help="Suppress progress (default true without a terminal).")
-@click.argument("source", metavar="CONTAINER:SRC_PATH|SRC_PATH|-")
-@click.argument("target", metavar="DEST_PATH|CONTAINER:DEST_PATH|-")
+@click.argument("source", metavar="CONTAINER:SRC_PATH|SRC_PATH|-", shell_complete=completing.copied)
+@click.argument("target", metavar="DEST_PATH|CONTAINER:DEST_PATH|-", shell_complete=completing.copied)
 @click.pass_context
 def cp(
     ctx: click.Context, archive: bool, follow_link: bool, quiet: bool | None, source: str, target: str

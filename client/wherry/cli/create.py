@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, verb
 from wherry.cli.main import BAD_OPTIONS
 from wherry.cli.run import ClientOptions, client_options, create_container
@@ -16,7 +17,7 @@ from wherry.errors import UsageProblem
 @verb("create", options_first=True, context_settings={"help_option_names": ["--help"]})
 @create_options
 @client_options
-@click.argument("image")
+@click.argument("image", shell_complete=completing.images)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
 @click.pass_context
 def create(ctx: click.Context, /, name: str, cidfile: str, pull: str, quiet: bool, **options: Any) -> None:

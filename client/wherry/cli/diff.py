@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, verb
 
 #: Kind of a change -> its letter. Source: Engine API, ContainerChanges.
@@ -9,7 +10,7 @@ LETTERS = ("C", "A", "D")
 
 
 @verb("diff")
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 @click.pass_context
 def diff(ctx: click.Context, container: str) -> None:
     """Inspect changes to files or directories on a container's filesystem."""

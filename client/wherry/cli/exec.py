@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, texts, verb
 from wherry.errors import EngineProblem
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @flag("-t", "--tty", help="Allocate a pseudo-TTY.")
 @click.option("-u", "--user", default="", help="Username or UID (<name|uid>[:<group|gid>]).")
 @click.option("-w", "--workdir", default="", help="Working directory inside the container.")
-@click.argument("container")
+@click.argument("container", shell_complete=completing.running)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARG...]")
 @click.pass_context
 def exec_(

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, print_text, verb
 
 
@@ -11,7 +12,7 @@ from wherry.cli.command import engine, flag, print_text, verb
 @flag("--no-trunc", help="Don't truncate output.")
 @click.option("--platform", help="Show history for the given platform: os[/arch[/variant]].")
 @flag("-q", "--quiet", help="Only show image IDs.")
-@click.argument("image")
+@click.argument("image", shell_complete=completing.images)
 @click.pass_context
 def history(
     ctx: click.Context,

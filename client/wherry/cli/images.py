@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, filters_option, flag, print_text, refused, verb
 
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
@@ -18,7 +19,7 @@ COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Siz
 @flag("--no-trunc", help="Don't truncate output.")
 @flag("-q", "--quiet", help="Only show image IDs.")
 @refused("--tree", reason="it is experimental in docker; use --no-trunc or inspect", switch=True)
-@click.argument("repository", required=False)
+@click.argument("repository", required=False, shell_complete=completing.repositories)
 @click.pass_context
 def images(
     ctx: click.Context,

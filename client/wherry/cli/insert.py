@@ -4,11 +4,12 @@ import sys
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, verb
 
 
 @verb("insert")
-@click.argument("image")
+@click.argument("image", shell_complete=completing.images)
 @click.argument("url")
 @click.argument("path")
 @click.pass_context

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, print_text, verb
 from wherry.errors import EngineProblem, UsageProblem
 
@@ -30,7 +31,7 @@ BAD_TEMPLATE = 64
 @click.option(
     "--type", "kind", type=click.Choice(list(PATHS)), help="Only inspect objects of the given type."
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME|ID...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|ID...", shell_complete=completing.objects)
 @click.pass_context
 def inspect(
     ctx: click.Context, form: str | None, size: bool, kind: str | None, names: tuple[str, ...]

@@ -2,12 +2,15 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, verb
 
 
 @verb("kill")
 @click.option("-s", "--signal", help="Signal to send to the container (default KILL).")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.running
+)
 @click.pass_context
 def kill(ctx: click.Context, signal: str | None, containers: tuple[str, ...]) -> int:
     """Kill one or more running containers."""

@@ -2,7 +2,7 @@
 
 import click
 
-from wherry.cli import terminal
+from wherry.cli import completing, terminal
 from wherry.cli.command import engine, flag, verb
 from wherry.cli.timing import moment
 
@@ -14,7 +14,7 @@ from wherry.cli.timing import moment
 @click.option("-n", "--tail", default="all", help="Number of lines to show from the end of the logs.")
 @flag("-t", "--timestamps", help="Show timestamps.")
 @click.option("--until", help='Show logs before a time ("2013-01-02T13:23:37Z") or an age ("42m").')
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 @click.pass_context
 def logs(
     ctx: click.Context,

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "build": "wherry.cli.build:build",
     "builder": "wherry.cli.builder.group:builder",
     "commit": "wherry.cli.commit:commit",
+    "completion": "wherry.cli.completion.verb:completion",
     "container": "wherry.cli.container.group:container",
     "cp": "wherry.cli.cp:cp",
     "create": "wherry.cli.create:create",
@@ -58,6 +59,7 @@ COMMANDS: Mapping[str, str] = {
     "login": "wherry.cli.login:login",
     "logout": "wherry.cli.logout:logout",
     "logs": "wherry.cli.logs:logs",
+    "man": "wherry.cli.man:man",
     "network": "wherry.cli.network.group:network",
     "pause": "wherry.cli.pause:pause",
     "port": "wherry.cli.port:port",
@@ -144,7 +146,21 @@ class LazyGroup(click.Group):
         if target is None:
             return None
         module, _, attribute = target.partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        command = cast(click.Command, getattr(importlib.import_module(module), attribute))
+        command.format_epilog = show_examples  # type: ignore[method-assign]  # for verbs of every class
+        return command
+
+
+def show_examples(ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """The end of a verb's help."""
+    from wherry.cli import examples
+
+    found = examples.of(ctx.command_path)
+    if found:
+        with formatter.section("Examples"):
+            for text, command in found:
+                formatter.write(f"{'':{formatter.current_indent}}# {text}\n")
+                formatter.write(f"{'':{formatter.current_indent}}{command}\n")
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
@@ -209,6 +225,10 @@ def wherry(ctx: click.Context, config: str | None, debug: bool, host: str | None
 
 def main() -> None:
     """Runs the command; the one place where an error becomes an exit status."""
+    if os.environ.get("_WHERRY_COMPLETE", "").startswith("powershell"):
+        from wherry.cli.completion.powershell import register
+
+        register()
     try:
         # Verbs give their exit status (a container's own, or 1 if one of several names failed).
         status = wherry.main(prog_name="wherry", standalone_mode=False)

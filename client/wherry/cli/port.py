@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, verb
 from wherry.errors import EngineProblem
 
 
 @verb("port")
-@click.argument("container")
+@click.argument("container", shell_complete=completing.running)
 @click.argument("private", required=False, metavar="[PRIVATE_PORT[/PROTO]]")
 @click.pass_context
 def port(ctx: click.Context, container: str, private: str | None) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wherry.cli import progress, references
+from wherry.cli import completing, progress, references
 from wherry.cli.command import content_trust, engine, flag, verb
 from wherry.errors import UsageProblem
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--platform", help="Set platform if server is multi-platform capable.")
 @flag("-q", "--quiet", help="Suppress verbose output.")
 @content_trust
-@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@click.argument("name", metavar="NAME[:TAG|@DIGEST]", shell_complete=completing.images)
 @click.pass_context
 def pull(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, name: str) -> None:
     """Download an image from a registry."""

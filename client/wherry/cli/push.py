@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from wherry.cli import progress, references
+from wherry.cli import completing, progress, references
 from wherry.cli.command import content_trust, engine, flag, verb
 from wherry.errors import UsageProblem
 
@@ -14,7 +14,7 @@ from wherry.errors import UsageProblem
 @click.option("--platform", help="Push a platform-specific manifest.")
 @flag("-q", "--quiet", help="Suppress verbose output.")
 @content_trust
-@click.argument("name", metavar="NAME[:TAG]")
+@click.argument("name", metavar="NAME[:TAG]", shell_complete=completing.images)
 @click.pass_context
 def push(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, name: str) -> None:
     """Upload an image to a registry."""

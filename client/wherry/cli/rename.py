@@ -2,12 +2,13 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, verb
 from wherry.errors import EngineProblem
 
 
 @verb("rename")
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 @click.argument("new_name")
 @click.pass_context
 def rename(ctx: click.Context, container: str, new_name: str) -> None:

@@ -2,13 +2,16 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, verb
 
 
 @verb("restart")
 @click.option("-s", "--signal", help="Signal to send to the container.")
 @click.option("-t", "--timeout", "--time", type=int, help="Seconds to wait before killing the container.")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.containers
+)
 @click.pass_context
 def restart(ctx: click.Context, signal: str | None, timeout: int | None, containers: tuple[str, ...]) -> int:
     """Restart one or more containers."""

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, flag, verb
 from wherry.errors import EngineProblem
 
@@ -10,7 +11,9 @@ from wherry.errors import EngineProblem
 @flag("-f", "--force", help="Force the removal of a running container (uses SIGKILL).")
 @flag("-l", "--link", help="Remove the specified link.")
 @flag("-v", "--volumes", help="Remove anonymous volumes associated with the container.")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.containers
+)
 @click.pass_context
 def rm(ctx: click.Context, force: bool, link: bool, volumes: bool, containers: tuple[str, ...]) -> int:
     """Remove one or more containers."""

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, flag, refused, verb
 
 
@@ -9,7 +10,7 @@ from wherry.cli.command import each, engine, flag, refused, verb
 @flag("-f", "--force", help="Force removal of the image.")
 @flag("--no-prune", help="Do not delete untagged parents.")
 @refused("--platform", reason="an image is kept for one platform only; leave it out to remove it")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completing.images)
 @click.pass_context
 def rmi(ctx: click.Context, force: bool, no_prune: bool, images: tuple[str, ...]) -> int:
     """Remove one or more images."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, verb
 from wherry.cli.main import BAD_OPTIONS
 from wherry.cli.run_options import create_options
@@ -58,7 +59,7 @@ def client_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @client_options
 @click.option("--detach-keys", default="", help="Override the key sequence for detaching a container.")
 @flag("--sig-proxy", default=True, help="Proxy received signals to the process (default true).")
-@click.argument("image")
+@click.argument("image", shell_complete=completing.images)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
 @click.pass_context
 def run(

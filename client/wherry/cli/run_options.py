@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import content_trust, flag, refused, texts
 
 
@@ -49,7 +50,7 @@ _PROCESS = (
 )
 
 _NETWORK = (
-    texts("--network", "--net", help="Connect a container to a network."),
+    texts("--network", "--net", help="Connect a container to a network.", shell_complete=completing.networks),
     texts("--network-alias", "--net-alias", help="Add network-scoped alias for the container."),
     texts("-p", "--publish", help="Publish a container's port(s) to the host."),
     flag("-P", "--publish-all", help="Publish all exposed ports to random ports."),
@@ -62,14 +63,18 @@ _NETWORK = (
     texts("--dns", help="Set custom DNS servers."),
     texts("--dns-search", help="Set custom DNS search domains."),
     texts("--dns-option", "--dns-opt", help="Set DNS options."),
-    texts("--link", help="Add link to another container."),
+    texts("--link", help="Add link to another container.", shell_complete=completing.containers),
 )
 
 _FILES = (
     texts("-v", "--volume", help="Bind mount a volume."),
     texts("--mount", help="Attach a filesystem mount to the container."),
     texts("--tmpfs", help="Mount a tmpfs directory."),
-    texts("--volumes-from", help="Mount volumes from the specified container(s)."),
+    texts(
+        "--volumes-from",
+        help="Mount volumes from the specified container(s).",
+        shell_complete=completing.containers,
+    ),
     _text("--volume-driver", help="Optional volume driver for the container."),
     texts("--storage-opt", help="Storage driver options for the container."),
     flag("--read-only", help="Mount the container's root filesystem as read only."),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, flag, refused, verb
 from wherry.errors import EngineProblem, UsageProblem
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 @flag("-i", "--interactive", help="Attach container's STDIN.")
 @refused("--checkpoint", reason="checkpoints are experimental in docker")
 @refused("--checkpoint-dir", reason="checkpoints are experimental in docker")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.startable
+)
 @click.pass_context
 def start(
     ctx: click.Context, attach: bool, detach_keys: str, interactive: bool, containers: tuple[str, ...]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, print_text, verb
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _CLEAR = "\x1b[2J"
 @click.option("--format", "form", help="table, json or a Go template.")
 @flag("--no-stream", help="Disable streaming stats and only pull the first result.")
 @flag("--no-trunc", help="Do not truncate output.")
-@click.argument("containers", nargs=-1, metavar="[CONTAINER...]")
+@click.argument("containers", nargs=-1, metavar="[CONTAINER...]", shell_complete=completing.running)
 @click.pass_context
 def stats(
     ctx: click.Context,

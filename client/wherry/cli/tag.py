@@ -2,12 +2,12 @@
 
 import click
 
-from wherry.cli import references
+from wherry.cli import completing, references
 from wherry.cli.command import engine, verb
 
 
 @verb("tag")
-@click.argument("source", metavar="SOURCE_IMAGE[:TAG]")
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]", shell_complete=completing.images)
 @click.argument("target", metavar="TARGET_IMAGE[:TAG]")
 @click.pass_context
 def tag(ctx: click.Context, source: str, target: str) -> None:

@@ -2,11 +2,12 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, print_text, verb
 
 
 @verb("top", options_first=True)
-@click.argument("container")
+@click.argument("container", shell_complete=completing.running)
 @click.argument("ps_options", nargs=-1, type=click.UNPROCESSED, metavar="[ps OPTIONS]")
 @click.pass_context
 def top(ctx: click.Context, container: str, ps_options: tuple[str, ...]) -> None:

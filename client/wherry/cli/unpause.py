@@ -2,11 +2,14 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, verb
 
 
 @verb("unpause")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.paused
+)
 @click.pass_context
 def unpause(ctx: click.Context, containers: tuple[str, ...]) -> int:
     """Unpause all processes within one or more containers."""

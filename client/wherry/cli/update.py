@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, verb
 from wherry.errors import UsageProblem
 
@@ -28,7 +29,9 @@ def _number(*names: str, help: str) -> Callable[..., Any]:  # noqa: A002 - click
 @click.option("--memory-swap", help="Swap limit equal to memory plus swap: -1 for unlimited swap.")
 @_number("--pids-limit", help="Tune container pids limit (-1 for unlimited).")
 @click.option("--restart", help="Restart policy to apply when a container exits.")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.containers
+)
 @click.pass_context
 def update(ctx: click.Context, /, containers: tuple[str, ...], **given: Any) -> int:
     """Update configuration of one or more containers."""

@@ -2,11 +2,14 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, verb
 
 
 @verb("wait")
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+@click.argument(
+    "containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=completing.containers
+)
 @click.pass_context
 def wait(ctx: click.Context, containers: tuple[str, ...]) -> int:
     """Block until one or more containers stop, then print their exit codes."""

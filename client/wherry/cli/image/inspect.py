@@ -2,13 +2,14 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, verb
 
 
 @verb("inspect")
 @click.option("-f", "--format", "form", help="json or a Go template.")
 @click.option("--platform", help="Inspect the given platform of a multi-platform image.")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completing.images)
 @click.pass_context
 def inspect(ctx: click.Context, form: str | None, platform: str | None, images: tuple[str, ...]) -> int:
     """Display detailed information on one or more images."""

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from wherry.cli import completing
 from wherry.machine import store
 from wherry.machine.record import check_name
 from wherry.machine.store import Machine
@@ -16,7 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def name_option(function: F) -> F:
     return click.option(
-        "--name", default="default", show_default=True, metavar="NAME", help="Which machine."
+        "--name",
+        default="default",
+        show_default=True,
+        metavar="NAME",
+        help="Which machine.",
+        shell_complete=completing.machines,
     )(function)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, flag, texts, verb
 
 
@@ -15,8 +16,8 @@ from wherry.cli.command import engine, flag, texts, verb
 @click.option("--ip6", default="", help="IPv6 address.")
 @texts("--link", "links", help="Add link to another container.")
 @texts("--link-local-ip", "link_local", help="Add a link-local address for the container.")
-@click.argument("network")
-@click.argument("container")
+@click.argument("network", shell_complete=completing.networks)
+@click.argument("container", shell_complete=completing.containers)
 @click.pass_context
 def connect(
     ctx: click.Context,
@@ -49,8 +50,8 @@ def connect(
 
 @verb("disconnect")
 @flag("-f", "--force", help="Force the container to disconnect from a network.")
-@click.argument("network")
-@click.argument("container")
+@click.argument("network", shell_complete=completing.networks)
+@click.argument("container", shell_complete=completing.containers)
 @click.pass_context
 def disconnect(ctx: click.Context, force: bool, network: str, container: str) -> None:
     """Disconnect a container from a network."""

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, filters_option, flag, print_text, verb
 
 COLUMNS = ("ID", "Name", "Driver", "Scope")
@@ -29,7 +30,7 @@ def ls(
 @verb("inspect")
 @click.option("-f", "--format", "form", help="json or a Go template.")
 @flag("-v", "--verbose", help="Verbose output for diagnostics.")
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=completing.networks)
 @click.pass_context
 def inspect(ctx: click.Context, form: str | None, verbose: bool, networks: tuple[str, ...]) -> int:
     """Display detailed information on one or more networks."""

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, flag, long_filters_option, verb
 from wherry.errors import EngineProblem
 
@@ -10,7 +11,7 @@ WARNING = "WARNING! This will remove all custom networks not used by at least on
 
 @verb("rm")
 @flag("-f", "--force", help="Do not error if the network does not exist.")
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=completing.networks)
 @click.pass_context
 def rm(ctx: click.Context, force: bool, networks: tuple[str, ...]) -> int:
     """Remove one or more networks."""

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import engine, filters_option, flag, print_text, refused, verb
 
 COLUMNS = ("Driver", "Name")
@@ -29,7 +30,7 @@ def ls(ctx: click.Context, filters: list[tuple[str, str]], form: str | None, qui
 
 @verb("inspect")
 @click.option("-f", "--format", "form", help="json or a Go template.")
-@click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
+@click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...", shell_complete=completing.volumes)
 @click.pass_context
 def inspect(ctx: click.Context, form: str | None, volumes: tuple[str, ...]) -> int:
     """Display detailed information on one or more volumes."""

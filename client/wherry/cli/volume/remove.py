@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli import completing
 from wherry.cli.command import each, engine, flag, long_filters_option, verb
 
 WARNING = "WARNING! This will remove anonymous local volumes not used by at least one container."
@@ -10,7 +11,7 @@ WARNING_ALL = "WARNING! This will remove all local volumes not used by at least 
 
 @verb("rm")
 @flag("-f", "--force", help="Force the removal of one or more volumes.")
-@click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
+@click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...", shell_complete=completing.volumes)
 @click.pass_context
 def rm(ctx: click.Context, force: bool, volumes: tuple[str, ...]) -> int:
     """Remove one or more volumes."""
