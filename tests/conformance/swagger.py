@@ -5,6 +5,7 @@ empty lists and maps; a property that the description does not name is a finding
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ def description(version: str = "1.51") -> "Description":
 class Description:
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
+
+    def operations(self) -> Iterator[str]:
+        """ "GET /containers/json", in the description's order."""
+        for path, operations in self._document["paths"].items():
+            for method in operations:
+                if method in ("get", "put", "post", "delete", "head"):
+                    yield f"{method.upper()} {path}"
 
     def findings(self, value: Any, path: str, method: str, status: int) -> list[str]:
         """What is wrong with an answer's body. path: as in the description, "/containers/{id}/json"."""

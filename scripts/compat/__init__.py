@@ -1,0 +1,1 @@
+"""What docs/compatibility.md is made from: see scripts/compatibility.py."""
