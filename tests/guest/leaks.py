@@ -52,6 +52,27 @@ def take() -> Snapshot:
     )
 
 
+def of_engine(name: str, folder: Path, pid: int, before: Snapshot, *, ready: int) -> list[str]:
+    """What is there of an engine beyond the engine itself (its device, table, cgroup, its process and the
+    zygote, a child) and so many namespaces that it keeps ready."""
+    after = take()
+    found = {*after.since(before, name), *after.since(before, str(folder))}
+    namespaces = {each for each in found if each.startswith("namespaces:")}
+    kept = {each for each in found if each.endswith(name) or "wherryd.daemon.main" in each}
+    kept |= {each for each in found if "wherryd.runtime.zygote" in each and _parent(each.split()[1]) == pid}
+    # Each is two files of one name: of the network namespace, and of the user namespace that owns it.
+    names = {each.rpartition("/")[2] for each in namespaces}
+    return sorted(found - kept - (namespaces if len(names) <= ready else set()))
+
+
+def _parent(pid: str) -> int:
+    """0 for a process that is gone."""
+    try:
+        return int(Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 0
+
+
 @contextmanager
 def none_left(within: str = "", settle_seconds: float = SETTLE_SECONDS) -> Iterator[None]:
     """Fails when the body leaves something. The kernel removes devices late, so it is given some time."""

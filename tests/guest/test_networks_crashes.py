@@ -142,14 +142,7 @@ def test_containers_on_many_networks_and_an_engine_that_is_killed_leave_nothing(
 
 
 def _left(engine: NativeEngine, before: leaks.Snapshot) -> list[str]:
-    """What is there of this engine beyond the engine itself and its two ready namespaces."""
-    after = leaks.take()
-    found = {*after.since(before, engine.name), *after.since(before, str(engine.folder))}
-    ready = {each for each in found if each.startswith("namespaces:")}
-    kept = {each for each in found if each.endswith(engine.name) or "wherryd.daemon.main" in each}
-    # Each is two files of one name: of the network namespace, and of the user namespace that owns it.
-    names = {each.rpartition("/")[2] for each in ready}
-    return sorted(found - kept - (ready if len(names) <= READY_SANDBOXES else set()))
+    return leaks.of_engine(engine.name, engine.folder, engine.pid, before, ready=READY_SANDBOXES)
 
 
 def _flood_and_kill(engine: NativeEngine, names: list[str], turn: int) -> None:
