@@ -80,10 +80,10 @@ class PipeConnection:
 
     def is_quiet(self) -> bool:
         try:
-            available, _ = _winapi.PeekNamedPipe(self._handle)
+            waiting, *_ = _winapi.PeekNamedPipe(self._handle)
         except OSError:
-            return False
-        return available == 0
+            return False  # the engine has closed it
+        return waiting == 0
 
     def close(self) -> None:
         if not self._closed:

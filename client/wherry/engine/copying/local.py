@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from wherry.engine.copying import places
+from wherry.engine.parse.hostpaths import local_path
 from wherry.errors import UsageProblem
 
 #: How paths are read here.
@@ -27,6 +28,7 @@ class Source:
 
 def source(text: str, *, follow: bool) -> Source:
     """follow: take what a link leads to. Raises UsageProblem if nothing is there."""
+    text = local_path(text)
     path = Path(text)
     # `link/` and `link/.` mean the folder behind the link, as for every program.
     if follow or places.asserts_folder(text, PATHS):
@@ -50,6 +52,7 @@ def _name(text: str) -> str:
 
 def target(text: str) -> places.Target:
     """Links are followed. Raises UsageProblem if the folder it should be in is missing."""
+    text = local_path(text)
     asserted = places.asserts_folder(text, PATHS)
     path = os.path.realpath(text)
     parent = PATHS.dirname(path)

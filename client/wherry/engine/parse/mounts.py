@@ -1,15 +1,13 @@
 """`-v`, `--mount` and `--tmpfs`."""
 
 import csv
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from wherry.engine.parse import hostpaths
 from wherry.engine.parse.values import boolean, size
 from wherry.errors import UsageProblem
-
-_DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 
 def volumes(specs: Iterable[str], cwd: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
@@ -21,18 +19,18 @@ def volumes(specs: Iterable[str], cwd: Path) -> tuple[list[str], dict[str, dict[
         if not source:
             anonymous[target] = {}
             continue
-        if source.startswith("."):
-            # abspath, not resolve: the engine shall see the path the user wrote, links included.
-            source = str((cwd / source).absolute()) if ".." not in source else str((cwd / source).resolve())
+        if hostpaths.is_path(source):
+            source = hostpaths.guest_path(source, cwd)
         binds.append(":".join([source, target, *([mode] if mode else [])]))
     return binds, anonymous
 
 
 def _split(spec: str) -> tuple[str, str, str]:
-    drive = _DRIVE.match(spec)
-    head, tail = (spec[:2], spec[2:]) if drive else ("", spec)
+    drive = hostpaths.DRIVE_PREFIX.match(spec)
+    head, tail = (spec[: drive.end()], spec[drive.end() :]) if drive else ("", spec)
     parts = tail.split(":")
     parts[0] = head + parts[0]
+    hostpaths.check_rewritten(tail, spec)
     if len(parts) > 3 or not all(parts):
         raise UsageProblem(f"invalid volume specification: '{spec}'; write [source:]target[:mode]")
     if len(parts) == 1:
@@ -79,8 +77,7 @@ def mount(spec: str, cwd: Path) -> dict[str, Any]:
     if made["Type"] == "bind":
         if not made.get("Source"):
             raise UsageProblem("source is required for a bind in --mount; write source=/path")
-        if made["Source"].startswith("."):
-            made["Source"] = str((cwd / made["Source"]).resolve())
+        made["Source"] = hostpaths.guest_path(made["Source"], cwd)
     for block, kind in (("BindOptions", "bind"), ("VolumeOptions", "volume"), ("TmpfsOptions", "tmpfs")):
         if block in made and made["Type"] != kind:
             raise UsageProblem(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
