@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from session_rig import BINARIES, DATABASE_PORT, Session, Terminal, mariadb_image, session
@@ -91,6 +92,84 @@ def test_limits_are_in_the_guest_s_cgroup(user: Session) -> None:
     found = user.wherry("machine", "ssh", "--", f"sudo cat /sys/fs/cgroup/wherry/{container}/memory.max")
     assert found == str(512 * 1024 * 1024)
     assert user.wherry("machine", "ssh", "--", f"cat /sys/fs/cgroup/wherry/{container}/pids.max") == "200"
+
+
+@pytest.fixture(scope="module")
+def limits(user: Session) -> dict[str, Any]:
+    """What the kernel says of a container with each limit of cgroup v2; see guest_limits.py."""
+    program = (Path(__file__).parent / "guest_limits.py").read_bytes()
+    return dict(json.loads(user.wherry("machine", "ssh", "--", "sudo python3 -", stdin=program)))
+
+
+def test_each_limit_of_cgroup_v2_arrives_in_its_file(limits: dict[str, Any]) -> None:
+    files = dict(limits["files"])
+    device, *rates = files.pop("io.max").split()
+    assert device.partition(":")[0].isdigit()
+    assert sorted(rates) == ["rbps=67108864", "riops=5000", "wbps=67108864", "wiops=6000"]
+    assert files == {
+        "cpu.weight": "20",
+        "cpu.max": "50000 100000",
+        "cpu.max.burst": "10000",
+        "cpuset.cpus": "1",
+        "cpuset.cpus.effective": "1",
+        "cpuset.mems": "0",
+        "memory.max": str(64 << 20),
+        "memory.low": str(32 << 20),
+        "memory.swap.max": str(32 << 20),
+        "memory.min": str(1 << 20),
+        "io.weight": "default 4950",
+        "pids.max": "12",
+        "hugetlb.2MB.max": str(4 << 20),
+        "hugetlb.2MB.rsvd.max": str(4 << 20),
+        "cgroup.max.depth": "3",
+    }
+    assert "cgroup v2 has no net_cls" in limits["network"]
+
+
+def test_the_limits_of_cgroup_v2_hold(limits: dict[str, Any]) -> None:
+    assert limits["namespace"] == [0, "0::/\n"]
+    assert limits["processors"] == [0, "Cpus_allowed_list:\t1\n"]
+    assert limits["too_much_memory"][0] == 128 + signal.SIGKILL
+    assert limits["oom_kills"] == 1
+    assert limits["huge_within"] == 0
+    assert limits["huge_beyond"]
+    assert "can't fork" in limits["forks"][1]
+    assert "all" not in limits["forks"][1].split()
+
+
+def test_devices_are_denied_by_our_own_program_and_allowed_by_an_update(limits: dict[str, Any]) -> None:
+    assert "Operation not permitted" in limits["device_denied"][1]
+    assert limits["device_denied"][0] != 0
+    assert limits["device_allowed"][0] == 0
+
+
+def test_statistics_of_cgroup_v2_have_the_common_shape(limits: dict[str, Any]) -> None:
+    stats = limits["stats"]
+    assert (stats["version"], stats["limit"], stats["swap_limit"]) == (2, 64 << 20, 32 << 20)
+    assert stats["pids"] == [1, 12]
+    assert stats["throttled"] > 0
+    assert stats["cpu_ns"] > 0
+    assert stats["written"] >= 16 * 65536
+    assert stats["peak"] > 32 << 20
+    assert (stats["huge_limit"], stats["huge_failures"]) == (4 << 20, 1)
+
+
+def test_pause_update_and_kill_of_cgroup_v2(limits: dict[str, Any]) -> None:
+    assert limits["paused"] == ["paused", "1\n"]
+    assert limits["resumed"] == "running"
+    changed = {name: text for name, text in limits["updated"].items() if text != limits["files"].get(name)}
+    assert changed == {
+        "cpu.weight": "79",
+        "cpu.max": "20000 100000",
+        "cpuset.cpus": "0-1",
+        "cpuset.cpus.effective": "0-1",
+        "memory.max": str(48 << 20),
+        "memory.swap.max": "0",
+        "pids.max": "9",
+    }
+    assert limits["before_kill"] > 1
+    assert limits["after_kill"] == []
+    assert not limits["left"]
 
 
 def test_docker_s_own_command_works_on_the_socket(user: Session) -> None:
