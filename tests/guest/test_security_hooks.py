@@ -117,12 +117,27 @@ async def test_a_failure_inside_at_start_is_the_starts(rig: Rig) -> None:
 
 
 async def test_a_failure_after_the_start_ends_the_container(rig: Rig) -> None:
-    document = config("sleep", "1000")
+    """runtime.md, "Lifecycle", since 1.2.1."""
+    document = config("sleep", "1000") | {"ociVersion": "1.2.1"}
     document["hooks"] = {"poststart": [hook("exit 5")]}
     monitor = await rig.create(document)
     with pytest.raises(RuntimeFault, match="poststart hook #0"):
         await monitor.start()
     assert (await monitor.wait()).exit_code != 0
+    await monitor.delete()
+
+
+async def test_by_an_older_spec_a_failure_after_the_start_is_a_warning(rig: Rig, tmp_path: Path) -> None:
+    """runtime.md, "Lifecycle", before 1.2.1: the remaining hooks and the container go on."""
+    document = config("sleep", "1000") | {"ociVersion": "1.0.2"}
+    document["hooks"] = {"poststart": [hook("exit 5"), hook(f"touch {tmp_path}/second")]}
+    monitor = await rig.create(document)
+    await monitor.start()
+    assert (tmp_path / "second").exists()
+    log = rig.exec_root / "containers" / monitor.container_id / "monitor.log"
+    assert "poststart hook #0" in log.read_text()
+    await monitor.kill(9)
+    await monitor.wait()
     await monitor.delete()
 
 

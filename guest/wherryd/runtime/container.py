@@ -151,10 +151,16 @@ class Container:
         hooks.run_outside("prestart", self.spec.hooks.prestart, self.oci_state("created", pid))
         hooks.run_outside("createRuntime", self.spec.hooks.create_runtime, self.oci_state("creating", pid))
 
-    def started(self, pid: int) -> None:
+    def started(self, pid: int, complain: Callable[[str], None]) -> None:
         """The hooks of a program that runs. Raises RuntimeFault: the caller then ends the container."""
-        if self.spec.hooks.poststart:
-            hooks.run_outside("poststart", self.spec.hooks.poststart, self.oci_state("running", pid))
+        wanted = self.spec.hooks.poststart
+        if not wanted:
+            return
+        state = self.oci_state("running", pid)
+        if hooks.poststart_may_fail(self.spec.version):
+            hooks.run_to_the_end("poststart", wanted, state, complain)
+        else:
+            hooks.run_outside("poststart", wanted, state)
 
     def stopped(self, complain: Callable[[str], None]) -> None:
         """The hooks of a container that is being deleted."""

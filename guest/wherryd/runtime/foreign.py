@@ -61,7 +61,7 @@ class ForeignContainer(Container):
         document = to_document(process)
         return _fork(lambda peer: _exec(self, document, streams, peer), streams)
 
-    def started(self, pid: int) -> None:
+    def started(self, pid: int, complain: Callable[[str], None]) -> None:
         """The runtime has run the hooks."""
 
     def stopped(self, complain: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ A hook has the container's state on stdin. Nothing is imported here on the way: 
 
 import json
 import os
+import re
 import select
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +43,15 @@ def state_document(spec: Spec, container_id: str, bundle: str, *, status: str, p
     if not pid:
         del document["pid"]
     return json.dumps(document).encode()
+
+
+def poststart_may_fail(version: str) -> bool:
+    """Whether the spec that a config was written for has the container go on, with a warning.
+
+    Changed in 1.2.1: since then, and always with runc, the container ends. crun still goes by the older rule.
+    """
+    numbers = re.findall(r"\d+", version)[:3]
+    return tuple(map(int, numbers)) < (1, 2, 1)
 
 
 @contextmanager

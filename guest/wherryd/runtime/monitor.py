@@ -331,7 +331,7 @@ class Monitor:
 
     def _run_hooks_of_start(self) -> None:
         try:
-            self._container.started(self._process.pid)
+            self._container.started(self._process.pid, self._note)
         except RuntimeFault:
             # The program runs already. It is ended, and its end is seen as any other.
             with contextlib.suppress(Conflict):

@@ -71,7 +71,7 @@ def run(container_id: str, bundle: Path, options: Options, *, detach: bool, keep
     """create and start in one; waits for the end unless detach, and gives the exit code."""
     if detach:
         create(container_id, bundle, options)
-        start(container_id, options.root)
+        start(container_id, options.root, options.warn)
         return 0
     if options.console_socket is not None:
         raise InvalidParameter("cannot use console socket if runc will not detach or allocate tty")
@@ -95,7 +95,7 @@ def _run(container: Container, options: Options, *, keep: bool) -> int:
         launch.pass_gate(launched)
         state = state.started(clock.now())
         container.directory.write_state(state)
-        container.started(launched.pid)
+        container.started(launched.pid, options.warn)
         return _wait(launched)
     finally:
         container.cgroup.kill()
@@ -206,8 +206,8 @@ def _wait(launched: Launched) -> int:
             return exit_code(ended)
 
 
-def start(container_id: str, root: Path) -> None:
-    """OCI start. Raises Conflict in runc's words when it is not `created`."""
+def start(container_id: str, root: Path, warn: Callable[[str], None] = ending.complain) -> None:
+    """OCI start. warn: see Options. Raises Conflict in runc's words when it is not `created`."""
     directory = StateDir(root, container_id)
     state = directory.read_state()
     word = status.of(state)
@@ -226,7 +226,7 @@ def start(container_id: str, root: Path) -> None:
     finally:
         os.close(fd)
     try:
-        _configured(state, directory).started(state.pid)
+        _configured(state, directory).started(state.pid, warn)
     except BaseException:
         status.cgroup_of(state).kill()
         raise

@@ -44,7 +44,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _start(given: argparse.Namespace) -> None:
-    standalone.start(given.id, given.root)
+    standalone.start(given.id, given.root, given.warn)
 
 
 VERBS = {
