@@ -1,11 +1,11 @@
 """Copies between a client's connection and a process's stream, both ways, with back-pressure.
 
-Bytes only: the runtime has put Docker's frames around the output already.
+Bytes only: without a terminal the runtime has put Docker's frames around the output already.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from wherryd.api.hijack import Connection
@@ -21,12 +21,20 @@ _BLOCK = 64 * 1024
 _LOOK_SECONDS = 5.0
 
 
-async def copy(connection: Connection, stream: Stream, *, stdin: bool, detach: DetachKeys | None) -> bool:
+async def copy(
+    connection: Connection,
+    stream: Stream,
+    *,
+    stdin: bool,
+    detach: DetachKeys | None,
+    through: Callable[[bytes], bytes] = bytes,
+) -> bool:
     """Until the output ends, the client goes, or the detach keys are typed (then True).
 
-    The end of the client's input half-closes the process's; its output goes on.
+    The end of the client's input half-closes the process's; its output goes on. through: what becomes of each
+    block of output.
     """
-    output = asyncio.create_task(_output(stream, connection))
+    output = asyncio.create_task(_output(stream, connection, through))
     entry = asyncio.create_task(_input(connection, stream, detach)) if stdin else None
     gone = asyncio.ensure_future(asyncio.shield(connection.closed))
     waiting: set[asyncio.Future[Any]] = {output, gone}
@@ -58,10 +66,10 @@ async def _end(*tasks: "asyncio.Future[Any] | None") -> None:
     await asyncio.gather(*present, return_exceptions=True)
 
 
-async def _output(stream: Stream, connection: Connection) -> None:
+async def _output(stream: Stream, connection: Connection, through: Callable[[bytes], bytes]) -> None:
     with contextlib.suppress(ConnectionError):
         while block := await stream.reader.read(_BLOCK):
-            connection.writer.write(block)
+            connection.writer.write(through(block))
             await connection.writer.drain()
 
 

@@ -1,6 +1,7 @@
 """`/containers/{id}/exec` and `/exec`: run a further command. Source: Engine API 1.51, section Exec."""
 
 import asyncio
+from collections.abc import Callable
 
 from wherryd.api import copying, hijack, params
 from wherryd.api.app import require
@@ -48,16 +49,26 @@ class _Handlers:
         keys = parse_detach_keys(execution.wish["DetachKeys"])
         self._execs.check_startable(execution)
         check_running(execution.container)
-        connection = await hijack.take_over(request, hijack.content_type(request, execution.wish["Tty"]))
+        # Whether the process has a terminal was said at its creation. Whether this client wants frames is
+        # said now, and clients that say nothing are in for them.
+        raw = bool(body.get("Tty"))
+        connection = await hijack.take_over(request, hijack.content_type(request, raw))
         try:
-            await self._run(execution, connection, size, keys)
+            await self._run(execution, connection, size, keys, raw=raw)
         finally:
             await copying.finish(connection)
         return hijack.HijackedResponse()
 
     async def _run(
-        self, execution: Exec, connection: hijack.Connection, size: tuple[int, int] | None, keys: bytes
+        self,
+        execution: Exec,
+        connection: hijack.Connection,
+        size: tuple[int, int] | None,
+        keys: bytes,
+        *,
+        raw: bool,
     ) -> None:
+        """raw: without frames around the output."""
         try:
             await self._execs.prepare(execution, size)
             stream = await self._execs.attach(execution)
@@ -69,15 +80,17 @@ class _Handlers:
         except EngineError as exc:
             # The header is out: the message goes into the stream, the exit code into inspect.
             text = f"{exc}\r\n".encode()
-            connection.writer.write(
-                text if execution.wish["Tty"] else rawstream.encode(rawstream.StreamId.STDOUT, text)
-            )
+            connection.writer.write(text if raw else rawstream.encode(rawstream.StreamId.STDOUT, text))
             return
         ended = self._wait_later(execution)
         detach = DetachKeys(keys) if execution.wish["Tty"] and execution.wish["AttachStdin"] else None
         try:
             detached = await copying.copy(
-                connection, stream, stdin=execution.wish["AttachStdin"], detach=detach
+                connection,
+                stream,
+                stdin=execution.wish["AttachStdin"],
+                detach=detach,
+                through=_reframing(tty=execution.wish["Tty"], raw=raw),
             )
         finally:
             stream.close()
@@ -90,6 +103,16 @@ class _Handlers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _reframing(*, tty: bool, raw: bool) -> Callable[[bytes], bytes]:
+    """Makes of the runtime's output, framed without a terminal, what the client wants."""
+    if tty == raw:
+        return bytes
+    if tty:
+        return lambda block: rawstream.encode(rawstream.StreamId.STDOUT, block)
+    decoder = rawstream.Decoder()
+    return lambda block: b"".join(frame.payload for frame in decoder.feed(block))
 
 
 async def _shielded(task: "asyncio.Task[int]") -> int:

@@ -103,7 +103,9 @@ class Handlers:
         image = self._service.resolve(request.match_info["name"])
         document = self._service.inspect(image)
         client = request.headers.get("User-Agent", "")
-        return web.json_response(imageversions.inspect(document, request["api_version"], client))
+        return web.json_response(
+            imageversions.inspect(document, image.config, request["api_version"], client)
+        )
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /images/{name}/history"""

@@ -1,5 +1,6 @@
 """What older versions of the API show of an image. Source: Engine API, "Version history"."""
 
+from collections.abc import Mapping
 from typing import Any
 
 Document = dict[str, Any]
@@ -33,16 +34,19 @@ _OLD_COMPOSE = "docker-compose/1."
 _OLD_COMPOSE_READS = (1, 44)
 
 
-def inspect(document: Document, version: Version, user_agent: str = "") -> Document:
+def inspect(document: Document, image: Mapping[str, Any], version: Version, user_agent: str = "") -> Document:
+    """image: its config document, which of a committed one names the container."""
     if user_agent.startswith(_OLD_COMPOSE):
         version = min(version, _OLD_COMPOSE_READS)
     shown = dict(document)
     if version < (1, 50):
         shown["Config"] = _CONTAINER_FIELDS | document["Config"]
     if version < (1, 45):
-        shown["Container"] = ""
+        shown["Container"] = str(image.get("container") or "")
         # That of the container that was committed last; compose finds an image's volumes here.
-        shown["ContainerConfig"] = _CONTAINER_FIELDS | document["Config"]
+        committed = image.get("container_config")
+        known = committed if isinstance(committed, dict) and committed else document["Config"]
+        shown["ContainerConfig"] = _CONTAINER_FIELDS | known
     if version < (1, 44):
         shown["VirtualSize"] = document["Size"]
     return shown

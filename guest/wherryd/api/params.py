@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from wherryd.api import keys
 from wherryd.errors import InvalidParameter
 from wherryd.http import web
 
@@ -69,8 +70,11 @@ def _filter_values(key: str, values: Any) -> list[str]:
 
 
 async def json_object(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object; {} when there is none. Raises InvalidParameter."""
-    return parse_object(await request.read(), request.content_type)
+    """The body as a JSON object, its fields in the API's own spelling; {} when there is none.
+
+    Raises InvalidParameter.
+    """
+    return keys.canonical(parse_object(await request.read(), request.content_type))
 
 
 def parse_object(body: bytes, content_type: str) -> dict[str, Any]:

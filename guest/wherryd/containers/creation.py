@@ -11,6 +11,7 @@ from typing import Any
 from wherryd import clock
 from wherryd.containers import (
     idranges,
+    limits,
     linking,
     logoptions,
     mountpoints,
@@ -22,7 +23,7 @@ from wherryd.containers import (
     request,
     sources,
 )
-from wherryd.containers.deps import Deps
+from wherryd.containers.deps import OWN_RUNTIME, STAND_IN_FOR, Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
 from wherryd.containers.store import Container
@@ -45,7 +46,7 @@ async def create(
     image = deps.images.resolve(wish.config["Image"])
     _check_platform(image, platform)
     wish = request.merge_image(wish, {} if bare else image.runtime_config)
-    _choose_runtime(deps, wish.host_config)
+    stand_in = _choose_runtime(deps, wish.host_config)
     record = _record(deps, name, wish, image)
     check(deps, record)
     container = deps.store.add(record)
@@ -62,7 +63,7 @@ async def create(
         deps.events.publish("volume", "create", volume, {"driver": "local"})
     deps.publish(record, "create")
     told = idranges.warnings(deps, container.record.host_config, container.record.mounts)
-    return container, (*wish.warnings, *told, *networking.warnings(deps, record))
+    return container, (*wish.warnings, *stand_in, *told, *networking.warnings(deps, record))
 
 
 def _with_default_log(deps: Deps, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -73,14 +74,17 @@ def _with_default_log(deps: Deps, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**body, "HostConfig": {**host, "LogConfig": logoptions.with_default(given, deps.default_log)}}
 
 
-def _choose_runtime(deps: Deps, host: dict[str, Any]) -> None:
-    """Enters the default where none is named. Raises InvalidParameter as the reference daemon does."""
+def _choose_runtime(deps: Deps, host: dict[str, Any]) -> tuple[str, ...]:
+    """Enters the default where none is named; warnings. Raises InvalidParameter as dockerd does."""
     host["Runtime"] = host["Runtime"] or next(iter(deps.runtimes))
-    if host["Runtime"] not in deps.runtimes:
+    if host["Runtime"] in deps.runtimes:
+        return ()
+    if host["Runtime"] not in STAND_IN_FOR:
         raise InvalidParameter(
             f"unknown or invalid runtime name: {host['Runtime']} (hint: one of {', '.join(deps.runtimes)}; "
             "wherryd --add-runtime adds others)"
         )
+    return (f"Runtime: {OWN_RUNTIME} takes the place of {host['Runtime']}, which is not configured here",)
 
 
 def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> ContainerRecord:
@@ -141,6 +145,7 @@ def check(deps: Deps, record: ContainerRecord) -> None:
     ports.wanted(record.config, record.host_config)
     ports.exposed(record.config)
     plan.devices(record)
+    limits.block_io(record.host_config)
     # Which address the gateway has is known at the start; any will do to check the rest.
     hosts.parse_extra_hosts(record.host_config["ExtraHosts"] or (), host_gateway=("192.0.2.1",))
     for wanted in networking.wishes(record):

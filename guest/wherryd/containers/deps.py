@@ -18,6 +18,8 @@ from wherryd.runtime.client import RuntimeClient
 
 #: The name of our own runtime.
 OWN_RUNTIME = "wherry-runc"
+#: What clients call the runtime that there always is; ours stands in unless one of that name is configured.
+STAND_IN_FOR = frozenset({"runc", "io.containerd.runc.v2"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

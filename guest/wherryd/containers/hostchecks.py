@@ -188,9 +188,6 @@ def _mode_problems(host: Mapping[str, Any]) -> list[str]:
         found.append(f"invalid USER mode: {host['UsernsMode']}")
     if host["Isolation"] not in ("", "default"):
         found.append(f"invalid isolation: {host['Isolation']} is for Windows containers")
-    if host["VolumeDriver"] not in ("", "local"):
-        driver = host["VolumeDriver"]
-        found.append(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
     mode = host["NetworkMode"]
     if (mode == "container" or mode.startswith("container:")) and not _joins(mode):
         found.append("invalid container format container:<name|id>")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from wherryd.containers.deps import OWN_RUNTIME, Deps
+from wherryd.containers.deps import OWN_RUNTIME, STAND_IN_FOR, Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.errors import NotFound, Unavailable
 from wherryd.spec import capabilities
@@ -53,7 +53,7 @@ def refusal(host: Mapping[str, Any]) -> str | None:
     """Why a container has the host's ids, or None when it can have its own."""
     if host["Privileged"]:
         return "it is privileged"
-    if host["Runtime"] not in ("", OWN_RUNTIME):
+    if host["Runtime"] not in ("", OWN_RUNTIME, *STAND_IN_FOR):
         return f"it is run by {host['Runtime']}, for which ids of its own are not set up"
     if host["UsernsMode"] == "host":
         return "--userns=host was asked for"

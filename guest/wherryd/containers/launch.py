@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.containers import files, idranges, linking, logoptions, networking, plan, sources, subpaths
-from wherryd.containers.deps import Deps
+from wherryd.containers.deps import STAND_IN_FOR, Deps
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.store import Container
 from wherryd.errors import Conflict, InvalidParameter, SystemFault
@@ -75,6 +75,8 @@ async def _launch(deps: Deps, container: Container, mounts: tuple[MountPoint, ..
 def _runtime(deps: Deps, record: ContainerRecord) -> tuple[str, ...]:
     """The command of the one it was created for. Raises InvalidParameter when the engine has it no more."""
     name = record.host_config["Runtime"]
+    if name in STAND_IN_FOR and name not in deps.runtimes:
+        return ()
     if name not in deps.runtimes:
         raise InvalidParameter(
             f"unknown or invalid runtime name: {name} (hint: start wherryd with --add-runtime {name}=PATH)"

@@ -312,7 +312,7 @@ class Lifecycle:
 
     def _check_removable(self, container: Container, *, force: bool) -> None:
         record = container.record
-        if record.alive and not force:
+        if (record.alive or _is_restarting(container)) and not force:
             first = "unpause and then " if record.status is Status.PAUSED else ""
             raise Conflict(
                 f'cannot remove container "/{record.name}": container is {record.status}: '

@@ -114,7 +114,7 @@ def _variables(deps: Deps, record: ContainerRecord) -> list[str]:
         found += [
             f"{prefix}_ENV_{entry}"
             for entry in peer.config["Env"] or ()
-            if entry.partition("=")[0] not in _NOT_PASSED
+            if "=" in entry and entry.partition("=")[0] not in _NOT_PASSED
         ]
     return found
 

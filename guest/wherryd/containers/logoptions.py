@@ -65,7 +65,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     """What is wrong with a LogConfig."""
     driver, options = config["Type"], config["Config"]
     if driver not in DRIVERS:
-        return [f"logger: no log driver named '{driver}' is registered (hint: use {', '.join(DRIVERS)})"]
+        return [f"logger: no log driver named '{driver}' is registered"]
     found = [
         f"unknown log opt '{key}' for {driver} log driver" for key in options if key not in _OPTIONS[driver]
     ]

@@ -32,6 +32,8 @@ def parse(
     inherited: of --volumes-from, the later wins; they give way to the request and come before the image.
     """
     points = [_bind(text) for text in host_config["Binds"] or ()]
+    if any(point.type == "volume" for point in points):
+        _check_driver(host_config["VolumeDriver"])
     points += [_mount(document) for document in host_config["Mounts"] or ()]
     points += [_tmpfs(path, options) for path, options in (host_config["Tmpfs"] or {}).items()]
     seen: set[str] = set()
@@ -48,11 +50,21 @@ def parse(
     for path in config["Volumes"] or {}:
         destination = check_destination(path)
         if destination not in seen:
+            _check_driver(host_config["VolumeDriver"])
             seen.add(destination)
             points.append(_volume("", destination, (), anonymous=True))
     if len(points) > MAX_MOUNTS:
         raise InvalidParameter(f"more than {MAX_MOUNTS} mounts")
     return tuple(points)
+
+
+def _check_driver(name: str) -> None:
+    """--volume-driver, which counts only where a volume would be made by it. Raises InvalidParameter."""
+    if name not in ("", "local"):
+        raise InvalidParameter(
+            f'error looking up volume plugin {name}: plugin "{name}" not found '
+            "(hint: there are local volumes only)"
+        )
 
 
 def check_destination(path: str) -> str:

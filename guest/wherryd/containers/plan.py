@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import confinement, linking, rootfiles
+from wherryd.containers import confinement, limits, linking, rootfiles
 from wherryd.containers.deps import Deps
 from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord, MountPoint
@@ -58,6 +58,8 @@ def config(
             available_capabilities=deps.capabilities,
             mounts=mounts,
             devices=devices(record),
+            block_io=limits.block_io(record.host_config),
+            device_rules=limits.device_rules(record.host_config),
             id_mappings=idrange.mappings(ids.base),
             seccomp=confinement.seccomp_filter(
                 record.host_config, granted(record.host_config, deps.capabilities)

@@ -4,14 +4,17 @@ All problems of a request are told at once, each with its field. What the image'
 what the request leaves open. Source: Engine API 1.51, ContainerCreate; OCI image-spec, config.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from wherryd.containers import health, hostchecks, kinds, networking
+from wherryd.containers import health, hostchecks, kinds, limits, networking
 from wherryd.containers.fields import CONFIG, HOST_CONFIG, Field, Verdict
 from wherryd.errors import InvalidParameter, NotSupported
+
+#: Warnings about fields that nobody knows.
+_MOST_UNKNOWN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ def parse(body: Mapping[str, Any]) -> CreateRequest:
     refusals: list[str] = []
     host_body = _object(body, "HostConfig", problems)
     networking = _object(body, "NetworkingConfig", problems)
+    warnings += _unknown(body, {*CONFIG, "HostConfig", "NetworkingConfig"}, "")
+    warnings += _unknown(host_body, HOST_CONFIG, "HostConfig.")
     config = _read(body, CONFIG, "", warnings, problems, refusals)
     host_config = _read(host_body, HOST_CONFIG, "HostConfig.", warnings, problems, refusals)
     endpoints = _object(networking, "EndpointsConfig", problems)
@@ -39,6 +44,7 @@ def parse(body: Mapping[str, Any]) -> CreateRequest:
     problems = [
         *hostchecks.config_problems(config),
         *hostchecks.problems(host_config),
+        *limits.problems(host_config),
     ]
     if problems:
         raise InvalidParameter("; ".join(problems))
@@ -49,12 +55,22 @@ def parse(body: Mapping[str, Any]) -> CreateRequest:
     if refusals:
         raise NotSupported("; ".join(refusals))
     warnings += hostchecks.warnings(config, host_config)
+    warnings += limits.adapt(host_config)
     return CreateRequest(
         config=config,
         host_config=host_config,
         endpoints=settings,
         warnings=tuple(warnings),
     )
+
+
+def _unknown(given: Mapping[str, Any], known: Collection[str], prefix: str) -> list[str]:
+    """A misspelt option, or one of another version of the API, is not dropped in silence."""
+    return [
+        f"{prefix}{key[:64]}: is not known here and changes nothing"
+        for key, value in given.items()
+        if key not in known and value
+    ][:_MOST_UNKNOWN]
 
 
 def _object(body: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
@@ -141,7 +157,11 @@ def merge_image(request: CreateRequest, image_config: Mapping[str, Any]) -> Crea
 
 
 def merge_env(image: Any, given: Any) -> list[str]:
-    """Image entries without `=` are dropped (they would be filled from elsewhere: CVE-2026-57231)."""
+    """The image's environment with the request's over it; an entry of the request may be a `NAME` alone.
+
+    That one is shown as it is, and takes the variable away from the process, as in the reference daemon.
+    Entries of the image without `=` are dropped (they would be filled from elsewhere: CVE-2026-57231).
+    """
     merged: dict[str, str | None] = {}
     for entry in image:
         name, equals, value = str(entry).partition("=")
@@ -149,6 +169,5 @@ def merge_env(image: Any, given: Any) -> list[str]:
             merged[name] = value
     for entry in given:
         name, equals, value = entry.partition("=")
-        # `NAME` alone takes the variable away, as the reference daemon does.
         merged[name] = value if equals else None
-    return [f"{name}={value}" for name, value in merged.items() if value is not None]
+    return [name if value is None else f"{name}={value}" for name, value in merged.items()]

@@ -22,6 +22,7 @@ from wherryd.containers import (
     restore,
     stats,
     top,
+    updating,
 )
 from wherryd.containers.commit import CommitWish, commit
 from wherryd.containers.deps import Deps
@@ -33,21 +34,6 @@ from wherryd.containers.store import Container, Exit
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotSupported
 from wherryd.images.compare import Changes
 from wherryd.images.image import Image, ImageUse
-from wherryd.spec import build
-
-#: What `update` can change. The value is the field of HostConfig.
-_UPDATABLE = (
-    "CpuShares",
-    "Memory",
-    "MemoryReservation",
-    "MemorySwap",
-    "CpuPeriod",
-    "CpuQuota",
-    "CpusetCpus",
-    "CpusetMems",
-    "NanoCpus",
-    "PidsLimit",
-)
 
 
 class ContainerService:
@@ -137,21 +123,7 @@ class ContainerService:
 
     async def update(self, reference: str, body: Mapping[str, Any]) -> list[str]:
         """New limits and restart policy, also while it runs. Returns warnings."""
-        container = self.get(reference)
-        async with container.lock:
-            record = container.record
-            changes = {key: body[key] for key in _UPDATABLE if body.get(key)}
-            if (body.get("RestartPolicy") or {}).get("Name"):
-                changes["RestartPolicy"] = body["RestartPolicy"]
-            checked = request.parse({"HostConfig": {**_limits_of(record.host_config), **changes}}).host_config
-            host = {**record.host_config, **{key: checked[key] for key in (*_UPDATABLE, "RestartPolicy")}}
-            if container.monitor is not None and record.alive:
-                wanted = build.resources(host)
-                wanted.pop("devices", None)
-                await container.monitor.update(wanted)
-            record = self.deps.store.update(container, host_config=host)
-        self.deps.publish(record, "update")
-        return []
+        return await updating.update(self.deps, self.get(reference), body)
 
     async def changes(self, reference: str) -> Changes:
         return await self.deps.images.rootfs_changes(self.get(reference).id)
@@ -282,10 +254,6 @@ def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
 
 def _may_write(container: Container) -> bool:
     return container.record.alive or container.record.status is Status.RESTARTING
-
-
-def _limits_of(host_config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: host_config[key] for key in (*_UPDATABLE, "RestartPolicy")}
 
 
 def _remove_strays(folder: Path, known: Collection[str]) -> None:

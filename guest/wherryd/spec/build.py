@@ -71,6 +71,9 @@ class Plan:
     annotations: Mapping[str, str] = field(default_factory=dict)
     #: Of uids and gids alike; with namespaces["user"].
     id_mappings: Sequence[IdMapping] = ()
+    #: linux.resources.blockIO, and rules beside those of `devices`.
+    block_io: Mapping[str, Any] = field(default_factory=dict)
+    device_rules: Sequence[Mapping[str, Any]] = ()
     #: linux.seccomp; None = every system call may be made.
     seccomp: Mapping[str, Any] | None = None
 
@@ -144,13 +147,19 @@ def process(
 
 
 def base_environment(given: Sequence[str], hostname: str, terminal: bool, home: str) -> list[str]:
-    """What every process finds: PATH, HOSTNAME, TERM with a terminal, HOME. The request's own win."""
+    """What every process finds: PATH, HOSTNAME, TERM with a terminal, HOME. The request's own win.
+
+    given: NAME=value, or NAME for a variable that is taken away.
+    """
     merged = {"PATH": defaults.PATH, "HOSTNAME": hostname}
     if terminal:
         merged["TERM"] = "xterm"
     for entry in given:
-        name, _, value = entry.partition("=")
-        merged[name] = value
+        name, equals, value = entry.partition("=")
+        if equals:
+            merged[name] = value
+        else:
+            merged.pop(name, None)
     merged.setdefault("HOME", home)
     return [f"{name}={value}" for name, value in merged.items()]
 
@@ -253,7 +262,7 @@ def _linux(plan: Plan) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": [_namespace(kind, path) for kind, path in plan.namespaces.items()],
         "cgroupsPath": f"{plan.cgroup_parent.rstrip('/')}/{plan.container_id}",
-        "resources": resources(host, plan.devices),
+        "resources": resources(host, plan.devices, block_io=plan.block_io, device_rules=plan.device_rules),
         "sysctl": _sysctls(plan),
         "maskedPaths": _paths(host["MaskedPaths"], defaults.MASKED_PATHS, privileged),
         "readonlyPaths": _paths(host["ReadonlyPaths"], defaults.READONLY_PATHS, privileged),
@@ -302,13 +311,25 @@ def _sysctls(plan: Plan) -> dict[str, str]:
     return {**base, **(plan.host_config["Sysctls"] or {})}
 
 
-def resources(host: Mapping[str, Any], devices: Sequence[Device] = ()) -> dict[str, Any]:
-    """linux.resources. Zero and null mean "no limit" in Docker's document and are left out here."""
-    found: dict[str, Any] = {"devices": _device_rules(host["Privileged"], devices)}
+def resources(
+    host: Mapping[str, Any],
+    devices: Sequence[Device] = (),
+    *,
+    block_io: Mapping[str, Any] | None = None,
+    device_rules: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """linux.resources. Zero and null mean "no limit" in Docker's document and are left out here.
+
+    block_io, device_rules: parts of it whose devices were looked up already.
+    """
+    rules = [*_device_rules(host["Privileged"], devices), *device_rules]
+    found: dict[str, Any] = {"devices": rules}
     memory = {
         "limit": host["Memory"] or None,
         "reservation": host["MemoryReservation"] or None,
         "swap": host["MemorySwap"] or None,
+        "swappiness": None if host["MemorySwappiness"] == -1 else host["MemorySwappiness"],
+        "disableOOMKiller": host["OomKillDisable"] or None,
     }
     period, quota = host["CpuPeriod"], host["CpuQuota"]
     if host["NanoCpus"]:
@@ -320,9 +341,11 @@ def resources(host: Mapping[str, Any], devices: Sequence[Device] = ()) -> dict[s
         "period": period or None,
         "cpus": host["CpusetCpus"] or None,
         "mems": host["CpusetMems"] or None,
+        "realtimePeriod": host["CpuRealtimePeriod"] or None,
+        "realtimeRuntime": host["CpuRealtimeRuntime"] or None,
     }
     pids = {"limit": host["PidsLimit"] or defaults.PIDS_LIMIT}
-    for name, section in (("memory", memory), ("cpu", cpu), ("pids", pids)):
+    for name, section in (("memory", memory), ("cpu", cpu), ("pids", pids), ("blockIO", block_io or {})):
         given = {key: value for key, value in section.items() if value is not None}
         if given:
             found[name] = given

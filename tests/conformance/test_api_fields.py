@@ -1,0 +1,208 @@
+"""No field of a create request is dropped in silence: each of the reference's own description is carried out,
+refused by name or warned about by name.
+
+Carried out means one of three things, by field in the tables below: the container's config.json differs with
+it, or the test that is named proves what it does, or it is told by inspect and means nothing to a container.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import swagger
+
+from wherryd.api import keys
+from wherryd.containers import limits, request
+from wherryd.containers.fields import CONFIG, HOST_CONFIG, Verdict
+from wherryd.spec import build, capabilities, users
+
+TESTS = Path(__file__).parents[1]
+
+#: A value of each field that config.json of a container shows. Block I/O needs a device: see below.
+IN_CONFIG_JSON: Mapping[str, Any] = {
+    "Annotations": {"a": "b"},
+    "CapAdd": ["NET_ADMIN"],
+    "CapDrop": ["CHOWN"],
+    "CpuPeriod": 50_000,
+    "CpuQuota": 20_000,
+    "CpuShares": 300,
+    "CpusetCpus": "0",
+    "CpusetMems": "0",
+    "DeviceCgroupRules": ["c 7:128 rwm"],
+    "MaskedPaths": ["/proc/keys"],
+    "Memory": 64 << 20,
+    "MemoryReservation": 32 << 20,
+    "MemorySwap": -1,
+    "NanoCpus": 500_000_000,
+    "OomScoreAdj": 100,
+    "PidsLimit": 50,
+    "Privileged": True,
+    "ReadonlyPaths": ["/proc/bus"],
+    "ReadonlyRootfs": True,
+    "SecurityOpt": ["no-new-privileges"],
+    "ShmSize": 1 << 20,
+    "Sysctls": {"net.ipv4.ip_forward": "1"},
+    "Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 100}],
+}
+
+#: Which test shows what it does: file below tests/, and name, or "" for several.
+SHOWN_BY: Mapping[str, tuple[str, str]] = {
+    "AutoRemove": (
+        "guest/test_api_wire.py",
+        "test_removed_waiters_are_told_when_an_auto_removed_start_fails",
+    ),
+    "Binds": ("conformance/test_docker_cli.py", "test_a_read_only_bind_stays_untouched"),
+    "BlkioDeviceReadBps": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
+    "BlkioDeviceReadIOps": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
+    "BlkioDeviceWriteBps": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
+    "BlkioDeviceWriteIOps": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
+    "BlkioWeight": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
+    "BlkioWeightDevice": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
+    "CgroupParent": ("guest/test_api_limits.py", "test_a_cgroup_parent_is_where_the_container_lives"),
+    "CgroupnsMode": ("guest/test_api_limits.py", "test_namespaces_are_the_hosts_or_anothers_on_demand"),
+    "Cmd": ("conformance/test_docker_cli.py", "test_run_prints_both_streams_and_passes_the_exit_status"),
+    "ConsoleSize": (
+        "conformance/test_docker_cli.py",
+        "test_an_interactive_shell_has_a_terminal_of_the_right_size",
+    ),
+    "CpuRealtimePeriod": (
+        "unit/test_containers_limits.py",
+        "test_real_time_scheduling_needs_a_kernel_that_has_it",
+    ),
+    "CpuRealtimeRuntime": (
+        "unit/test_containers_limits.py",
+        "test_real_time_scheduling_needs_a_kernel_that_has_it",
+    ),
+    "Devices": ("guest/test_api_limits.py", "test_a_device_is_there_as_far_as_allowed"),
+    "Dns": ("guest/test_api_limits.py", "test_name_servers_and_hosts_are_in_the_containers_files"),
+    "DnsOptions": ("guest/test_api_limits.py", "test_name_servers_and_hosts_are_in_the_containers_files"),
+    "DnsSearch": ("guest/test_api_limits.py", "test_name_servers_and_hosts_are_in_the_containers_files"),
+    "Domainname": ("guest/test_api_limits.py", "test_name_servers_and_hosts_are_in_the_containers_files"),
+    "Entrypoint": ("conformance/test_docker_cli.py", "test_run_with_another_entrypoint"),
+    "Env": ("guest/test_api_exec.py", "test_a_variable_without_a_value_is_shown_and_taken_away"),
+    "ExposedPorts": ("conformance/test_docker_cli.py", "test_a_published_port_is_reached_and_shown"),
+    "ExtraHosts": ("guest/test_api_limits.py", "test_name_servers_and_hosts_are_in_the_containers_files"),
+    "GroupAdd": ("guest/test_api_limits.py", "test_groups_are_added_to_the_process"),
+    "Healthcheck": (
+        "guest/test_health.py",
+        "test_a_container_becomes_healthy_then_unhealthy_and_everybody_can_see_it",
+    ),
+    "Hostname": ("conformance/test_docker_cli.py", "test_run_takes_environment_folder_user_and_hostname"),
+    "Image": ("guest/test_api_wire.py", "test_errors_have_dockers_statuses_and_words"),
+    "Init": ("guest/test_init.py", ""),
+    "IpcMode": ("guest/test_api_limits.py", "test_namespaces_are_the_hosts_or_anothers_on_demand"),
+    "Isolation": ("unit/test_containers_request.py", "test_a_value_that_cannot_be_is_refused"),
+    "Labels": ("conformance/test_docker_cli.py", "test_ps_filters"),
+    "Links": ("guest/test_api_limits.py", "test_a_link_can_be_removed"),
+    "LogConfig": ("guest/test_logs.py", ""),
+    "MacAddress": ("guest/test_networks_service.py", "test_a_chosen_mac_is_the_devices"),
+    "MemorySwappiness": (
+        "guest/test_api_limits.py",
+        "test_swappiness_and_the_oom_killer_are_set_where_the_kernel_can",
+    ),
+    "Mounts": ("guest/test_volumes.py", "test_tmpfs_has_its_options_both_ways"),
+    "NetworkDisabled": ("guest/test_api_limits.py", "test_a_disabled_network_is_none"),
+    "NetworkMode": ("conformance/test_docker_cli.py", "test_network_modes_give_their_devices"),
+    "OomKillDisable": (
+        "guest/test_api_limits.py",
+        "test_swappiness_and_the_oom_killer_are_set_where_the_kernel_can",
+    ),
+    "OpenStdin": ("guest/test_api_wire.py", "test_a_half_closed_input_ends_stdin_and_the_output_goes_on"),
+    "PidMode": ("guest/test_api_limits.py", "test_namespaces_are_the_hosts_or_anothers_on_demand"),
+    "PortBindings": ("conformance/test_docker_cli.py", "test_a_published_port_is_reached_and_shown"),
+    "PublishAllPorts": ("guest/test_api_limits.py", "test_all_exposed_ports_are_published_on_demand"),
+    "RestartPolicy": (
+        "conformance/test_docker_cli.py",
+        "test_restart_policy_brings_a_container_back_until_its_limit",
+    ),
+    "Runtime": ("conformance/test_other_runtimes.py", ""),
+    "StdinOnce": ("guest/test_runtime_streams.py", "test_stdin_once_ends_with_the_clients_half_close"),
+    "StopSignal": ("conformance/test_docker_cli.py", "test_stop_signal_and_stop_timeout"),
+    "StopTimeout": ("conformance/test_docker_cli.py", "test_stop_signal_and_stop_timeout"),
+    "Tmpfs": ("guest/test_volumes.py", "test_tmpfs_has_its_options_both_ways"),
+    "Tty": ("conformance/test_docker_cli.py", "test_an_interactive_shell_has_a_terminal_of_the_right_size"),
+    "UTSMode": ("guest/test_api_limits.py", "test_namespaces_are_the_hosts_or_anothers_on_demand"),
+    "User": ("conformance/test_docker_cli.py", "test_run_takes_environment_folder_user_and_hostname"),
+    "UsernsMode": ("guest/test_security_remap.py", ""),
+    "VolumeDriver": (
+        "guest/test_api_limits.py",
+        "test_another_volume_driver_counts_only_where_a_volume_is_made",
+    ),
+    "Volumes": (
+        "guest/test_volumes.py",
+        "test_a_new_volume_gets_what_the_image_has_there_with_owners_and_modes",
+    ),
+    "VolumesFrom": (
+        "guest/test_volumes.py",
+        "test_volumes_from_gives_way_to_the_request_and_may_be_read_only",
+    ),
+    "WorkingDir": ("conformance/test_docker_cli.py", "test_run_takes_environment_folder_user_and_hostname"),
+}
+
+#: What only clients and later builds read: a container is not another for it. Inspect tells it.
+FOR_CLIENTS = frozenset(
+    {"AttachStdin", "AttachStdout", "AttachStderr", "ContainerIDFile", "OnBuild", "Shell"}
+)
+
+
+@pytest.mark.parametrize(("name", "table"), [("ContainerConfig", CONFIG), ("HostConfig", HOST_CONFIG)])
+def test_every_described_field_is_known(name: str, table: Mapping[str, Any]) -> None:
+    assert set(swagger.description().properties(name)) == set(table)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ContainerConfig", "HostConfig", "EndpointSettings", "EndpointIPAMConfig", "Mount", "HealthConfig"],
+)
+def test_every_described_field_is_read_in_any_case(name: str) -> None:
+    for field in swagger.description().properties(name):
+        assert keys.canonical({field.lower(): 1}) == {field: 1}
+
+
+def test_every_field_that_is_carried_out_has_its_proof() -> None:
+    """The others are refused or warned about by name: tests/unit/test_containers_request.py."""
+    done = {
+        key
+        for table in (CONFIG, HOST_CONFIG)
+        for key, row in table.items()
+        if row.verdict is Verdict.CARRIED_OUT
+    }
+    assert done == {*IN_CONFIG_JSON, *SHOWN_BY, *FOR_CLIENTS}
+
+
+def _config_json(host: dict[str, Any]) -> dict[str, Any]:
+    host_config = request.parse({"HostConfig": host}).host_config
+    return build.build(
+        build.Plan(
+            container_id="c" * 64,
+            arguments=["sh"],
+            environment=[],
+            working_directory="",
+            user=users.User(),
+            terminal=False,
+            hostname="box",
+            domainname="",
+            host_config=host_config,
+            namespaces={"mount": None, "ipc": None, "network": None, "pid": None},
+            cgroup_parent="/wherry",
+            available_capabilities=capabilities.ALL,
+            device_rules=limits.device_rules(host_config),
+        )
+    )
+
+
+@pytest.mark.parametrize("key", IN_CONFIG_JSON)
+def test_a_field_of_the_runtime_is_in_config_json(key: str) -> None:
+    given = {key: IN_CONFIG_JSON[key]}
+    if key == "MemorySwap":
+        given["Memory"] = 64 << 20
+        assert _config_json(given)["linux"]["resources"]["memory"]["swap"] == -1
+    assert _config_json(given) != _config_json({})
+
+
+@pytest.mark.parametrize("claim", sorted(set(SHOWN_BY.values())))
+def test_a_named_test_is_there(claim: tuple[str, str]) -> None:
+    file, name = claim
+    assert re.search(rf"def {name}\(" if name else r"def test_", (TESTS / file).read_text())
