@@ -4,6 +4,7 @@ import sys
 
 assert sys.platform == "win32"  # noqa: S101 - the type checker's way to know the platform
 
+import contextlib  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
 import stat  # noqa: E402
@@ -49,7 +50,8 @@ class Folder:
             return
         if self._is_real_folder(path):
             raise UsageProblem(f'cannot overwrite directory "{path}" with non-directory "{name}"')
-        path.chmod(stat.S_IWRITE)  # read-only files cannot be deleted
+        if not path.is_symlink():  # newer Pythons would follow it
+            path.chmod(stat.S_IWRITE)  # read-only files cannot be deleted
         path.unlink()
 
     def write_file(self, name: str, entry: tarfile.TarInfo, data: IO[bytes]) -> None:
@@ -88,7 +90,8 @@ class Folder:
         *folders, last = name.split("/")
         for part in folders:
             path /= part
-            path.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
             if not self._is_real_folder(path):
                 raise UsageProblem(f"{path} is a link; nothing is written through it")
         return path if last == "." else path / last
