@@ -47,6 +47,7 @@ _OPTIONS = (
     texts("--add-host", "hosts", help="Add a custom host-to-IP mapping (host:ip)."),
     texts("--cache-from", help="Images to consider as cache sources; the engine's own cache is used always."),
     click.option("--progress", "style", type=click.Choice(["auto", "plain", "tty"]), help="Type of output."),
+    flag("--check", help="Say what in the Dockerfile could be better, and build nothing."),
     click.option("-m", "--memory", help="Memory limit."),
     click.option("--memory-swap", help="Swap limit equal to memory plus swap: -1 for unlimited swap."),
     click.option("-c", "--cpu-shares", type=int, help="CPU shares (relative weight)."),
@@ -71,6 +72,10 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_context
 def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool, **given: Any) -> None:
     """Build an image from a Dockerfile."""
+    if given["check"]:
+        from wherry.cli import buildcheck
+
+        ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout))
     if iidfile is not None:
         iidfile.unlink(missing_ok=True)
     loan = lending.read(given["secrets"], given["agents"], os.environ)

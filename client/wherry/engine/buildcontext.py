@@ -97,6 +97,16 @@ def scan(folder: Path, dockerfile: Path | bytes | None, ask: AskNeeds | None = N
     return BuildContext(dockerfile=name, size_bytes=size, entries=entries, extra=extra)
 
 
+def dockerfile_of(folder: Path, dockerfile: Path | None) -> tuple[str, bytes, list[str]]:
+    """(its name, its text, the patterns of the ignore file). dockerfile: None for the folder's own.
+
+    Raises UsageProblem."""
+    path = dockerfile or folder / "Dockerfile"
+    if dockerfile is None and not path.exists() and (folder / "dockerfile").exists():
+        path = folder / "dockerfile"
+    return path.name, dockerfile_bytes(path), _patterns(folder, _relative(folder, path) or path.name)[0]
+
+
 def only_dockerfile(data: bytes) -> bytes:
     """The archive of a context that has nothing but a Dockerfile."""
     context = BuildContext(dockerfile="Dockerfile", size_bytes=0, entries=(), extra={"Dockerfile": data})

@@ -39,6 +39,7 @@ def routes(service: BuilderService) -> list[web.RouteDef]:
     return [
         web.post("/build", handlers.build),
         web.post("/build/prune", handlers.prune),
+        web.post("/build/check", handlers.check),
         web.post("/images/{name:.+}/insert", handlers.insert),
         web.post("/build/contexts/needs", handlers.needs),
         web.post("/build/contexts", handlers.announce),
@@ -75,6 +76,11 @@ class _Handlers:
                     f"filters of build prune are not available yet: {', '.join(sorted(found))}"
                 )
         return web.json_response(await self._service.prune())
+
+    async def check(self, request: web.Request) -> web.Response:
+        """body: a Dockerfile; ignore: patterns of `.dockerignore`, JSON. Docker's clients ask BuildKit."""
+        ignore = [str(each) for each in _json(request, "ignore", list)]
+        return web.json_response(await self._service.check(request.blocks(), ignore))
 
     # contexts told by their contents; see wherrywire.contextsync
 

@@ -50,6 +50,9 @@ class Build:
         program, say = self._program, self._tools.output.say
         for warning in program.warnings:
             await self._tools.output.error(f"{warning}\n")
+        for finding in self._tools.findings:
+            if finding.rule != "NoEmptyContinuation":  # said above, in the classic builder's words
+                await say(f"[Warning] {finding.rule}: {finding.text} (line {finding.line})\n")
         if unused := self._tools.options.cache_from:
             await say(f"[Warning] cache sources are not used: {', '.join(unused)}\n")
         last = plan.target(program, self._tools.options.target)

@@ -32,6 +32,7 @@ from wherryd.content import digest as digests
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.image import Image, ImageUse, Progress
 from wherryd.metadata.database import Database
+from wherrywire.dockerignore import BadPattern, Matcher
 
 if TYPE_CHECKING:
     from wherryd.builder import build as builds
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
     from wherryd.builder.contexts import needs
     from wherryd.builder.contexts.synced import Known
     from wherryd.builder.dockerfile import stages
+    from wherryd.builder.lint import check
 else:
     builds = later.module("wherryd.builder.build")
     cachemounts = later.module("wherryd.builder.cachemounts")
+    check = later.module("wherryd.builder.lint.check")
     context = later.module("wherryd.builder.context")
     insertion = later.module("wherryd.builder.insert")
     needs = later.module("wherryd.builder.contexts.needs")
@@ -124,6 +127,8 @@ class BuilderService:
             elif await remote.receive(options.remote, folder, folder / "context"):
                 name = "Dockerfile"
             data = context.take_dockerfile(folder / "context", name)
+            checked = check.check(data, self._config)
+            checked.refuse()
             program = stages.read(data)
             output = Output(quiet=options.quiet)
             with self._images.pinned() as pins:
@@ -137,6 +142,7 @@ class BuilderService:
                     folder=folder,
                     context=folder / "context",
                     known=known,
+                    findings=checked.findings,
                     run_folder=run_folder,
                     offer=offer,
                     caches=self._caches,
@@ -160,12 +166,25 @@ class BuilderService:
         """Patterns of what a build needs of its context. Raises InvalidParameter."""
         return await needs.paths(dockerfile, target, build_args, self._triggers)
 
-    def _triggers(self, name: str) -> Sequence[str] | None:
+    async def check(self, dockerfile: AsyncIterator[bytes], ignore: Sequence[str]) -> dict[str, Any]:
+        """See lint.check.Checked.document. ignore: patterns of `.dockerignore`. Raises InvalidParameter."""
+        data = await needs.dockerfile_of(dockerfile)
         try:
-            image = self._images.resolve(name)
+            matcher = Matcher(ignore)
+        except BadPattern as exc:
+            raise InvalidParameter(f"error reading .dockerignore: {exc}") from exc
+        return check.check(data, self._config, matcher).document()
+
+    def _config(self, name: str) -> Mapping[str, Any] | None:
+        """Of an image that is here."""
+        try:
+            return self._images.resolve(name).runtime_config
         except EngineError:
             return None
-        return list(image.runtime_config.get("OnBuild") or ())
+
+    def _triggers(self, name: str) -> Sequence[str] | None:
+        config = self._config(name)
+        return None if config is None else list(config.get("OnBuild") or ())
 
     async def insert(self, name: str, url: str, path: str) -> AsyncIterator[Progress]:
         """Progress lines, the last one {"status": id of the new image}. Raises as `builder.insert`."""

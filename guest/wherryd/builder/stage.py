@@ -1,7 +1,7 @@
 """A stage under way: the image so far, its config, its ARGs; and how a step becomes the next image."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from wherryd.builder.cache import BuildCache
 from wherryd.builder.cachemounts import CacheMounts
 from wherryd.builder.contexts.synced import Known
 from wherryd.builder.dockerfile.shell import Lexer
+from wherryd.builder.lint.findings import Finding
 from wherryd.builder.offers import Offer
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.output import Output
@@ -45,6 +46,8 @@ class Tools:
     epoch: int | None
     pins: set[str]
     slots: asyncio.Semaphore
+    #: What could be written better in the Dockerfile.
+    findings: Sequence[Finding] = ()
     #: Digests of the context's files, as far as they were told and checked.
     known: Known = field(default_factory=dict)
     #: Ids of images that steps of this build stand on: nobody may remove them meanwhile.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from wherryd.images.image import Platform
 
 #: May be given without an ARG; kept out of the history and the cache key.
-_PROXIES = frozenset(
+PROXIES = frozenset(
     name
     for each in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
     for name in (each, each.lower())
@@ -57,11 +57,11 @@ class Arguments:
         return self._globals.get(name, self.automatic.get(name))
 
     def proxies(self) -> dict[str, str]:
-        return {name: value for name, value in self.given.items() if name in _PROXIES and value is not None}
+        return {name: value for name, value in self.given.items() if name in PROXIES and value is not None}
 
     def unused(self) -> list[str]:
         """Names that were given and that no ARG takes."""
-        known = self._used | _PROXIES | set(self.automatic) | {EPOCH}
+        known = self._used | PROXIES | set(self.automatic) | {EPOCH}
         return sorted(name for name in self.given if name not in known and not name.startswith("BUILDKIT_"))
 
 
@@ -84,7 +84,7 @@ class Scope:
         return {
             name: value
             for name, value in sorted(self._declared.items())
-            if value is not None and name not in environment and name not in _PROXIES
+            if value is not None and name not in environment and name not in PROXIES
         }
 
     def run_environment(self, environment: Mapping[str, str]) -> dict[str, str]:

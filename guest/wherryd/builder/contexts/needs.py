@@ -29,12 +29,7 @@ async def paths(
     """Patterns as COPY has them; EVERYTHING when that cannot be told. target: the stage that is wanted.
 
     Raises InvalidParameter for what is wrong with the file: the build would end with that, too."""
-    data = b""
-    async for more in dockerfile:
-        data += more
-        if len(data) > MAX_DOCKERFILE_BYTES:
-            raise InvalidParameter(f"a Dockerfile of more than {MAX_DOCKERFILE_BYTES} bytes")
-    program = read(data)
+    program = read(await dockerfile_of(dockerfile))
     lexer = Lexer(escape=program.escape)
     known = _globals(program, lexer, build_args)
 
@@ -54,6 +49,16 @@ async def paths(
         for step in stage.steps:
             found.update(_of_step(step, lexer))
     return tuple(sorted(found))
+
+
+async def dockerfile_of(stream: AsyncIterator[bytes]) -> bytes:
+    """Raises InvalidParameter when it is too long."""
+    data = b""
+    async for more in stream:
+        data += more
+        if len(data) > MAX_DOCKERFILE_BYTES:
+            raise InvalidParameter(f"a Dockerfile of more than {MAX_DOCKERFILE_BYTES} bytes")
+    return data
 
 
 def _globals(program: Program, lexer: Lexer, build_args: Mapping[str, str | None]) -> dict[str, str]:

@@ -6,7 +6,7 @@ of it. Source: Dockerfile reference; BuildKit's fixtures.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from wherryd.builder.dockerfile.errors import DockerfileError
@@ -61,6 +61,10 @@ class Dockerfile:
     syntax: str
     warnings: tuple[Warning, ...]
     source: Source
+
+    @property
+    def directives(self) -> Mapping[str, str]:
+        return self.source.directives.values
 
 
 def parse(data: bytes) -> Dockerfile:
