@@ -69,13 +69,13 @@ class _Handlers:
         return await progress.respond(request, lines)
 
     async def prune(self, request: web.Request) -> web.Response:
-        if request.query.get("filters"):
-            found = params.filters(request.query)
-            if found:
-                raise NotSupported(
-                    f"filters of build prune are not available yet: {', '.join(sorted(found))}"
-                )
-        return web.json_response(await self._service.prune())
+        """filters, and how many bytes stay: reserved-space (API 1.48), keep-storage before it."""
+        query = request.query
+        for key in ("max-used-space", "min-free-space"):
+            if params.integer(query, key):
+                raise NotSupported(f"{key} is not available; use reserved-space")
+        keep = params.integer(query, "reserved-space") or params.integer(query, "keep-storage") or 0
+        return web.json_response(await self._service.prune(params.filters(query), keep))
 
     async def check(self, request: web.Request) -> web.Response:
         """body: a Dockerfile; ignore: patterns of `.dockerignore`, JSON. Docker's clients ask BuildKit."""

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,10 +38,15 @@ class EngineFacts:
     runtimes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+#: Records of what the builder keeps.
+BuildCache = Callable[[], Awaitable[list[dict[str, Any]]]]
+
+
 class _Handlers:
-    def __init__(self, service: ContainerService, facts: EngineFacts) -> None:
+    def __init__(self, service: ContainerService, facts: EngineFacts, build_cache: BuildCache) -> None:
         self._service = service
         self._facts = facts
+        self._build_cache = build_cache
 
     async def ping(self, request: web.Request) -> web.Response:
         headers = {
@@ -117,9 +122,10 @@ class _Handlers:
             store = self._service.deps.volumes
             document["Volumes"] = [describe_volume(store, volume, size=True) for volume in store.all()]
         if "build-cache" in wanted:
-            document["BuildCache"] = []
+            records = await self._build_cache()
+            document["BuildCache"] = records
             if request["api_version"] < (1, 42):
-                document["BuilderSize"] = 0
+                document["BuilderSize"] = sum(each["Size"] for each in records if not each["Shared"])
         return web.json_response(document)
 
 
@@ -279,8 +285,8 @@ def _operating_system() -> str:
     return _os_release().get("PRETTY_NAME", "Linux")
 
 
-def routes(service: ContainerService, facts: EngineFacts) -> list[web.RouteDef]:
-    handlers = _Handlers(service, facts)
+def routes(service: ContainerService, facts: EngineFacts, build_cache: BuildCache) -> list[web.RouteDef]:
+    handlers = _Handlers(service, facts, build_cache)
     return [
         web.get("/_ping", handlers.ping),
         web.get("/version", handlers.version, allow_head=False),

@@ -1,6 +1,7 @@
 """Folders of `RUN --mount=type=cache`: they outlive a build and are in no layer.
 
 <root>/<hash of the id>/files     mounted into RUN steps
+<root>/<hash of the id>/id        the id; its time is when a step used the cache last
 """
 
 import asyncio
@@ -11,7 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from wherryd import clock
 from wherryd.builder.dockerfile.instructions import RunMount, Sharing
+from wherryd.builder.usage import Kind, Record
 from wherryd.snapshots.driver import directory_usage
 
 
@@ -57,18 +60,32 @@ class CacheMounts:
             folder.mkdir(parents=True)
             os.chown(folder, mount.uid or 0, mount.gid or 0)
             folder.chmod(0o755 if mount.mode is None else mount.mode)
+        (self._root / name / "id").write_text(mount.id or mount.target)
         return folder
 
-    def usage(self) -> int:
-        """Bytes of all cache mounts."""
-        return directory_usage(self._root).size_bytes if self._root.exists() else 0
-
-    def prune(self) -> tuple[list[str], int]:
-        """Removes those that no RUN uses; (names, bytes freed)."""
-        gone, freed = [], 0
+    def records(self) -> list[Record]:
+        found = []
         for folder in sorted(self._root.iterdir()) if self._root.exists() else ():
-            if not self._users.get(folder.name):
-                freed += directory_usage(folder).size_bytes
-                shutil.rmtree(folder)
-                gone.append(folder.name)
-        return gone, freed
+            mark = folder / "id"
+            used_ns = (mark if mark.exists() else folder).stat().st_mtime_ns
+            name = mark.read_text(errors="replace") if mark.exists() else folder.name
+            found.append(
+                Record(
+                    id=folder.name,
+                    kind=Kind.CACHE_MOUNT,
+                    description=f"mount / from exec, cache {name}",
+                    size_bytes=directory_usage(folder).size_bytes,
+                    used_at=clock.from_nanoseconds(used_ns),
+                    in_use=bool(self._users.get(folder.name)),
+                )
+            )
+        return found
+
+    def remove(self, name: str) -> int | None:
+        """Bytes freed; None when a RUN uses it by now."""
+        if self._users.get(name):
+            return None
+        folder = self._root / name
+        size = directory_usage(folder).size_bytes
+        shutil.rmtree(folder)
+        return size

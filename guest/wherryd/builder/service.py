@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ from wherrywire.dockerignore import BadPattern, Matcher
 
 if TYPE_CHECKING:
     from wherryd.builder import build as builds
-    from wherryd.builder import cachemounts, context, remote, stage
+    from wherryd.builder import cachemounts, context, keeping, remote, stage, usage
     from wherryd.builder import insert as insertion
     from wherryd.builder.contexts import needs
     from wherryd.builder.contexts.synced import Known
@@ -48,10 +48,12 @@ else:
     check = later.module("wherryd.builder.lint.check")
     context = later.module("wherryd.builder.context")
     insertion = later.module("wherryd.builder.insert")
+    keeping = later.module("wherryd.builder.keeping")
     needs = later.module("wherryd.builder.contexts.needs")
     remote = later.module("wherryd.builder.remote")
     stage = later.module("wherryd.builder.stage")
     stages = later.module("wherryd.builder.dockerfile.stages")
+    usage = later.module("wherryd.builder.usage")
 
 #: Steps of one build that may work at once, also on a machine with fewer cores: many wait for a network.
 _LEAST_AT_ONCE = 4
@@ -60,7 +62,15 @@ _LEAST_AT_ONCE = 4
 class BuilderService:
     """Construct, then `await open()` after the containers' service."""
 
-    def __init__(self, *, data_root: Path, database: Database, containers: ContainerService) -> None:
+    def __init__(
+        self,
+        *,
+        data_root: Path,
+        database: Database,
+        containers: ContainerService,
+        most_bytes: int | None = None,
+    ) -> None:
+        """most_bytes: of what is kept for later builds; 0 without a limit, None for the default."""
         self._builds = data_root / "builder" / "builds"
         self._run_folders = containers.deps.exec_root / "builder"
         self.offers = Offers()
@@ -71,8 +81,9 @@ class BuilderService:
         self._cache = BuildCache(database)
         #: Images that builds under way stand on: build id -> what it knows.
         self._running: dict[str, stage.Tools] = {}
-        self._pruning = asyncio.Lock()
         self._removals: set[asyncio.Future[None]] = set()
+        self._data_root = data_root
+        self._most_bytes = most_bytes
 
     @cached_property
     def _caches(self) -> "cachemounts.CacheMounts":
@@ -97,7 +108,7 @@ class BuilderService:
     async def close(self) -> None:
         """Builds under way ended with their connections."""
         self.offers.close()
-        await asyncio.gather(*self._removals)
+        await asyncio.gather(*self._removals, return_exceptions=True)
 
     def _uses(self, image_id: str) -> list[ImageUse]:
         return [
@@ -157,6 +168,7 @@ class BuilderService:
             self._running.pop(build_id, None)
             self.offers.forget(options.offer)
             self.contexts.forget(options.context)
+            self._later(self._kept.keep_to(self._most_bytes, self._data_root))
             shutil.rmtree(run_folder, ignore_errors=True)
             self._remove_later(folder)
 
@@ -199,9 +211,12 @@ class BuilderService:
 
     def _remove_later(self, folder: Path) -> None:
         """A large context takes a while to remove; the client need not wait for it."""
-        removal = asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-        self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+        self._later(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+    def _later(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
 
     async def _lines(
         self, program: "builds.Build", output: Output, options: BuildOptions
@@ -239,39 +254,24 @@ class BuilderService:
 
     # the cache
 
-    def cache_bytes(self) -> int:
-        """Of cache mounts; steps' layers count as images."""
-        return self._caches.usage()
+    @cached_property
+    def _kept(self) -> "keeping.KeptCache":
+        return keeping.KeptCache(
+            images=self._images,
+            cache=self._cache,
+            caches=self._caches,
+            blobs=self._blobs,
+            contexts=self.contexts,
+            held=lambda: set().union(*(tools.held for tools in self._running.values())),
+        )
 
-    async def prune(self) -> dict[str, Any]:
-        """Images that only the cache refers to, and cache mounts that no step uses.
+    async def usage(self) -> list[dict[str, Any]]:
+        """BuildCache records. Source: Engine API, SystemDataUsage."""
+        return [record.document() for record in await self._kept.records()]
 
-        {"CachesDeleted": [...], "SpaceReclaimed": bytes}. Source: Engine API, BuildPrune.
-        """
-        async with self._pruning:
-            names, freed = await asyncio.to_thread(self._caches.prune)
-            deleted = list(names)
-            for _, image_id, _ in self._cache.entries():
-                removed = await self._remove_image(image_id)
-                if removed is not None:
-                    deleted.append(image_id)
-                    freed += removed
-            return {"CachesDeleted": deleted, "SpaceReclaimed": freed}
-
-    async def _remove_image(self, image_id: str) -> int | None:
-        """Bytes freed; None while something else needs the image."""
-        try:
-            image = self._images.resolve(image_id)
-        except EngineError:
-            self._cache.forget(image_id)
-            return None
-        try:
-            freed = await self._images.remove_dangling(image)
-        except EngineError:
-            return None
-        if freed is not None:
-            self._cache.forget(image_id)
-        return freed
+    async def prune(self, filters: Mapping[str, Sequence[str]], keep_bytes: int = 0) -> dict[str, Any]:
+        """{"CachesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
+        return await self._kept.prune(usage.Pruning(filters, keep_bytes))
 
 
 def _epoch(options: BuildOptions) -> int | None:

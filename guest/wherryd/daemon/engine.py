@@ -114,7 +114,12 @@ class Engine:
         service = ContainerService(deps)
         stack.push_async_callback(service.close)
         await service.open()
-        builder = BuilderService(data_root=options.data_root, database=database, containers=service)
+        builder = BuilderService(
+            data_root=options.data_root,
+            database=database,
+            containers=service,
+            most_bytes=options.builder_keep_bytes,
+        )
         stack.push_async_callback(builder.close)
         await builder.open()
         return self._app(service, registry, builder)
@@ -178,7 +183,7 @@ class Engine:
         deps = service.deps
         return build_app(
             [
-                system.routes(service, self._facts()),
+                system.routes(service, self._facts(), builder.usage),
                 containers.routes(service),
                 archive.routes(service, ArchiveService(deps)),
                 commit.routes(service),

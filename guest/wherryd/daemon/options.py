@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.containers import logoptions
-from wherryd.daemon import networkoptions, runtimeoptions
+from wherryd.daemon import builderoptions, networkoptions, runtimeoptions
 from wherryd.daemon.networkoptions import NetworkOptions
 from wherryd.errors import InvalidParameter
 from wherryd.snapshots import drivers
@@ -40,6 +40,7 @@ class Options:
     init: bool
     log_driver: str
     log_opts: Mapping[str, str]
+    builder_keep_bytes: int | None
     debug: bool
 
 
@@ -111,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--init", action="store_true", default=None, help="an init process in every container (off)")
     add("--log-driver", metavar="NAME", help="of containers that name none: json-file, local or none")
     add("--log-opt", action="append", metavar="KEY=VALUE", help="for that driver; may repeat (max-size=20m)")
+    add(
+        "--builder-keep-storage",
+        metavar="SIZE",
+        help="what builds keep for later ones (20GB, a quarter of the disk)",
+    )
     add("--config-file", metavar="FILE")
     add("-D", "--debug", action="store_true", default=None)
     add("-v", "--version", action="version", version=f"wherryd {__version__}")
@@ -137,6 +143,8 @@ _DEFAULTS: dict[str, object] = {
     "init": False,
     "log-driver": "json-file",
     "log-opts": {},
+    "builder": {},
+    "builder-keep-storage": "",
     "debug": False,
 }
 
@@ -237,5 +245,6 @@ def _options(values: dict[str, object]) -> Options:
         init=bool(values["init"]),
         log_driver=text("log-driver"),
         log_opts=_log_options(values),
+        builder_keep_bytes=builderoptions.read(values),
         debug=bool(values["debug"]),
     )

@@ -123,23 +123,28 @@ class BlobStore:
                 total += path.stat().st_blocks * 512
         return total
 
-    def shrink(self, most_bytes: int, keep: set[str], unused_since_ns: int | None = None) -> int:
-        """Removes the longest unused until most_bytes are left; bytes freed. keep: digests that are leased.
+    def last_used_ns(self) -> int:
+        """0 without contents."""
+        times = [0]
+        for path in self._files():
+            with suppress(FileNotFoundError):
+                times.append(path.stat().st_atime_ns)
+        return max(times)
 
-        unused_since_ns: only those that were used last before that time."""
+    def shrink(self, most_bytes: int, keep: set[str]) -> int:
+        """Removes the longest unused until most_bytes are left; bytes freed. keep: leased digests."""
         found = []
         for path in self._files():
             with suppress(FileNotFoundError):
                 status = path.stat()
                 found.append((status.st_atime_ns, status.st_blocks * 512, path))
         left, freed = sum(size for _, size, _ in found), 0
-        for used_ns, size, path in sorted(found):
+        for _, size, path in sorted(found):
             if left <= most_bytes:
                 break
-            if f"sha256:{path.name}" in keep or (unused_since_ns is not None and used_ns >= unused_since_ns):
-                continue
-            path.unlink(missing_ok=True)
-            left, freed = left - size, freed + size
+            if f"sha256:{path.name}" not in keep:
+                path.unlink(missing_ok=True)
+                left, freed = left - size, freed + size
         return freed
 
     def _files(self) -> list[Path]:
