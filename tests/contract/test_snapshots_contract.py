@@ -109,6 +109,29 @@ def test_parent_cannot_be_removed_before_its_child(snapshotter: Snapshotter) -> 
     assert list(snapshotter.walk()) == []
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_snapshot_set_aside_is_gone_at_once_and_its_files_by_the_next_start(
+    snapshotter: Snapshotter, reopen: Open, restart: bool
+) -> None:
+    snapshotter.prepare("box", "")
+    directory = snapshotter.unpack_target("box").directory
+    (directory / "file").write_text("x")
+    free = snapshotter.set_aside("box")
+    if free is None:
+        pytest.skip("this driver removes in one step")
+    with pytest.raises(NotFound):
+        snapshotter.stat("box")
+    assert not directory.exists()
+    trash = directory.parent.parent / "trash"
+    assert len(list(trash.iterdir())) == 1
+    snapshotter.prepare("box", "")
+    if restart:
+        reopen()
+    else:
+        free()
+    assert list(trash.iterdir()) == []
+
+
 def test_remove_of_the_unknown_is_not_found(snapshotter: Snapshotter) -> None:
     with pytest.raises(NotFound):
         snapshotter.remove("nothing")

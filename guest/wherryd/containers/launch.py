@@ -20,6 +20,7 @@ from wherryd.errors import Conflict, InvalidParameter, SystemFault
 from wherryd.networks.sandbox import Sandbox
 from wherryd.runtime.client import ContainerIo, Monitor
 from wherryd.spec import dockerinit
+from wherryd.sys import folders
 
 log = logging.getLogger(__name__)
 
@@ -154,5 +155,6 @@ async def clean_up(
         await monitor.delete()
     except SystemFault as exc:
         log.warning("container %s: cleaning up after its exit: %s", container.id, exc)
-    shutil.rmtree(deps.bundle(container.id), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folders.remove(deps.bundle(container.id))
     await deps.volumes.release(container.id)

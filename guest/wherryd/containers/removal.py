@@ -1,11 +1,11 @@
 """Taking a container's data away: writable layer, network, folder, the volumes made for it alone."""
 
 import logging
-import shutil
 
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.errors import Conflict, NotFound
+from wherryd.sys import folders
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +15,7 @@ async def delete_data(deps: Deps, record: ContainerRecord, *, volumes: bool) -> 
     await deps.networks.detach(record.id)
     await deps.images.remove_rootfs(record.id)
     for folder in (deps.bundle(record.id), deps.files(record.id).folder):
-        if folder.exists():
-            shutil.rmtree(folder)
+        folders.remove(folder)
     if volumes:
         _remove_anonymous_volumes(deps, record)
 

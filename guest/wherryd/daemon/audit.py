@@ -176,7 +176,7 @@ class _Audit:
             self._owned("engine", self._own_bytes(path))
             for below in _entries(path):
                 if path.name == "trash":
-                    self._nobodys(below, "a snapshot whose removal was interrupted")
+                    self._nobodys(below, "of a removed snapshot: not deleted yet, or interrupted")
                 elif path.name == "m":
                     self._owned("engine", self._own_bytes(below))
                 else:

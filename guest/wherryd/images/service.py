@@ -6,6 +6,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherryd import later
 from wherryd.content.store import ContentStore
-from wherryd.errors import InvalidParameter, NotFound
+from wherryd.errors import EngineError, InvalidParameter, NotFound
 from wherryd.images import filters as selection
 from wherryd.images import platforms, views
 from wherryd.images import reference as references
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 else:
     pulling = later.module("wherryd.images.pulling")
     pushing = later.module("wherryd.images.pushing")
+
+log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 Documents = list[Document]
@@ -82,6 +85,7 @@ class ImageService:
         self._registry = registry or Registry()
         self._publish = publish
         self.in_use: InUse = _nobody
+        self._freeing: set[asyncio.Task[None]] = set()
         self._collector = Collector(database, self._content, self._snapshotter, self._catalog, self._layers)
         self._remover = ImageRemover(
             self._catalog, self._collector, publish, lambda image_id: self.in_use(image_id)
@@ -109,6 +113,7 @@ class ImageService:
 
     async def close(self) -> None:
         """Nothing is held open; imports under way end with the requests they belong to."""
+        await asyncio.gather(*self._freeing)
 
     # archives
 
@@ -313,6 +318,8 @@ class ImageService:
         self, make: Callable[[str, str], tuple[Mount, ...]], key: str, parent: str
     ) -> tuple[Mount, ...]:
         async with self._layers.sweeping:
+            if self._snapshotter.prepares_at_once:
+                return make(key, parent)
             try:
                 return await uninterrupted(asyncio.to_thread(make, key, parent))
             except asyncio.CancelledError:
@@ -334,9 +341,26 @@ class ImageService:
             parent = self._snapshotter.stat(container_id).parent
         except NotFound:
             return
-        await uninterrupted(asyncio.to_thread(self._snapshotter.remove, container_id))
+        free = self._snapshotter.set_aside(container_id)
+        if free is None:
+            await uninterrupted(asyncio.to_thread(self._snapshotter.remove, container_id))
+        else:
+            self._free_later(free)
         if parent and not self._collector.is_live(parent):
             await self._collector.collect()
+
+    def _free_later(self, free: Callable[[], None]) -> None:
+        """Deleting many files takes a while; whoever removes a container need not wait for it."""
+
+        async def work() -> None:
+            try:
+                await asyncio.to_thread(free)
+            except (EngineError, OSError) as exc:
+                log.warning("a removed container's files stay until the next start: %s", exc)
+
+        task = asyncio.create_task(work())
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
 
     def pinned(self) -> AbstractContextManager[set[str]]:
         """For `commit_rootfs`: its layers stay until the end, also before an image has them."""
@@ -389,6 +413,7 @@ class ImageService:
         for info in list(self._snapshotter.walk()):
             if info.kind is not Kind.COMMITTED and info.key not in container_ids:
                 await self.remove_rootfs(info.key)
+        await asyncio.gather(*self._freeing)
 
     async def rootfs_usage(self, container_id: str) -> int:
         """Bytes the container wrote (SizeRw). Raises NotFound."""

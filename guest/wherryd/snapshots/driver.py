@@ -22,6 +22,10 @@ class DirectoryDriver(ABC):
     def independent_layers(self) -> bool:
         return self.whiteouts is Whiteouts.OVERLAY
 
+    @property
+    def prepares_at_once(self) -> bool:
+        return False
+
     def __init__(self, root: Path, *, remove: Callable[[Path], None] = remove_tree) -> None:
         """remove: takes away what `_create` made, and what an interrupted step may have left in its place."""
         self._index = SnapshotIndex(root, remove)
@@ -69,6 +73,9 @@ class DirectoryDriver(ABC):
 
     def remove(self, key: str) -> None:
         self._index.remove(key)
+
+    def set_aside(self, key: str) -> Callable[[], None] | None:  # noqa: ARG002
+        return None
 
     def stat(self, key: str) -> SnapshotInfo:
         return self._index.get(key).info

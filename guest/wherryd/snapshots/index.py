@@ -13,13 +13,15 @@ system: it can be neither half-written nor empty after a power cut, without an f
 A folder without a record is left-over of an interrupted step and is removed when the index opens.
 """
 
+import contextlib
 import errno
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wherryd.errors import Conflict, InvalidParameter, NotFound, SystemFault
@@ -180,6 +182,10 @@ class SnapshotIndex:
         return record
 
     def remove(self, key: str) -> None:
+        self.set_aside(key)()
+
+    def set_aside(self, key: str) -> Callable[[], None]:
+        """As the drivers' (protocol.py)."""
         with self.lock:
             record = self.get(key)
             child = next((other.key for other in self._records.values() if other.parent == key), None)
@@ -187,16 +193,22 @@ class SnapshotIndex:
                 raise Conflict(f'snapshot "{key}" is the parent of "{child}"; remove that one first')
             (self.root / "m" / record.id).unlink()
             del self._records[key]
-        self.discard(record)
+        return partial(self._remove_folders, self._to_trash(record))
 
     def discard(self, record: Record) -> None:
         """Removes a record's folders, whether or not the record was ever saved."""
+        self._remove_folders(self._to_trash(record))
+
+    def _to_trash(self, record: Record) -> list[Path]:
+        moved = []
         for folder, place in ((self.files(record), record.id), (self.work(record), f"{record.id}.w")):
-            try:
-                folder.rename(self.root / "trash" / place)
-            except FileNotFoundError:
-                continue
-            self._remove_folder(self.root / "trash" / place)
+            with contextlib.suppress(FileNotFoundError):
+                moved.append(folder.rename(self.root / "trash" / place))
+        return moved
+
+    def _remove_folders(self, folders: Iterable[Path]) -> None:
+        for folder in folders:
+            self._remove_folder(folder)
 
 
 def remove_tree(folder: Path) -> None:

@@ -5,6 +5,7 @@ form, so layers are used as they lie, without a copy.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from wherryd.errors import InvalidParameter, SystemFault
@@ -25,6 +26,10 @@ class OverlayDriver(DirectoryDriver):
     name = "overlay"
     whiteouts = Whiteouts.OVERLAY
 
+    @property
+    def prepares_at_once(self) -> bool:
+        return True
+
     def __init__(self, root: Path) -> None:
         """Raises InvalidParameter for a path that cannot be written in mount options."""
         if any(character in str(root) for character in ",:\\"):
@@ -33,6 +38,9 @@ class OverlayDriver(DirectoryDriver):
             )
         super().__init__(root)
         self._features = _features()
+
+    def set_aside(self, key: str) -> Callable[[], None]:
+        return self._index.set_aside(key)
 
     def _create(self, record: Record) -> None:
         super()._create(record)

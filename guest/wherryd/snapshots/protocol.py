@@ -4,7 +4,7 @@ Words, as in containerd: an *active* snapshot has a `key` and can be written; a 
 `name`, never changes again and can be the parent of others; a *view* has a key and is read-only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -61,6 +61,11 @@ class Snapshotter(Protocol):
     def independent_layers(self) -> bool:
         """Whether a layer's directory holds only that layer's files: then several are unpacked at once."""
 
+    @property
+    def prepares_at_once(self) -> bool:
+        """Whether `prepare` and `view` are a few system calls, however much the parent holds: quicker than
+        to have a thread do it."""
+
     def prepare(self, key: str, parent: str) -> tuple[Mount, ...]:
         """Makes a writable snapshot on the committed `parent` ("" = empty)."""
 
@@ -79,6 +84,11 @@ class Snapshotter(Protocol):
 
     def remove(self, key: str) -> None:
         """Removes a snapshot of any kind. Conflict while it has children; NotFound if there is none."""
+
+    def set_aside(self, key: str) -> Callable[[], None] | None:
+        """As `remove`, where that takes only some system calls: from then on nobody finds the snapshot. The
+        callable frees its space, in a thread, at any time; if it is never called, the next start does it.
+        None where nothing is gained: `remove` is to be called."""
 
     def stat(self, key: str) -> SnapshotInfo:
         """Raises NotFound."""
