@@ -65,13 +65,14 @@ def _send(control: socket.socket, document: dict[str, Any]) -> None:
     control.send(json.dumps(document)[:100_000].encode())
 
 
-def _prepare() -> None:
-    """What must be there before the view is entered: decoders, codecs, limits."""
-    import bz2  # noqa: F401
-    import lzma  # noqa: F401
+def _prepare(*, decoders: bool = False) -> None:
+    """What must be there before the view is entered: codecs, limits, and decoders for who unpacks."""
+    if decoders:
+        import bz2  # noqa: F401
+        import lzma  # noqa: F401
 
-    import zstandard  # noqa: F401
-    from isal import igzip  # noqa: F401
+        import zstandard  # noqa: F401
+        from isal import igzip  # noqa: F401
 
     odd = tarfile.TarInfo("é\udcff" * 200)
     odd.mtime = 1.5
@@ -128,7 +129,7 @@ def _export(order: ArchiveOrder, control: socket.socket) -> None:
 
 
 def _extract(order: ArchiveOrder, control: socket.socket) -> None:
-    _prepare()
+    _prepare(decoders=True)
     root = view.enter(order.view, writing=True)
     path = lookup.absolute(order.path)
     target = _directory(order.view, root, path)

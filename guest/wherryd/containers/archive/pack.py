@@ -28,8 +28,13 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 _OWN_MOUNTS = frozenset({"/proc", "/sys", "/dev"})
 
 
+#: Up to here a file is gathered with its header. Larger ones go from file to pipe inside the kernel, which costs
+#: a change to the reader and back for each.
+_SMALL_BYTES = 256 * 1024
+
+
 class PipeSink:
-    """Headers are gathered, contents go from file to pipe inside the kernel."""
+    """Headers and small files are gathered, so that the reader has much to take at a time."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -41,8 +46,13 @@ class PipeSink:
             self.flush()
 
     def contents(self, fd: int, path: str, size: int) -> None:  # noqa: ARG002 - of the interface
-        self.flush()
         left = size
+        if size <= _SMALL_BYTES:
+            while left and (data := os.read(fd, left)):
+                self.raw(data)
+                left -= len(data)
+        else:
+            self.flush()
         while left and (sent := _send(self._fd, fd, min(left, CHUNK_BYTES))):
             left -= sent
         while left:
@@ -51,7 +61,7 @@ class PipeSink:
 
     def flush(self) -> None:
         write_all(self._fd, self._buffer)
-        self._buffer = bytearray()
+        self._buffer.clear()
 
     def finish(self) -> None:
         self.flush()
