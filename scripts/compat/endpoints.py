@@ -101,9 +101,7 @@ ASKS: Mapping[str, Ask] = {
     "POST /auth": Ask(body={"username": "me", "password": "x", "serveraddress": "{registry}"}),
     "POST /commit": Ask(query={"container": ENDED}),
     "GET /events": Ask(query={"since": "1", "until": "2"}),
-    "POST /volumes/create": Ask(
-        body={"Name": "made"}, remark="the driver `local` only; no plugins"
-    ),
+    "POST /volumes/create": Ask(body={"Name": "made"}, remark="the driver `local` only; no plugins"),
     "GET /volumes/{name}": Ask(names={"name": "made"}),
     "PUT /volumes/{name}": Ask(names={"name": "made"}),
     "DELETE /volumes/{name}": Ask(names={"name": "made"}),

@@ -26,8 +26,8 @@ _KINDS = {
     stat.S_IFCHR: tarfile.CHRTYPE,
     stat.S_IFBLK: tarfile.BLKTYPE,
 }
-#: POSIX ustar: name, mode, uid, gid, size, mtime, chksum, typeflag, linkname, magic and version; owners' names,
-#: device numbers and prefix stay empty.
+#: POSIX ustar: name, mode, uid, gid, size, mtime, chksum, typeflag, linkname, magic and version; owners'
+#: names, device numbers and prefix stay empty.
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s247x")
 _NAME_BYTES = 100
 _SHORT_LIMIT, _LONG_LIMIT = 8**7, 8**11
@@ -119,7 +119,7 @@ def _open(folder: int, name: str) -> int:
 
 
 def encoded(info: tarfile.TarInfo) -> bytes:
-    """The header's blocks: byte for byte what tarfile makes, in a third of its time where one block will do."""
+    """The header's blocks: byte for byte what tarfile makes, and sooner where one block will do."""
     return _one_block(info) or info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
@@ -134,7 +134,7 @@ def _one_block(info: tarfile.TarInfo) -> bytes:
         and name.isascii()
         and info.linkname.isascii()
         and max(len(name), len(info.linkname)) <= _NAME_BYTES
-        and 0 <= min(info.uid, info.gid)
+        and min(info.uid, info.gid) >= 0
         and max(info.uid, info.gid) < _SHORT_LIMIT
         and max(info.size, info.mtime) < _LONG_LIMIT
     )

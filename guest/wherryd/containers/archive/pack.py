@@ -28,8 +28,8 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 _OWN_MOUNTS = frozenset({"/proc", "/sys", "/dev"})
 
 
-#: Up to here a file is gathered with its header. Larger ones go from file to pipe inside the kernel, which costs
-#: a change to the reader and back for each.
+#: Up to here a file is gathered with its header. Larger ones go from file to pipe inside the kernel, which
+#: costs a change to the reader and back for each.
 _SMALL_BYTES = 256 * 1024
 
 
