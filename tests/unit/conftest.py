@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 collect_ignore_glob: list[str] = []
 if sys.platform != "linux":
     collect_ignore_glob = [
@@ -22,3 +24,9 @@ if sys.platform != "linux":
             "sys",
         )
     ]
+
+
+@pytest.fixture(autouse=True)
+def no_docker_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own config.json must not change what a test sees."""
+    monkeypatch.setenv("DOCKER_CONFIG", "/nonexistent/docker-config")

@@ -46,9 +46,8 @@ def test_a_plain_call_loads_nothing_heavy(command: str, path: str, found: object
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert loaded & HEAVY == set()
     others = {name for name in loaded if name.startswith("wherry.cli.") and name.count(".") == 2}
-    assert others <= {
-        f"wherry.cli.{name}" for name in ("main", "command", "completing", "output", "references", command)
-    }
+    light = {"main", "command", "completing", "output", "preferences", "references", command}
+    assert others <= {f"wherry.cli.{name}" for name in light}
 
 
 def test_the_installed_command_keeps_status_and_output() -> None:

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 def attach(ctx: click.Context, detach_keys: str, no_stdin: bool, sig_proxy: bool, container: str) -> int:
     """Attach local standard input, output, and error streams to a running container."""
     from wherry.cli import detach_keys as keys
-    from wherry.cli import terminal
+    from wherry.cli import preferences, terminal
     from wherry.cli.lifecycle import attach_params, check_terminal, follow, watch_exit
     from wherry.cli.session import Errands, Events, Session, Wiring, forwarded_signals
     from wherry.engine.client import segment
 
+    detach_keys = detach_keys or preferences.text("detachKeys")
     parsed = keys.parse(detach_keys)
     client = engine(ctx)
     found = client.get(f"/containers/{segment(container)}/json")

@@ -44,12 +44,13 @@ def exec_(
 ) -> int:
     """Execute a command in a running container."""
     from wherry.cli import detach_keys as keys
-    from wherry.cli import terminal
+    from wherry.cli import preferences, terminal
     from wherry.cli.lifecycle import check_terminal
     from wherry.cli.session import Wiring
     from wherry.engine.client import segment
     from wherry.engine.parse.environment import environment
 
+    detach_keys = detach_keys or preferences.text("detachKeys")
     wiring = Wiring(
         stdin=interactive and not detach,
         stdout=not detach,

@@ -36,7 +36,13 @@ def images(
     from wherry.cli.output.images import HEADERS, RAW, rows
     from wherry.engine.client import filters as encoded
 
-    chosen = choose(form, columns=COLUMNS_WITH_DIGEST if digests else COLUMNS, quiet=quiet, raw=RAW)
+    chosen = choose(
+        form,
+        columns=COLUMNS_WITH_DIGEST if digests else COLUMNS,
+        quiet=quiet,
+        raw=RAW,
+        preference="imagesFormat",
+    )
     wanted = filters + ([("reference", repository)] if repository else [])
     params: dict[str, Any] = {"filters": encoded(wanted)}
     if show_all:

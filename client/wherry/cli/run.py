@@ -105,13 +105,14 @@ def _run(
     sig_proxy: bool,
 ) -> int:
     from wherry.cli import detach_keys as keys
-    from wherry.cli import terminal
+    from wherry.cli import preferences, terminal
     from wherry.cli.lifecycle import check_terminal, start_attached
     from wherry.cli.session import Wiring
     from wherry.engine.create import body
 
     if options.detach and options.attach:
         raise UsageProblem("conflicting options: cannot specify both --attach and --detach")
+    detach_keys = detach_keys or preferences.text("detachKeys")
     parsed = keys.parse(detach_keys)
     stdin, stdout, stderr = options.streams
     # All that can be wrong with the command line comes before the engine is asked for anything.
@@ -137,7 +138,12 @@ def create_container(
     client: "EngineClient", document: dict[str, Any], options: "CreateOptions", mine: ClientOptions
 ) -> str:
     """The new container's id; pulls the image as --pull says."""
+    from wherry.cli import preferences
     from wherry.cli.lifecycle import warn
+
+    env: list[str] = document.get("Env") or []
+    if more := preferences.proxies(str(client.endpoint), env):
+        document = {**document, "Env": env + more}
 
     cidfile = Path(mine.cidfile) if mine.cidfile else None
     if cidfile and cidfile.exists():

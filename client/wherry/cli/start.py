@@ -50,10 +50,12 @@ def start(
 
 def _attached(client: "EngineClient", container: str, interactive: bool, detach_keys: str) -> int:
     from wherry.cli import detach_keys as keys
+    from wherry.cli import preferences
     from wherry.cli.lifecycle import start_attached
     from wherry.cli.session import Wiring
     from wherry.engine.client import segment
 
+    detach_keys = detach_keys or preferences.text("detachKeys")
     parsed = keys.parse(detach_keys)
     found = client.get(f"/containers/{segment(container)}/json")
     tty = bool(found["Config"]["Tty"])

@@ -40,7 +40,7 @@ def stats(
     from wherry.cli.output.format import choose
     from wherry.cli.watching import Watched
 
-    chosen = choose(form, columns=COLUMNS, quiet=False)
+    chosen = choose(form, columns=COLUMNS, quiet=False, preference="statsFormat")
     client = engine(ctx)
     if no_stream:
         watched = Watched(client, containers, every=show_all, stream=False)

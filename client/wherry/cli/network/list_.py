@@ -22,7 +22,7 @@ def ls(
     from wherry.cli.output.networks import HEADERS, RAW, rows
     from wherry.engine.client import filters as encoded
 
-    chosen = choose(form, columns=COLUMNS, quiet=quiet, raw=RAW)
+    chosen = choose(form, columns=COLUMNS, quiet=quiet, raw=RAW, preference="networksFormat")
     found = engine(ctx).get("/networks", {"filters": encoded(filters)})
     print_text(render(chosen, rows(found, truncate=not no_trunc), HEADERS))
 

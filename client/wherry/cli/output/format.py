@@ -38,10 +38,19 @@ class Format:
         return f".{field}" in source or (not self.lean and _WHOLE_ROW.search(source) is not None)
 
 
-def choose(option: str | None, *, columns: tuple[str, ...], quiet: bool, raw: str = "") -> Format:
-    """What the user's options ask for. columns: of the default table. Raises UsageProblem."""
+def choose(
+    option: str | None, *, columns: tuple[str, ...], quiet: bool, raw: str = "", preference: str = ""
+) -> Format:
+    """What the user's options ask for. columns: of the default table. preference: its field in config.json.
+
+    Raises UsageProblem.
+    """
     if quiet:
         return Format(columns=QUIET, table=False)
+    if not option and preference:
+        from wherry.cli import preferences
+
+        option = preferences.text(preference)
     if option in {None, "", TABLE}:
         return Format(columns=columns, table=True)
     if option == "json":

@@ -23,7 +23,7 @@ def ls(ctx: click.Context, filters: list[tuple[str, str]], form: str | None, qui
     if quiet and not form:
         chosen = Format(columns=("Name",), table=False)
     else:
-        chosen = choose(form, columns=COLUMNS, quiet=False, raw=RAW)
+        chosen = choose(form, columns=COLUMNS, quiet=False, raw=RAW, preference="volumesFormat")
     found = engine(ctx).get("/volumes", {"filters": encoded(filters)})
     print_text(render(chosen, rows(found.get("Volumes") or []), HEADERS))
 
