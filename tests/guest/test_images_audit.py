@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from images_engine import ROOTFS, Engine, two_layers
 from images_rig import archive, directory, entry
+from native_engine import NativeEngine
 
 from wherryd.errors import InvalidParameter, NotFound
 
@@ -180,6 +181,22 @@ async def test_audit_command_prints_json_and_tells_by_its_status(engine: Engine,
     done = subprocess.run([*command[:-1], str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "--data-root" in done.stderr
+
+
+def test_running_engine_tells_its_audit(fresh_engine: NativeEngine) -> None:
+    found = fresh_engine.call("GET", "/system/audit", verify="1").json
+    assert (found["unowned"], found["damaged"]) == ([], [])
+    assert found["total_bytes"] == sum(found["sizes"].values())
+    assert found["sizes"]["layers"] > 1_000_000, "busybox"
+    stray_blob(fresh_engine.data_root)
+    command = [sys.executable, "-c", "from wherry.cli.main import main; main()", "system", "audit"]
+    environment = {**os.environ, "WHERRY_HOST": f"unix://{fresh_engine.socket}"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1, done.stderr
+    assert f"unowned: content/blobs/sha256/{'1' * 64}" in done.stdout
+    fresh_engine.restart()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, "unowned:" in done.stdout, "total" in done.stdout) == (0, False, True)
 
 
 def test_audit_of_what_is_no_data_root_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ _LONG = st.one_of(st.integers(0, 10_000), st.integers(8**11 - 2, 8**11 + 1))
 
 @given(
     name=_NAMES, kind=_KINDS, link=st.one_of(st.just(""), _NAMES), uid=_IDS, gid=_IDS, size=_LONG,
-    mtime=_LONG, mode=st.integers(0, 0o177777), attributes=st.sampled_from([{}, {"SCHILY.xattr.user.a": "b"}]),
+    mtime=_LONG, mode=st.integers(0, 0o177777),
+    attributes=st.sampled_from([{}, {"SCHILY.xattr.user.a": "b"}]),
 )  # fmt: skip
 def test_header_is_the_same_as_tarfiles(
     name: str,

@@ -1,14 +1,18 @@
 """`wherryd audit`: prints what audit.py finds. Exit status 0: all has an owner and is whole; 1: not."""
 
 import argparse
+import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from wherryd.daemon.audit import Report, audit
 from wherryd.daemon.options import DEFAULT_DATA_ROOT
+from wherryd.errors import SystemFault
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,6 +41,31 @@ def run(arguments: Sequence[str]) -> int:
     else:
         _print(report, running=_is_running(root))
     return 0 if report.clean else 1
+
+
+async def in_a_process(root: Path, verify: bool) -> dict[str, Any]:
+    """What `wherryd audit --json` prints, in a process of its own: a walk over all files would hold up the
+    engine. Raises SystemFault."""
+    command = [sys.executable, "-m", "wherryd.daemon.main", "audit", "--json", "--data-root", str(root)]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *(["--verify"] if verify else []),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, problem = await process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    try:
+        document: dict[str, Any] = json.loads(out)
+    except ValueError:
+        raise SystemFault(f"the audit ended without a result: {problem.decode(errors='replace')}") from None
+    return document
 
 
 def _is_running(root: Path) -> bool:

@@ -6,11 +6,13 @@ import os
 import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from wherryd import clock
 from wherryd.api import (
     absent,
     archive,
+    audit,
     build,
     commit,
     containers,
@@ -192,12 +194,18 @@ class Engine:
                 registries.routes(registry),
                 images.routes(deps.images),
                 build.routes(builder),
+                audit.routes(self._audit),
                 networks.routes(deps.networks, service),
                 volumes.routes(deps.volumes, deps.events),
                 datagrams.routes(),
                 absent.routes(),
             ]
         )
+
+    async def _audit(self, verify: bool) -> dict[str, Any]:
+        from wherryd.daemon import auditcommand  # seldom asked for
+
+        return await auditcommand.in_a_process(self._options.data_root, verify)
 
     def _facts(self) -> system.EngineFacts:
         options = self._options

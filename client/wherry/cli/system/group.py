@@ -7,6 +7,7 @@ import click
 from wherry.cli.main import LazyGroup
 
 VERBS: Mapping[str, str] = {
+    "audit": "wherry.cli.system.audit:audit",
     "df": "wherry.cli.system.df:df",
     "events": "wherry.cli.events:events",
     "info": "wherry.cli.info:info",
