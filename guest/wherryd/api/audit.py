@@ -1,8 +1,8 @@
 """GET /system/audit: what lies below the engine's data root, and what of it nobody owns. Our own call.
 
 {"total_bytes": N, "sizes": {category: N}, "unowned": [{"path", "size_bytes", "reason"}], "damaged": [text]};
-bytes are allocated ones, as `du` counts them. verify=1: every layer is read back and its digest compared, which
-takes as long as saving all images.
+bytes are allocated ones, as `du` counts them. verify=1: every layer is read back and its digest compared,
+which takes as long as saving all images.
 """
 
 from collections.abc import Awaitable, Callable
