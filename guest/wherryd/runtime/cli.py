@@ -5,16 +5,17 @@ interpreter starts for it. `main` is the only function that exits.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
 
 from wherryd.runtime import selfexe
 
+# As typing has it, which is not imported before it is known that this interpreter stays: see selfexe.py.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 #: Verb -> module in wherryd.runtime.verbs, and what the help says.
-VERBS: Final = {
+VERBS = {
     "create": ("lifecycle", "create a container; its program waits for `start`"),
     "delete": ("ending", "remove what a stopped container holds"),
     "events": ("events", "statistics and out-of-memory events, as lines of JSON"),
@@ -32,10 +33,10 @@ VERBS: Final = {
     "update": ("limits", "change the limits of a container"),
 }
 #: These bring a process into a container.
-_ENTERING: Final = frozenset({"create", "exec", "run"})
+_ENTERING = frozenset({"create", "exec", "run"})
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: "Sequence[str] | None" = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     # First of all, as it may begin anew: nothing that costs time was imported yet.
     if not _ENTERING.isdisjoint(given):

@@ -8,17 +8,13 @@ read-only mount of the interpreter, through which no one can open it for writing
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
 
-from wherryd.errors import RuntimeFault
-from wherryd.sys import mounts
-
-_OWN: Final = "/proc/self/exe"
+_OWN = "/proc/self/exe"
 #: Set for a program that was started again, so that it is not tried for ever.
-_STARTED_AGAIN: Final = "WHERRY_STARTED_AGAIN"
+_STARTED_AGAIN = "WHERRY_STARTED_AGAIN"
+
+# wherry-runc imports this before it begins anew, and all that was imported until then is imported twice: so
+# no typing, no contextlib and no pathlib here, and what makes mounts only where one is made.
 
 
 def is_protected() -> bool:
@@ -26,18 +22,25 @@ def is_protected() -> bool:
     return bool(os.statvfs(_OWN).f_flag & os.ST_RDONLY)
 
 
-@contextmanager
-def protected_interpreter() -> Iterator[str]:
+class protected_interpreter:  # noqa: N801 - used as a with statement's function
     """A path to start Python by, as long as the with statement lasts and this process is alive.
 
     argv[0] must be sys.executable, by which Python finds its library. Raises KernelFault.
     """
-    fd = mounts.clone_mount(str(Path(sys.executable).resolve()), recursive=False)
-    try:
-        mounts.mount_setattr(fd, set_=mounts.MOUNT_ATTR_RDONLY, subject=sys.executable)
-        yield f"/proc/{os.getpid()}/fd/{fd}"
-    finally:
-        os.close(fd)
+
+    def __enter__(self) -> str:
+        from wherryd.sys import mounts
+
+        self._fd = mounts.clone_mount(os.path.realpath(sys.executable), recursive=False)
+        try:
+            mounts.mount_setattr(self._fd, set_=mounts.MOUNT_ATTR_RDONLY, subject=sys.executable)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._fd)
 
 
 def start_again_protected() -> None:
@@ -49,6 +52,8 @@ def start_again_protected() -> None:
     if is_protected():
         return
     if again is not None:
+        from wherryd.errors import RuntimeFault
+
         raise RuntimeFault(f"{sys.executable} cannot be protected from containers: is /proc mounted?")
     os.environ[_STARTED_AGAIN] = "1"
     with protected_interpreter() as path:
