@@ -199,6 +199,19 @@ def test_running_engine_tells_its_audit(fresh_engine: NativeEngine) -> None:
     assert (done.returncode, "unowned:" in done.stdout, "total" in done.stdout) == (0, False, True)
 
 
+def test_options_on_the_data_disk_are_taken_at_the_next_start(fresh_engine: NativeEngine) -> None:
+    options = {
+        "registry-mirrors": ["https://mirror.example"],
+        "insecure-registries": ["registry.example:5000"],
+    }
+    (fresh_engine.data_root / "wherryd.json").write_text(json.dumps(options))
+    fresh_engine.restart()
+    found = fresh_engine.call("GET", "/info").json["RegistryConfig"]
+    assert found["Mirrors"] == ["https://mirror.example"]
+    assert found["IndexConfigs"]["registry.example:5000"]["Secure"] is False
+    assert fresh_engine.call("GET", "/system/audit").json["unowned"] == []
+
+
 def test_audit_of_what_is_no_data_root_is_refused(tmp_path: Path) -> None:
     from wherryd.daemon.audit import audit
 

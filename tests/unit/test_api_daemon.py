@@ -15,6 +15,18 @@ from wherryd.daemon.sockets import listen
 from wherryd.errors import Conflict, InvalidParameter, SystemFault
 
 
+def test_file_in_the_data_root_is_read_unless_another_is_named(tmp_path: Path) -> None:
+    (tmp_path / "wherryd.json").write_text('{"registry-mirrors": ["https://m.example"], "bridge": "filed"}')
+    options = parse(["--data-root", str(tmp_path)])
+    assert (options.registry_mirrors, options.network.bridge.device) == (("https://m.example",), "filed")
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    assert parse(["--data-root", str(tmp_path), "--config-file", str(other)]).registry_mirrors == ()
+    (tmp_path / "wherryd.json").write_text('{"data-root": "/elsewhere"}')
+    with pytest.raises(InvalidParameter, match="cannot name another"):
+        parse(["--data-root", str(tmp_path)])
+
+
 def test_defaults_are_the_designs() -> None:
     options = parse([])
     assert options.hosts == ("unix:///run/wherryd.sock",)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wherryd.content.digest import short
+from wherryd.daemon.options import CONFIG_FILE
 from wherryd.errors import InvalidParameter, SystemFault
 from wherryd.images.layers import archive_of
 from wherryd.snapshots.drivers import DRIVERS
@@ -24,7 +25,9 @@ from wherryd.snapshots.index import Record, read_records
 from wherryd.snapshots.protocol import Kind
 
 #: Files of the data root itself.
-_ENGINE = frozenset({"wherry.db", "wherry.db-wal", "wherry.db-shm", "engine-id", "lock", "certs.d"})
+_ENGINE = frozenset(
+    {"wherry.db", "wherry.db-wal", "wherry.db-shm", "engine-id", "lock", "certs.d", CONFIG_FILE}
+)
 NOBODY = "unowned"
 
 

@@ -1,6 +1,8 @@
 """The command line of `wherryd`, with dockerd's names where it has them, and the file behind --config-file.
 
-The command line wins over the file, as in dockerd. Paths are of this machine.
+The command line wins over the file, as in dockerd. Without --config-file it is `<data root>/wherryd.json`, if
+that is there: in a virtual machine it lies on the data disk, which outlives the system. Paths are of this
+machine.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from wherrywire import __version__
 
 DEFAULT_HOST = "unix:///run/wherryd.sock"
 DEFAULT_DATA_ROOT = "/var/lib/wherry"
+CONFIG_FILE = "wherryd.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="what builds keep for later ones (20GB, a quarter of the disk)",
     )
-    add("--config-file", metavar="FILE")
+    add("--config-file", metavar="FILE", help=f"options as JSON ({CONFIG_FILE} in the data root, if there)")
     add("-D", "--debug", action="store_true", default=None)
     add("-v", "--version", action="version", version=f"wherryd {__version__}")
     return parser
@@ -166,8 +169,20 @@ def parse(arguments: Sequence[str]) -> Options:
     values = dict(_DEFAULTS)
     if config_file:
         values |= _read_file(Path(config_file))
+    else:
+        values |= _default_file(Path(given["data_root"] or DEFAULT_DATA_ROOT))
     values |= {key.replace("_", "-"): value for key, value in given.items() if value is not None}
     return _options(values)
+
+
+def _default_file(data_root: Path) -> dict[str, object]:
+    path = data_root / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    found = _read_file(path)
+    if "data-root" in found:
+        raise InvalidParameter(f"config file {path}: it lies in the data root and cannot name another")
+    return found
 
 
 def _read_file(path: Path) -> dict[str, object]:
