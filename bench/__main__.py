@@ -13,7 +13,18 @@ from pathlib import Path
 
 from wherrywire import __version__
 
-SECTIONS = ("machine", "client", "starts", "engines", "memory", "runtimes", "seccomp", "pull", "builder")
+SECTIONS = (
+    "machine",
+    "client",
+    "starts",
+    "engines",
+    "memory",
+    "runtimes",
+    "seccomp",
+    "pull",
+    "builder",
+    "networks",
+)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = (
     "# Benchmarks\n\n"
