@@ -378,6 +378,15 @@ def test_a_volume_in_use_is_not_removed(engine: NativeEngine, docker_cli: str) -
     assert "no such volume" in refused(engine, "volume", "inspect", "vol")
 
 
+def test_usage_counts_users_and_bytes_of_each_volume(engine: NativeEngine, docker_cli: str) -> None:
+    run(engine, "-v", "vol:/data", command="head -c 1000000 /dev/zero >/data/x")
+    docker(engine, "create", "--name", "one", "-v", "vol:/data", IMAGE)
+    docker(engine, "create", "--name", "two", "--volumes-from", "one", IMAGE)
+    (shown,) = engine.call("GET", "/system/df").json["Volumes"]
+    assert shown["UsageData"]["RefCount"] == 2
+    assert 1_000_000 <= shown["UsageData"]["Size"] < 1_100_000
+
+
 def test_prune_takes_named_volumes_only_when_told_to(engine: NativeEngine, docker_cli: str) -> None:
     docker(engine, "volume", "create", "named")
     docker(engine, "volume", "create", "--label", "keep", "kept")
