@@ -40,6 +40,8 @@ class Storm:
         self.up.set()
         self.lived = 0
         self.cut_off = 0
+        #: Whose container may be there already, in whatever state.
+        self._broken: set[int] = set()
         self._count = threading.Lock()
 
     def work(self) -> None:
@@ -55,16 +57,19 @@ class Storm:
             except _CUT_OFF:
                 with self._count:
                     self.cut_off += 1
+                    self._broken.add(number)
                 self._left.put(number)
             else:
                 with self._count:
                     self.lived += 1
 
     def _live(self, number: int) -> None:
-        engine, count = self._engine, len(self._networks)
+        engine, count, name = self._engine, len(self._networks), f"storm{number}"
+        if number in self._broken:
+            assert engine.call("DELETE", f"/containers/{name}", force="1", v="1").status in (204, 404)
         first, second, third = (self._networks[(number + step) % count] for step in range(3))
         container = engine.create(
-            "sleep", "600",
+            "sleep", "600", name=name,
             HostConfig={
                 "NetworkMode": first, "PublishAllPorts": True,
                 "Mounts": [{"Type": "volume", "Target": "/data"}, {"Type": "tmpfs", "Target": "/t"}],
@@ -87,7 +92,7 @@ def test_of_many_containers_and_an_engine_that_is_killed_nothing_is_left(
         for name in networks:
             assert engine.call("POST", "/networks/create", {"Name": name}).status == 201
         storm = Storm(engine, networks)
-        threads = [threading.Thread(target=storm.work) for _ in range(AT_ONCE)]
+        threads = [threading.Thread(target=storm.work, daemon=True) for _ in range(AT_ONCE)]
         for thread in threads:
             thread.start()
         for kill in range(KILLS):
