@@ -195,3 +195,26 @@ def test_reference_is_shown_with_its_tag() -> None:
     assert references.with_tag("a@sha256:x") == "a@sha256:x"
     assert references.is_id("sha256:" + "0" * 64)
     assert not references.is_id("mysql")
+
+
+def test_times_are_printed_as_go_prints_them() -> None:
+    assert units.go_time("2025-05-30T12:07:14.500000000Z") == "2025-05-30 12:07:14.5 +0000 UTC"
+    assert units.go_time("2025-05-30T12:07:14+02:00") == "2025-05-30 12:07:14 +0200 +0200"
+    assert units.go_time("") == ""
+
+
+def test_a_table_of_many_lines_takes_no_time_by_their_square() -> None:
+    """Each cell is measured once: a count, not a clock."""
+    from wherry.cli.output import table
+
+    measured = 0
+
+    def counting(text: str) -> int:
+        nonlocal measured
+        measured += 1
+        return len(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "width", counting)
+        table.align("a\tb\tc\n" * 1000)
+    assert measured <= 5000

@@ -8,6 +8,7 @@ from wherry.engine.parse.values import duration
 from wherry.errors import UsageProblem
 
 _UNIX_TIME = re.compile(r"^\d+(\.\d{1,9})?$")
+_FRACTION = re.compile(r"^(.*:\d\d)\.(\d{1,9})(.*)$")
 
 
 def moment(text: str, option: str, now: float | None = None) -> str:
@@ -17,12 +18,15 @@ def moment(text: str, option: str, now: float | None = None) -> str:
     try:
         age = duration(text, option)
     except UsageProblem:
+        # Apart from the fraction: Python reads six digits of it, and engines give nine.
+        found = _FRACTION.match(text)
+        whole, fraction, zone = found.groups() if found else (text, "", "")
         try:
-            parsed = datetime.fromisoformat(text)
+            parsed = datetime.fromisoformat(whole + zone)
         except ValueError:
             raise UsageProblem(
                 f'invalid value for {option}: "{text}"; write 2013-01-02T13:23:37Z, 42m or unix seconds'
             ) from None
         # Without a zone it is the user's local time, as in Docker.
-        return f"{parsed.timestamp():.9f}"
+        return f"{int(parsed.timestamp())}.{fraction:0<9}"
     return f"{(time.time() if now is None else now) - age / 1e9:.9f}"

@@ -215,6 +215,16 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return call
 
 
+_JAVASCRIPT = {"\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E"} | {
+    "&": "\\u0026", "=": "\\u003D", "\n": "\\u000A", "\r": "\\u000D", "\t": "\\u0009",
+}  # fmt: skip
+
+
+def _javascript(text: str) -> str:
+    """Safe inside a JavaScript string. Source: text/template, JSEscape."""
+    return "".join(_JAVASCRIPT.get(char, char) for char in text)
+
+
 def _urlquery(*items: Any) -> str:
     return urllib.parse.quote_plus(_print(*items))
 
@@ -235,6 +245,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "print": _print,
     "println": _println,
     "printf": _printf,
+    "js": lambda *items: _javascript(_print(*items)),
     "html": lambda *items: html.escape(_print(*items)),
     "urlquery": _urlquery,
     "not": lambda value: not values.truth(value),

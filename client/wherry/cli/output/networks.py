@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from wherry.cli.output import units
 from wherry.cli.output.containers import short_id
 from wherry.cli.output.natural import natural
 from wherry.cli.output.values import Row
@@ -35,7 +36,7 @@ def rows(items: Iterable[Mapping[str, Any]], *, truncate: bool) -> Iterator[Row]
                 "IPv6": _flag(item.get("EnableIPv6")),
                 "Internal": _flag(item.get("Internal")),
                 "Labels": ",".join(sorted(f"{key}={value}" for key, value in labels.items())),
-                "CreatedAt": item.get("Created") or "",
+                "CreatedAt": units.go_time(item.get("Created") or ""),
             },
             {"Label": lambda name, labels=labels: labels.get(name, "")},
         )

@@ -59,6 +59,19 @@ def timestamp(unix_seconds: float) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S %z} {local.tzname()}"
 
 
+_RFC3339 = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$")
+
+
+def go_time(rfc3339: str) -> str:
+    """2025-05-30T12:07:14.5Z -> 2025-05-30 12:07:14.5 +0000 UTC, how Go prints a time; other text stays."""
+    match = _RFC3339.match(rfc3339)
+    if match is None:
+        return rfc3339
+    day, clock, fraction, zone = match.groups()
+    shown = "+0000 UTC" if zone == "Z" else f"{zone.replace(':', '')} {zone.replace(':', '')}"
+    return f"{day} {clock}{(fraction or '').rstrip('0').rstrip('.')} {shown}"
+
+
 def ctime(rfc3339: str) -> str:
     """2025-05-30T12:07:14.000000000+00:00 -> Fri May 30 12:07:14 2025; other text stays as it is."""
     match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", rfc3339)

@@ -53,7 +53,13 @@ OMITTED: Mapping[str, Any] = (
         ("OnBuild", "Shell", "SizeRootFs", "SizeRw", "StopTimeout", "StorageOpt", "Sysctls", "Tmpfs")
     )
     | dict.fromkeys(("ArgsEscaped", "NetworkDisabled"), False)
+    | dict.fromkeys(("UsageData",))
 )
+
+#: Fields of structs that Docker's types have in another order than engines send them.
+_ORDERS = {
+    "Mounts": ("Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation"),
+}
 
 
 class NilPointer:
@@ -96,6 +102,8 @@ def plain(value: Any) -> Any:
 
 def field(struct: Struct, name: str) -> Any:
     """A struct's field as Go holds it. Raises KeyError if Docker's struct has no such field."""
+    if name == "Status" and name not in struct:
+        return NilMap()  # a volume's; that of a container's state is always there
     value = struct[name] if name in struct else OMITTED[name]
     if value is not None:
         return value
@@ -117,7 +125,8 @@ class Row(dict[str, Any]):
 def structs(value: Any, name: str = "", parent: str = "") -> Any:
     """JSON as Docker's client would hold it."""
     if isinstance(value, list):
-        return [structs(item, "", name) for item in value]
+        order = _ORDERS.get(name)
+        return [structs(_ordered(item, order) if order else item, "", name) for item in value]
     if not isinstance(value, dict):
         return value
     made = {key: structs(item, key, name) for key, item in value.items()}
@@ -128,6 +137,14 @@ def structs(value: Any, name: str = "", parent: str = "") -> Any:
     if not inside_map and (name in MAP_FIELDS or (parent, name) in _MAPS_BELOW):
         return made
     return Struct(made)
+
+
+def _ordered(item: Any, order: Iterable[str]) -> Any:
+    """item with its fields in this order, as far as it has them; others come last."""
+    if not isinstance(item, dict):
+        return item
+    first = {name: item[name] for name in order if name in item}
+    return first | {name: value for name, value in item.items() if name not in first}
 
 
 def truth(value: Any) -> bool:
