@@ -172,11 +172,7 @@ def _goarch(machine: str) -> str:
 def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
     records = [container.record for container in service.deps.store]
     uname = os.uname()
-    registry = {
-        "IndexConfigs": {},
-        "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-        "Mirrors": list(facts.registry_mirrors),
-    }
+    registry = _registry_config(facts)
     return {
         "ID": facts.id,
         "Containers": len(records),
@@ -279,6 +275,26 @@ def _os_release() -> Mapping[str, str]:
         return platform.freedesktop_os_release()
     except OSError:
         return {}
+
+
+def _registry_config(facts: EngineFacts) -> dict[str, Any]:
+    """What the engine was told of registries, and what is so by itself. Engine API, RegistryServiceConfig."""
+    mirrors = list(facts.registry_mirrors)
+    networks = [entry for entry in facts.insecure_registries if "/" in entry]
+    hosts = {"docker.io": mirrors, **{host: [] for host in facts.insecure_registries if host not in networks}}
+    return {
+        "IndexConfigs": {
+            name: {
+                "Name": name,
+                "Mirrors": its,
+                "Secure": name == "docker.io",
+                "Official": name == "docker.io",
+            }
+            for name, its in hosts.items()
+        },
+        "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8", *networks],
+        "Mirrors": mirrors,
+    }
 
 
 def _operating_system() -> str:
