@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import click
 
-from wherry.cli import progress
+from wherry.cli import buildoutput, progress
 from wherry.cli.command import engine, flag, texts, verb
 from wherry.cli.output import units
 from wherry.engine import buildcontext, contextsync, lending
@@ -46,7 +46,17 @@ _OPTIONS = (
     flag("--force-rm", help="Always remove intermediate containers."),
     texts("--add-host", "hosts", help="Add a custom host-to-IP mapping (host:ip)."),
     texts("--cache-from", help="Images to consider as cache sources; the engine's own cache is used always."),
-    click.option("--progress", "style", type=click.Choice(["auto", "plain", "tty"]), help="Type of output."),
+    click.option(
+        "--progress", "style", type=click.Choice(["auto", "plain", "tty", "quiet"]), help="Type of output."
+    ),
+    texts("-o", "--output", "outputs", help="What to make of the result: FOLDER, or type=TYPE,dest=PATH."),
+    flag("--push", help="Push the result to its registry: --output type=registry."),
+    flag("--load", help="Keep the result in the engine, as always: --output type=docker."),
+    click.option(
+        "--on-error",
+        type=click.Choice(["remove", "keep"]),
+        help="What becomes of the container of a failing RUN: keep it for a look (docker's --rm=false).",
+    ),
     flag("--check", help="Say what in the Dockerfile could be better, and build nothing."),
     click.option("-m", "--memory", help="Memory limit."),
     click.option("--memory-swap", help="Swap limit equal to memory plus swap: -1 for unlimited swap."),
@@ -76,13 +86,17 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         from wherry.cli import buildcheck
 
         ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout))
+    quiet = quiet or given["style"] == "quiet"
+    outputs = buildoutput.parse(given["outputs"], push=given["push"])
+    # An archive on stdout is alone there.
+    out = sys.stderr if any(output.to_stdout for output in outputs) else sys.stdout
     if iidfile is not None:
         iidfile.unlink(missing_ok=True)
     loan = lending.read(given["secrets"], given["agents"], os.environ)
     with ExitStack() as stack:
         called = engine(ctx)
         build_args = _build_args(given["build_args"])
-        sent = _context(called, source, given, build_args, quiet, stack)
+        sent = _context(called, source, given, build_args, None if quiet else out, stack)
         params = _parameters(given, build_args, quiet, sent.dockerfile)
         params["remote"], params["context"] = sent.remote, sent.token
         params["offer"] = stack.enter_context(lending.lent(called, loan))
@@ -100,7 +114,9 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
                     image_id = line.stream.strip() or image_id
                 yield line
 
-        progress.show(noted(read(body_of(answer))), sys.stdout)
+        progress.show(noted(read(body_of(answer))), out, given["style"])
+        for output in outputs:
+            buildoutput.write(called, image_id, output, given["tags"], quiet=quiet)
     if iidfile is not None:
         if not image_id:
             raise UsageProblem(f"the engine did not say which image it built; {iidfile} was not written")
@@ -121,7 +137,7 @@ def _parameters(
         "nocache": given["no_cache"] or None,
         "pull": given["pull"] or None,
         "q": quiet or None,
-        "rm": given["rm"],
+        "rm": given["rm"] and given["on_error"] != "keep",
         "forcerm": given["force_rm"] or None,
         "networkmode": given["network"],
         "platform": given["platform"],
@@ -165,7 +181,7 @@ def _context(
     source: str,
     given: dict[str, Any],
     build_args: dict[str, str | None],
-    quiet: bool,
+    out: TextIO | None,
     stack: ExitStack,
 ) -> _Sent:
     dockerfile = given["dockerfile"]
@@ -195,17 +211,17 @@ def _context(
 
     context = buildcontext.scan(folder, chosen, ask)
     if synced:
-        return _Sent(token=_sync(called, folder, context, quiet), dockerfile=context.dockerfile)
-    return _Sent(upload=_upload(context, quiet, stack), dockerfile=context.dockerfile)
+        return _Sent(token=_sync(called, folder, context, out), dockerfile=context.dockerfile)
+    return _Sent(upload=_upload(context, out, stack), dockerfile=context.dockerfile)
 
 
-def _sync(called: EngineClient, folder: Path, context: BuildContext, quiet: bool) -> str:
+def _sync(called: EngineClient, folder: Path, context: BuildContext, out: TextIO | None) -> str:
     """The token of the context, all of which the engine has then."""
     announced = contextsync.announce(called, context, StatCache(paths().contexts, folder))
-    if not quiet:
+    if out is not None:
         sent, total = units.size(announced.missing_bytes), units.size(announced.total_bytes)
         click.echo(
-            f"Sending build context to Docker daemon  {sent}" + (f" of {total}" if sent != total else "")
+            f"Sending build context to Docker daemon  {sent}" + (f" of {total}" if sent != total else ""), out
         )
     if announced.missing:
         reader = ChunkReader(announced.contents())
@@ -214,10 +230,10 @@ def _sync(called: EngineClient, folder: Path, context: BuildContext, quiet: bool
     return announced.token
 
 
-def _upload(context: BuildContext, quiet: bool, stack: ExitStack) -> Readable:
+def _upload(context: BuildContext, out: TextIO | None, stack: ExitStack) -> Readable:
     """The whole, for an engine that cannot say what it lacks."""
-    if not quiet:
-        click.echo(f"Sending build context to Docker daemon  {units.size(context.size_bytes)}")
+    if out is not None:
+        click.echo(f"Sending build context to Docker daemon  {units.size(context.size_bytes)}", out)
     reader = ChunkReader(context.chunks())
     return stack.enter_context(progress.uploading(reader, "context", context.size_bytes))
 

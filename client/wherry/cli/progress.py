@@ -11,9 +11,11 @@ from wherry.engine.client import Readable
 from wherry.engine.progress import Progress
 
 
-def show(lines: Iterable[Progress], out: TextIO) -> None:
-    """Shows lines as they come. Raises EngineProblem at an error line; what came before stays visible."""
-    if out.isatty():
+def show(lines: Iterable[Progress], out: TextIO, style: str | None = None) -> None:
+    """Shows lines as they come. Raises EngineProblem at an error line; what came before stays visible.
+
+    style: "tty" for bars also elsewhere, "plain" for none."""
+    if style == "tty" or (out.isatty() and style != "plain"):
         _show_bars(lines, out)
         return
     for line in lines:
