@@ -228,7 +228,8 @@ async def _read(path: Path, query: logs.LogQuery, ended: bool = True) -> list[lo
     watcher = LogWatcher()
     watcher.open()
     try:
-        return [entry async for entry in logs.read(path, query, watcher, lambda: ended, lambda _wake: None)]
+        batches = logs.read(path, query, watcher, lambda: ended, lambda _wake: None)
+        return [entry async for entries in batches for entry in entries]
     finally:
         watcher.close()
 
@@ -280,8 +281,8 @@ async def test_following_sees_what_is_written_until_the_end_across_a_rotation(tm
 
     async def follow() -> None:
         query = replace(BOTH, follow=True)
-        async for entry in logs.read(path, query, watcher, lambda: ended, wakers.append):
-            seen.append(entry.payload)  # noqa: PERF401 - the test looks at it meanwhile
+        async for entries in logs.read(path, query, watcher, lambda: ended, wakers.append):
+            seen.extend(entry.payload for entry in entries)
 
     task = asyncio.create_task(follow())
     for number in range(1, 6):

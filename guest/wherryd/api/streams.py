@@ -6,6 +6,7 @@ before the first byte of the body is known: a client starts the container only a
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -59,9 +60,11 @@ class _Handlers:
     async def _replay(self, container: Container, wish: AttachWish, connection: hijack.Connection) -> None:
         """`logs=1`: what was written before. The live stream is open already, so nothing falls between."""
         query = LogQuery(stdout=wish.stdout, stderr=wish.stderr)
-        async for entry in self._service.logs(container, query):
-            connection.writer.write(_framed(entry, container.record.tty, timestamps=False))
-            await connection.writer.drain()
+        async with aclosing(self._service.logs(container, query)) as batches:
+            async for entries in batches:
+                text = b"".join(_framed(entry, container.record.tty, timestamps=False) for entry in entries)
+                connection.writer.write(text)
+                await connection.writer.drain()
 
     async def attach_websocket(self, request: web.Request) -> web.StreamResponse:
         container, wish, keys = self._attach_wish(request)
@@ -73,8 +76,9 @@ class _Handlers:
             socket = await websocket.open_socket(request)
             if params.boolean(request.query, "logs"):
                 query = LogQuery(stdout=wish.stdout, stderr=wish.stderr)
-                async for entry in self._service.logs(container, query):
-                    await socket.send_bytes(entry.payload)
+                async with aclosing(self._service.logs(container, query)) as batches:
+                    async for entries in batches:
+                        await socket.send_bytes(b"".join(entry.payload for entry in entries))
             if attachment is not None:
                 detach = DetachKeys(keys) if tty and wish.stdin else None
                 if await websocket.stream(socket, attachment, tty=tty, detach=detach):
@@ -102,15 +106,17 @@ class _Handlers:
         query = _log_query(request)
         timestamps = params.boolean(request.query, "timestamps")
         details = params.boolean(request.query, "details")
-        entries = self._service.logs(container, query)
         tty = container.record.tty
         modern = request["api_version"] >= (1, 42)
         response = web.StreamResponse(
             headers={"Content-Type": hijack.MULTIPLEXED if modern and not tty else hijack.RAW}
         )
-        await response.prepare(request)
-        async for entry in copying.Presence(request).iterate(entries):
-            await response.write(_framed(entry, tty, timestamps=timestamps, details=details))
+        # A client that goes leaves an error with references to all of this, so it is closed here and now.
+        async with aclosing(self._service.logs(container, query)) as batches:
+            await response.prepare(request)
+            async for entries in copying.Presence(request).iterate(batches):
+                framed = (_framed(entry, tty, timestamps=timestamps, details=details) for entry in entries)
+                await response.write(b"".join(framed))
         await response.write_eof()
         return response
 

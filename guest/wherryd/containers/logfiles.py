@@ -112,6 +112,8 @@ class RotatedReader:
     def __init__(self, path: Path, tail: int | None) -> None:
         self._path = path
         self._file: Source | None = None
+        #: What comes behind _file, while that is being read. Kept here so that `close` reaches it.
+        self._next: Source | None = None
         self._pending = b""
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):  # a rotation came in between
@@ -124,8 +126,9 @@ class RotatedReader:
                 return
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for each in (self._file, self._next):
+            if each is not None:
+                each.close()
 
     def lines(self) -> Iterator[bytes]:
         """All lines that are complete now."""
@@ -135,13 +138,13 @@ class RotatedReader:
                 self._file = candidates[0].open() if candidates else None
             if self._file is None:
                 return
-            successor = self._successor(self._file)
+            self._next = self._successor(self._file)
             # The successor was looked for first: nothing is written to our file after its rotation.
             yield from self._drain(self._file)
-            if successor is None:
+            if self._next is None:
                 return
             self._file.close()
-            self._file = successor
+            self._file, self._next = self._next, None
 
     def _drain(self, file: Source) -> Iterator[bytes]:
         while block := file.read(_BLOCK):

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ class ContainerService:
             raise Conflict(f"container {container.id} is not running")
         container.console_size = (height, width)
 
-    def logs(self, container: Container, query: logs.LogQuery) -> AsyncIterator[logs.LogEntry]:
+    def logs(self, container: Container, query: logs.LogQuery) -> AsyncGenerator[list[logs.LogEntry], None]:
         """Raises NotSupported for a container without a log that can be read."""
         record = container.record
         if record.host_config["LogConfig"]["Type"] not in logoptions.READABLE:

@@ -15,7 +15,7 @@ from wherryd.daemon.engine import Engine
 from wherryd.daemon.locks import hold
 from wherryd.daemon.notify import notify
 from wherryd.daemon.options import Options, parse
-from wherryd.daemon.sockets import listen
+from wherryd.daemon.sockets import BACKLOG, listen
 from wherryd.errors import EngineError
 from wherryd.http.server import Server
 from wherryd.runtime.client import RuntimeClient
@@ -123,9 +123,9 @@ async def _serve_on(server: Server, listeners: Sequence[socket.socket]) -> list[
     servers: list[asyncio.Server] = []
     for listener in listeners:
         if listener.family == socket.AF_UNIX:
-            servers.append(await loop.create_unix_server(server, sock=listener))
+            servers.append(await loop.create_unix_server(server, sock=listener, backlog=BACKLOG))
         else:
-            servers.append(await loop.create_server(server, sock=listener))
+            servers.append(await loop.create_server(server, sock=listener, backlog=BACKLOG))
     return servers
 
 

@@ -13,7 +13,9 @@ from wherryd.errors import InvalidParameter, SystemFault
 
 #: systemd's first passed descriptor. Source: sd_listen_fds(3).
 _FIRST_FD = 3
-_BACKLOG = 128
+#: Of connections that wait to be taken; a client that finds it full is refused at once. As Linux has it for
+#: net.core.somaxconn, which Go's servers take, and dockerd with them. For asyncio too: else it sets its own.
+BACKLOG = 4096
 
 
 def listen(hosts: Sequence[str], group: str) -> list[socket.socket]:
@@ -74,7 +76,7 @@ def _unix(path: Path, group: str) -> socket.socket:
             os.umask(before)
         os.chown(temporary, 0 if os.geteuid() == 0 else -1, _group_id(group))
         temporary.chmod(0o660)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
         temporary.rename(path)
     except OSError as exc:
@@ -117,7 +119,7 @@ def _tcp(name: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(address), port))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
