@@ -224,3 +224,7 @@ def test_an_unknown_field_is_warned_about_by_name(engine: NativeEngine) -> None:
         "Colour: is not known here and changes nothing",
         "HostConfig.KernelMemory: is not known here and changes nothing",
     ]
+
+
+def test_a_runtime_may_be_named_beside_hostconfig(engine: NativeEngine) -> None:
+    assert engine.inspect(engine.create("true", Runtime="runc"))["HostConfig"]["Runtime"] == "runc"

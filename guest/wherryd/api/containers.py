@@ -19,14 +19,7 @@ class _Handlers:
         self._service = service
 
     async def create(self, request: web.Request) -> web.Response:
-        body = await params.json_object(request)
-        version = request["api_version"]
-        host = body.get("HostConfig")
-        if version < (1, 42) and isinstance(host, dict):
-            host.pop("ConsoleSize", None)
-        check = body.get("Healthcheck")
-        if version < (1, 44) and isinstance(check, dict):
-            check.pop("StartInterval", None)
+        body = _in_version(await params.json_object(request), request["api_version"])
         container, warnings = await self._service.create(
             request.query.get("name", ""), body, request.query.get("platform", "")
         )
@@ -110,6 +103,19 @@ class _Handlers:
     async def prune(self, request: web.Request) -> web.Response:
         filters = params.filters(request.query, ("label", "label!", "until"))
         return web.json_response(await self._service.prune(until_of(filters), filters))
+
+
+def _in_version(body: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
+    """A create request without what its version of the API does not have."""
+    host, check = body.get("HostConfig") or {}, body.get("Healthcheck")
+    if "Runtime" in body and isinstance(host, dict):
+        # docker-py's create_container(runtime=...) puts it here, where dockerd does not look.
+        host = body["HostConfig"] = {"Runtime": body.pop("Runtime")} | host
+    if version < (1, 42) and isinstance(host, dict):
+        host.pop("ConsoleSize", None)
+    if version < (1, 44) and isinstance(check, dict):
+        check.pop("StartInterval", None)
+    return body
 
 
 def until_of(filters: dict[str, list[str]]) -> int | None:
