@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,11 @@ def test_every_status_is_in_the_table_and_can_be_left_and_removed() -> None:
                     reached.add(following)
                     todo.append(following)
         assert Status.REMOVING in reached, start
+
+
+def test_the_picture_in_the_docs_is_that_of_the_table() -> None:
+    command = [sys.executable, "scripts/lifecycle.py", "--check"]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_what_is_not_in_the_table_is_a_conflict() -> None:

@@ -1,11 +1,4 @@
-"""The life of a container, as a table.
-
-    created ──start──▶ running ──die──▶ exited ──start──▶ running
-                        │   ▲             │
-                     pause unpause      remove ──▶ removing ──gone──▶ (no record)
-                        ▼   │             │
-                       paused          (failed clean-up) ──▶ dead
-    running ──die, restart policy──▶ restarting ──start──▶ running
+"""The life of a container, as a table. scripts/lifecycle.py makes docs/lifecycle.md of it.
 
 Rules for editing: every pair (status, event) that may happen is a row; a pair that is missing is a
 bug or a conflict, never silently ignored. Statuses are the Engine API's own words.
