@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[1] / "docs/lifecycle.md"
 
 #: What makes each event happen, for readers of the page.
 CAUSES = {
-    Event.START: "`start`, `restart`, `run`; the restart policy; a new engine for what its policy brings back",
+    Event.START: "`start`, `restart`, `run`; the restart policy, also of an engine that starts",
     Event.START_FAILED: "the program cannot be run, a port is taken, a mount's source is missing",
     Event.DIE: "its first process ended: by itself, `stop`, `kill`, `restart`, `rm -f`, the OOM killer",
     Event.DIE_TO_RESTART: "the same, with a restart policy that starts it again: after 0.1 s, doubled each "
@@ -29,8 +29,8 @@ def page() -> str:
     lines = [
         "# The life of a container",
         "",
-        "Made by `scripts/lifecycle.py` from the table in `guest/wherryd/containers/state.py`, which the engine",
-        "itself goes by: what is no arrow here is refused as a conflict.",
+        "Made by `scripts/lifecycle.py` from the table in `guest/wherryd/containers/state.py`, which the",
+        "engine itself goes by: what is no arrow here is refused as a conflict.",
         "",
         "```mermaid",
         "stateDiagram-v2",
@@ -40,9 +40,8 @@ def page() -> str:
         arrows: dict[Status, list[str]] = {}
         for event, following in row.items():
             arrows.setdefault(following, []).append(str(event))
-        lines += [
-            f"    {status} --> {following}: {' / '.join(events)}" for following, events in arrows.items()
-        ]
+        for other, events in arrows.items():
+            lines.append(f"    {status} --> {other}: {' / '.join(events)}")
     lines += [
         f"    {Status.REMOVING} --> [*]: its files are gone",
         "```",
