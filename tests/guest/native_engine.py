@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -23,6 +24,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import swagger
+
+#: The API's version where a path names none.
+NEWEST = "1.51"
 BUSYBOX = Path("/bin/busybox")
 IMAGE = "busybox:test"
 
@@ -210,9 +215,11 @@ class NativeEngine:
         try:
             connection.request(method, target, body=body, headers=sent)
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            answer = Answer(response.status, dict(response.getheaders()), response.read())
         finally:
             connection.close()
+        _judge(method, path, sent, answer)
+        return answer
 
     def create(self, *command: str, name: str = "", image: str = IMAGE, **fields: Any) -> str:
         """Creates a container; its id. fields: of the create request; HostConfig as a dict."""
@@ -355,6 +362,24 @@ class NativeEngine:
             for inner in sorted(folder.glob("**/"), key=lambda path: len(path.parts), reverse=True):
                 with contextlib.suppress(OSError):
                     inner.rmdir()
+
+
+#: Printed beyond the reference's description on purpose: method, path, status and finding.
+_BEYOND = frozenset({"GET /version 200: $.Components[0].Details.PythonVersion: not described"})
+_VERSIONED = re.compile(r"/v(\d\.\d+)(/.*)")
+
+
+def _judge(method: str, path: str, sent: Mapping[str, str], answer: "Answer") -> None:
+    """Raises AssertionError for an answer that is not as the reference's description says, if we have it."""
+    match = _VERSIONED.fullmatch(path)
+    version, path = match.groups() if match else (NEWEST, path)
+    if sent.get("User-Agent", "").startswith("docker-compose/1."):
+        version = "1.44"  # whatever it asks for: see api/imageversions.py
+    media_type = answer.headers.get("Content-Type", "")
+    if media_type != "application/json" or not swagger.path(version).exists():
+        return
+    found = swagger.description(version).unfit(method, path, answer.status, answer.body)
+    assert not (wrong := sorted(set(found) - _BEYOND)), "\n".join(wrong)
 
 
 class Answer:

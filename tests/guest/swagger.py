@@ -4,7 +4,9 @@ Types, enums and references are checked; null is taken anywhere, since the refer
 empty lists and maps; a property that the description does not name is a finding.
 """
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -50,6 +52,46 @@ class Description:
             return [f"status {status} is not described"]
         schema = response.get("schema")
         return [] if schema is None else list(self._check(value, schema, "$"))
+
+    def unfit(self, method: str, target: str, status: int, body: bytes) -> list[str]:
+        """What is wrong with an answer, or with a line of it, for a path as it was asked for.
+
+        An error that is not described has the shape that errors have; what is no JSON is not judged.
+        """
+        template = self._template(target)
+        operation = self._document["paths"].get(template, {}).get(method.lower())
+        if operation is None or not body:
+            return []
+        responses = operation["responses"]
+        response = responses.get(status, responses.get(str(status)))
+        schema = (response or {}).get("schema")
+        if response is None and status >= 400:
+            schema = {"$ref": "#/definitions/ErrorResponse"}
+        found = [] if schema is None else self._lines(body, schema)
+        return [f"{method} {template} {status}: {each}" for each in found]
+
+    def _lines(self, body: bytes, schema: dict[str, Any]) -> list[str]:
+        try:
+            values = [json.loads(body)]
+        except ValueError:
+            try:
+                values = [json.loads(line) for line in body.splitlines()]
+            except ValueError:
+                return []
+        return [finding for value in values for finding in self._check(value, schema, "$")]
+
+    def _template(self, target: str) -> str:
+        """A parameter is a segment; only names of images have slashes."""
+        path = target.partition("?")[0]
+        if path in self._document["paths"]:
+            return path
+        for template in self._document["paths"]:
+            pattern = re.sub(
+                r"\\\{\w+\\\}", "[^/]+" if "/images/" not in template else ".+", re.escape(template)
+            )
+            if re.fullmatch(pattern, path):
+                return str(template)
+        return ""
 
     def properties(self, name: str) -> dict[str, dict[str, Any]]:
         """Of a definition, with those of what it is made of."""
