@@ -199,12 +199,12 @@ MASKED_GENERATORS: Sequence[str] = (
 ENABLED: Sequence[str] = ("acpid.service", "wherry-network.service")
 
 #: quiet: a serial port costs an exit of the VM per character. ttyS0 last: it is /dev/console, so what goes
-#: wrong is in the host's serial log. lsm: those without user space of their own; with bpf among them systemd
-#: would load programs for settings that no unit here has, seconds under emulation. no_timer_check: the
-#: kernel's test of the timer interrupt fails, and can end in a panic, on a busy host.
+#: wrong is in the host's serial log. lsm: those that cost nothing until they are used; with bpf among them
+#: systemd would load programs for settings that no unit here has, seconds under emulation. no_timer_check:
+#: the kernel's test of the timer interrupt fails, and can end in a panic, on a busy host.
 KERNEL_COMMAND_LINE = (
-    "quiet console=tty0 console=ttyS0,115200 net.ifnames=0 no_timer_check lsm=landlock,yama panic=10 "
-    "systemd.show_status=error root=UUID={uuid}"
+    "quiet console=tty0 console=ttyS0,115200 net.ifnames=0 no_timer_check lsm=landlock,yama,apparmor "
+    "panic=10 systemd.show_status=error root=UUID={uuid}"
 )
 
 #: The disk, in MiB. Sparse: the box holds only what is written. Without a data disk (a bare `vagrant up`

@@ -172,6 +172,28 @@ def test_pause_update_and_kill_of_cgroup_v2(limits: dict[str, Any]) -> None:
     assert not limits["left"]
 
 
+def test_an_apparmor_profile_confines_a_container_and_what_enters_it(user: Session) -> None:
+    program = (Path(__file__).parent / "guest_apparmor.py").read_bytes()
+    user.wherry("machine", "ssh", "--", "sudo python3 -", stdin=program)
+    assert "name=apparmor" in user.docker("info", "-f", "{{.SecurityOptions}}")
+    script = "cat /proc/self/attr/current; touch /allowed && echo yes; touch /forbidden || echo no"
+    confined = ["wherry-test (enforce)", "yes", "no"]
+    option = ("--security-opt", "apparmor=wherry-test")
+    for ids in ((), ("--userns", "host")):
+        assert (
+            user.docker("run", "--rm", *option, *ids, "mysql:demo", "sh", "-c", script).split("\n")
+            == confined
+        )
+    user.docker("run", "-d", "--name", "confined", *option, "mysql:demo", "sleep", "1000")
+    assert user.docker("exec", "confined", "sh", "-c", script).split("\n") == confined
+    assert user.docker("inspect", "-f", "{{.AppArmorProfile}}", "confined") == "wherry-test"
+    user.docker("rm", "-f", "confined")
+    # Without the profile the same file can be made.
+    assert "no" not in user.docker("run", "--rm", "mysql:demo", "sh", "-c", script).split("\n")
+    refused = user.refused("run", "--rm", "--security-opt", "apparmor=nosuch", "mysql:demo", "id")
+    assert "cannot enter AppArmor profile nosuch" in refused
+
+
 def test_docker_s_own_command_works_on_the_socket(user: Session) -> None:
     assert __version__ in user.docker("version", "--format", "{{.Server.Version}}")
     user.docker("run", "--rm", "mysql:demo", "true")

@@ -7,6 +7,8 @@ import pytest
 from wherryd.containers import mountpoints, ports, request
 from wherryd.containers.fields import CONFIG, HOST_CONFIG, Verdict
 from wherryd.errors import InvalidParameter, NotSupported
+from wherryd.runtime import apparmor
+from wherryd.spec import securityoptions
 
 
 def parse(host: dict[str, Any] | None = None, **config: Any) -> request.CreateRequest:
@@ -84,10 +86,19 @@ def test_a_value_that_cannot_be_is_refused(host: dict[str, Any], words: str) -> 
         parse(host)
 
 
-@pytest.mark.parametrize("option", ["apparmor=mine", "label=type:x"])
-def test_security_options_we_cannot_honour_are_refused(option: str) -> None:
+@pytest.mark.parametrize("option", ["apparmor=mine", "apparmor:mine", "apparmor=", "label=type:x"])
+def test_security_options_we_cannot_honour_are_refused(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apparmor, "is_enabled", lambda: False)
     with pytest.raises(NotSupported, match="SecurityOpt"):
         parse({"SecurityOpt": [option]})
+
+
+def test_an_apparmor_profile_is_taken_where_the_kernel_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apparmor, "is_enabled", lambda: True)
+    options = parse({"SecurityOpt": ["apparmor=one", "apparmor:two"]}).host_config["SecurityOpt"]
+    assert securityoptions.apparmor_profile(options) == "two"
+    assert securityoptions.apparmor_profile(["apparmor=two", "apparmor=unconfined"]) == ""
+    assert securityoptions.apparmor_profile(None) == ""
 
 
 def test_the_images_config_fills_what_the_request_leaves_open() -> None:

@@ -18,6 +18,7 @@ from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status
 from wherryd.http import web
+from wherryd.runtime import apparmor
 from wherrywire import __version__
 
 
@@ -236,6 +237,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
         "SecurityOptions": [
+            *(("name=apparmor",) if apparmor.is_enabled() else ()),
             "name=seccomp,profile=builtin",
             *(("name=userns",) if service.deps.id_trial is not None else ()),
             "name=cgroupns",

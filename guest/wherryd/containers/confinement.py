@@ -3,25 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from wherryd.errors import InvalidParameter
-from wherryd.spec import seccompdefault, seccompprofile
+from wherryd.spec import seccompdefault, seccompprofile, securityoptions
 from wherryd.spec.seccompprofile import Subject
+from wherryd.spec.securityoptions import UNCONFINED
 
-UNCONFINED, BUILTIN = "unconfined", "builtin"
-
-
-def wish(options: Sequence[str]) -> str:
-    """The value of the last seccomp option; "" when there is none. Docker takes a colon too."""
-    found = ""
-    for option in options:
-        key, _, value = option.partition("=")
-        if key != "seccomp":
-            key, _, value = option.partition(":")
-        if key == "seccomp":
-            found = value
-    return found
+BUILTIN: Final = "builtin"
 
 
 def seccomp_filter(host: Mapping[str, Any], capability_names: Sequence[str]) -> Mapping[str, Any] | None:
@@ -29,7 +18,7 @@ def seccomp_filter(host: Mapping[str, Any], capability_names: Sequence[str]) -> 
 
     A privileged container has none, unless it names one.
     """
-    wanted = wish(host["SecurityOpt"] or ())
+    wanted = securityoptions.value(host["SecurityOpt"], "seccomp")
     if wanted == UNCONFINED or (host["Privileged"] and not wanted):
         return None
     if wanted in ("", BUILTIN):
@@ -53,7 +42,7 @@ def _subject(capability_names: Sequence[str]) -> Subject:
 
 def problems(host: Mapping[str, Any]) -> list[str]:
     """What is wrong with a profile, told at create."""
-    wanted = wish(host["SecurityOpt"] or ())
+    wanted = securityoptions.value(host["SecurityOpt"], "seccomp")
     if wanted in ("", UNCONFINED, BUILTIN):
         return []
     try:

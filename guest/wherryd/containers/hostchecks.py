@@ -7,7 +7,8 @@ from typing import Any
 
 from wherryd.containers import confinement, logoptions, signals
 from wherryd.errors import InvalidParameter
-from wherryd.spec import capabilities, dockerinit
+from wherryd.runtime import apparmor
+from wherryd.spec import capabilities, dockerinit, securityoptions
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 _MIN_MEMORY_BYTES = 6 * 1024 * 1024
@@ -206,12 +207,19 @@ def refusals(host: Mapping[str, Any]) -> list[str]:
     found = []
     if host["Init"] and not dockerinit.available(os.uname().machine):
         found.append(f"Init: there is no init program for {os.uname().machine}; run without --init")
+    profile = securityoptions.apparmor_profile(host["SecurityOpt"])
+    if profile and not apparmor.is_enabled():
+        found.append(
+            f"SecurityOpt: apparmor={profile}: AppArmor is not enabled in this kernel; boot with it, "
+            "or leave the option out"
+        )
     for option in host["SecurityOpt"] or ():
         key, _, value = option.replace(":", "=", 1).partition("=")
         accepted = (
             (key == "no-new-privileges" and value in ("", "true", "false"))
-            or (key in ("apparmor", "systempaths") and value == "unconfined")
+            or (key == "systempaths" and value == securityoptions.UNCONFINED)
             or key == "seccomp"
+            or (key == "apparmor" and value != "")
             or (key == "label" and value == "disable")
         )
         if not accepted:

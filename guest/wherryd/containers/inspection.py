@@ -13,7 +13,7 @@ from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container
 from wherryd.networks.sandbox import Attachment, Sandbox
-from wherryd.spec import defaults
+from wherryd.spec import defaults, securityoptions
 
 
 def state(record: ContainerRecord) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def inspect(
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": securityoptions.value(record.host_config["SecurityOpt"], "apparmor"),
         "ExecIDs": exec_ids or None,
         "HostConfig": host_config(record),
         "GraphDriver": {"Data": None, "Name": storage_driver},

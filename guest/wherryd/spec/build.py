@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from wherryd.spec import capabilities, defaults
+from wherryd.spec import capabilities, defaults, securityoptions
 from wherryd.spec.oci import IdMapping
 from wherryd.spec.users import User
 
@@ -131,6 +131,8 @@ def process(
     document["user"]["additionalGids"] = list(dict.fromkeys((user.gid, *user.additional_gids)))
     if terminal and console_size is not None:
         document["consoleSize"] = {"height": console_size[0], "width": console_size[1]}
+    if profile := securityoptions.apparmor_profile(host_config["SecurityOpt"]):
+        document["apparmorProfile"] = profile
     if host_config["OomScoreAdj"]:
         document["oomScoreAdj"] = host_config["OomScoreAdj"]
     limits = [
