@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -248,6 +249,12 @@ print(json.dumps({"writable": got, "unshared": unshared}))
     found = findings(await rig.run(attacker(rig, attempt, seccomp=docker_default())))
     assert found["writable"] == []
     assert found["unshared"] < 0
+    # Weakened: what is at /sys/fs/cgroup may be written to, and the attempt finds it.
+    document = attacker(rig, attempt)
+    for each in document["mounts"]:
+        if each["destination"] == "/sys/fs/cgroup":
+            each["options"].remove("ro")
+    assert any(path.endswith("cgroup.procs") for path in findings(await rig.run(document))["writable"])
 
 
 async def test_no_control_socket_has_an_abstract_name(rig: Rig) -> None:
@@ -258,9 +265,14 @@ async def test_no_control_socket_has_an_abstract_name(rig: Rig) -> None:
     ]
     monitor = await rig.create(without(document, "/sys", "/sys/fs/cgroup"))
     stream = await monitor.attach(stdin=False, stdout=True, stderr=True)
-    await monitor.start()
-    table = await read_until(stream, b"END")
+    canary = f"wherry-abstract-{os.getpid()}".encode()
+    with socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind(b"\0" + canary)
+        await monitor.start()
+        table = await read_until(stream, b"END")
     stream.close()
+    # One that has such a name would be seen.
+    assert b"@" + canary in table
     directory = rig.exec_root / "containers" / monitor.container_id
     ours = _sockets(json.loads((directory / "state.json").read_text())["monitor_pid"])
     lines = [line.split() for line in table.split(b"\n")]
