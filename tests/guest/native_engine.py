@@ -365,7 +365,13 @@ class NativeEngine:
 
 
 #: Printed beyond the reference's description on purpose: method, path, status and finding.
-_BEYOND = frozenset({"GET /version 200: $.Components[0].Details.PythonVersion: not described"})
+_BEYOND = frozenset(
+    (
+        "GET /version 200: $.Components[0].Details.PythonVersion: not described",
+        # For clients of old; dockerd prints them up to 1.51 as well.
+        *(f"GET /events 200: $.{key}: not described" for key in ("from", "id", "status")),
+    )
+)
 _VERSIONED = re.compile(r"/v(\d\.\d+)(/.*)")
 
 

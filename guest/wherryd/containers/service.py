@@ -41,6 +41,7 @@ class ContainerService:
         self.deps = deps
         self.execs = ExecService(deps)
         self.lifecycle = Lifecycle(deps, Prober(deps, self.execs))
+        self._pruning = asyncio.Lock()
 
     async def open(self) -> None:
         self.deps.images.in_use = self.image_uses
@@ -225,7 +226,16 @@ class ContainerService:
         return stats.document(container.record, sample, previous, networks)
 
     async def prune(self, until_ns: int | None, labels: Mapping[str, list[str]]) -> dict[str, Any]:
-        """Removes what has ended. labels: "label" and "label!" with their values."""
+        """Removes what has ended. labels: "label" and "label!" with their values.
+
+        Raises Conflict while another one is at it.
+        """
+        if self._pruning.locked():
+            raise Conflict("a prune operation is already running")
+        async with self._pruning:
+            return await self._prune(until_ns, labels)
+
+    async def _prune(self, until_ns: int | None, labels: Mapping[str, list[str]]) -> dict[str, Any]:
         deleted, freed = [], 0
         query = listing.ListQuery(all=True, filters={"label": labels.get("label", [])})
         for container in self.select(query):
