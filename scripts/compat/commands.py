@@ -130,12 +130,10 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "system df": ("system", "df"),
     "system events": ("system", "events", "--since", "1", "--until", "2"),
     "system info": ("system", "info"),
-    "system prune": ("system", "prune", "-f"),
+    "system prune": ("system", "prune", "-f", "--filter", "until=24h"),
 }
 
 REMARKS: Mapping[str, str] = {
     "build": "with DOCKER_BUILDKIT=0, or without the buildx plugin",
-    "builder prune": "all of the cache; filters are refused",
-    "system prune": "without filters: the build cache's part refuses them",
     "search": "needs a registry with Docker's search",
 }

@@ -80,7 +80,9 @@ ASKS: Mapping[str, Ask] = {
         headers=TAR,
         remark=_BUILDKIT,
     ),
-    "POST /build/prune": Ask(remark="removes all of the cache; filters and sizes are refused"),
+    "POST /build/prune": Ask(
+        query={"filters": '{"until": ["24h"]}'}, remark="of the sizes, reserved-space only"
+    ),
     "POST /images/create": Ask(
         query={"fromSrc": "-", "repo": "imported"},
         body=busybox_tar(),

@@ -358,10 +358,11 @@ class NativeEngine:
             subprocess.run(["umount", "-l", target], capture_output=True, check=False)
 
     def _remove_cgroups(self) -> None:
-        for folder in Path("/sys/fs/cgroup").glob(f"**/{self.name}"):
-            for inner in sorted(folder.glob("**/"), key=lambda path: len(path.parts), reverse=True):
-                with contextlib.suppress(OSError):
-                    inner.rmdir()
+        # Not Path.glob, which fails when another test's cgroup goes while it looks.
+        found = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if f"/{self.name}" in folder]
+        for inner in sorted(found, key=lambda folder: folder.count("/"), reverse=True):
+            with contextlib.suppress(OSError):
+                Path(inner).rmdir()
 
 
 #: Printed beyond the reference's description on purpose: method, path, status and finding.
