@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _set_up_logging(options.debug)
         if os.geteuid() != 0:
             raise EngineError("needs to be started as root (hint: sudo wherryd)")
+        # Not the caller's: what containers see (cgroups, files that are mounted into them) is made with it.
+        os.umask(0o022)
         _make_roots(options)
         memory.share_one_arena()
         with hold(options.data_root / "lock"), hold(options.exec_root / "lock"), _pidfile(options.pidfile):
