@@ -4,6 +4,8 @@ Tables are in `schema.py`, each group owned by the package that reads and writes
 table is a new migration at the end of the list, never an edit of an old one.
 """
 
+import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,9 @@ from typing import Any
 
 from wherryd.errors import SystemFault
 from wherryd.metadata.schema import MIGRATIONS
+
+#: As much as SQLite puts into the log before it begins anew (wal_autocheckpoint: 1000 pages of 4 KiB).
+_RESERVED_BYTES = 4 * 1024 * 1024
 
 
 class Database:
@@ -35,6 +40,7 @@ class Database:
         self._connection.execute("PRAGMA foreign_keys = ON")
         try:
             self._migrate(path)
+            _reserve(path.with_name(f"{path.name}-wal"))
         except BaseException:
             self._connection.close()
             raise
@@ -83,3 +89,14 @@ class Database:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def _reserve(log: Path) -> None:
+    """Gives the write-ahead log its blocks before they are needed: on a full disk the end of a container
+    must still be written down, or whoever waits for it waits for ever.
+
+    SQLite ends reading the log at the first frame whose checksum is wrong, so zeros behind it mean nothing
+    (file format, "WAL Reset" and "Checkpoint Algorithm"); each restart of the log writes from its begin.
+    """
+    with contextlib.suppress(OSError), log.open("r+b") as file:  # already full, or a file system without it
+        os.posix_fallocate(file.fileno(), 0, _RESERVED_BYTES)
