@@ -6,7 +6,7 @@ The sums are of allocated bytes, a hard link once, and add up to what `du -s` sa
     content/blobs, content/ingest        images' configs, layers' recipes; half-written ones
     <driver>/{m,l,w,trash}               snapshots/index.py
     containers/<id>, volumes/<name>      containers/files.py, containers/volumes.py
-    builder/{builds,cache}               builder/service.py
+    builder/{builds,cache,blobs}         builder/service.py
 """
 
 import os
