@@ -10,12 +10,12 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from wherryd import clock
+from wherryd import clock, later
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound, RuntimeFault
-from wherryd.runtime import children, foreign, launch, pipes
+from wherryd.runtime import children, launch, pipes
 from wherryd.runtime.child import ChildStreams
 from wherryd.runtime.container import Container, Rising
 from wherryd.runtime.control import LATER, Connection, Door
@@ -28,6 +28,12 @@ from wherryd.runtime.state import StateDir
 from wherryd.runtime.streams import Client, Ends, ProcessStreams
 from wherryd.runtime.types import ExitStatus
 from wherryd.spec import parse
+
+if TYPE_CHECKING:
+    from wherryd.runtime import foreign
+else:
+    # Wanted before a container's processes are forked, and only where another runtime was named.
+    foreign = later.module("wherryd.runtime.foreign")
 
 #: After delete: how long attached clients may take to read what is still buffered for them, in seconds.
 LINGER_S: Final = 30.0

@@ -3,12 +3,17 @@
 Most containers have the same filter of some 400 names: one that was parsed is known again by its digest.
 """
 
-import hashlib
 import marshal
 from dataclasses import dataclass
 from typing import Final
 
 from wherryd.spec.fields import Fields
+
+# hashlib brings OpenSSL along, which is 2 MB of a zygote that has no other use for it.
+try:
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 ACTIONS: Final = (
     "SCMP_ACT_KILL",
@@ -102,7 +107,7 @@ class Seccomp:
 def parse(fields: Fields) -> Seccomp:
     """Problems are gathered in `fields`."""
     # Of the forms that can be hashed the quickest one to make; its version 2 says the same of equal values.
-    digest = hashlib.sha256(marshal.dumps(dict(fields.document), 2)).hexdigest()
+    digest = blake2b(marshal.dumps(dict(fields.document), 2), digest_size=32).hexdigest()
     known = _parsed.get(digest)
     if known is not None:
         return known
