@@ -290,6 +290,17 @@ def test_exec_runs_on_the_cpus_it_is_given(runc: Runc, sleeper: str) -> None:
     assert runc("exec", "--process", str(file), sleeper).stdout.split()[-1] == str(last)
 
 
+def test_what_runc_has_and_we_have_not_is_refused_by_name(runc: Runc) -> None:
+    for arguments in (
+        ("exec", "--cgroup", "sub", "any", "true"),
+        ("update", "--l3-cache-schema", "L3:0=f", "any"),
+        ("update", "--mem-bw-schema", "MB:0=20", "any"),
+    ):
+        done = runc(*arguments, check=False)
+        assert done.returncode == 1
+        assert f"{arguments[1]}: " in done.stderr
+
+
 def test_a_profile_without_apparmor_is_an_error(runc: Runc) -> None:
     if Path("/sys/module/apparmor/parameters/enabled").exists():
         pytest.skip("this kernel has AppArmor")

@@ -26,6 +26,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-new-privs", action="store_true")
     add("--apparmor", metavar="PROFILE")
     add("--process-label", help="refused: SELinux is not supported")
+    add("--cgroup", metavar="PATH", help="refused: it joins the container's own group")
     add("--console-socket", type=Path)
     add("--pid-file", type=Path)
     add("--preserve-fds", type=int, default=0, metavar="N")
@@ -37,6 +38,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _exec(given: argparse.Namespace) -> int:
     if given.process_label:
         raise NotSupported("--process-label: this runtime has no SELinux: leave it out")
+    if given.cgroup:
+        raise NotSupported("--cgroup: a further process joins the container's own cgroup: leave it out")
     process = _from_file(given) if given.process is not None else _from_options(given)
     options = standalone.Options(
         root=given.root,

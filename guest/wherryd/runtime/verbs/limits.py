@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wherryd.errors import Conflict, InvalidParameter
+from wherryd.errors import Conflict, InvalidParameter, NotSupported
 from wherryd.runtime import status
 from wherryd.runtime.state import State, StateDir
 from wherryd.runtime.verbs.options import Verb, with_id
@@ -31,6 +31,9 @@ _UPDATES = {
     "memory-swap": ("memory", "swap", "size"),
     "pids-limit": ("pids", "limit", "number"),
 }
+
+
+_RDT = ("l3-cache-schema", "mem-bw-schema")
 
 
 def _living(given: argparse.Namespace) -> tuple[State, str]:
@@ -59,10 +62,15 @@ def _update_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--resources", metavar="FILE", help="a linux.resources object; - for stdin")
     for name, (_, _, kind) in _UPDATES.items():
         parser.add_argument(f"--{name}", metavar={"number": "N", "size": "BYTES", "text": "LIST"}[kind])
+    for name in _RDT:
+        parser.add_argument(f"--{name}", metavar="SCHEMA", help="refused: Intel RDT is not supported")
     with_id(parser)
 
 
 def _update(given: argparse.Namespace) -> None:
+    for name in _RDT:
+        if getattr(given, name.replace("-", "_")):
+            raise NotSupported(f"--{name}: this runtime has no Intel RDT: leave it out")
     state, _ = _living(given)
     if given.resources is not None:
         document = _read(given.resources)
