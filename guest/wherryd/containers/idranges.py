@@ -6,7 +6,7 @@ Source of what turns it off: docs.docker.com/engine/security/userns-remap.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,11 +49,15 @@ class Ids:
 HOSTS: Final = Ids()
 
 
-def refusal(host: Mapping[str, Any]) -> str | None:
-    """Why a container has the host's ids, or None when it can have its own."""
+def refusal(host: Mapping[str, Any], runtimes: Collection[str] = (OWN_RUNTIME,)) -> str | None:
+    """Why a container has the host's ids, or None when it can have its own.
+
+    runtimes: the configured ones. One of STAND_IN_FOR that is not among them is our own.
+    """
     if host["Privileged"]:
         return "it is privileged"
-    if host["Runtime"] not in ("", OWN_RUNTIME, *STAND_IN_FOR):
+    stands_in = host["Runtime"] in STAND_IN_FOR and host["Runtime"] not in runtimes
+    if host["Runtime"] not in ("", OWN_RUNTIME) and not stands_in:
         return f"it is run by {host['Runtime']}, for which ids of its own are not set up"
     if host["UsernsMode"] == "host":
         return "--userns=host was asked for"
@@ -71,7 +75,7 @@ def outside_only(host: Mapping[str, Any]) -> str | None:
 
 def warnings(deps: Deps, host: Mapping[str, Any], mounts: Sequence[MountPoint]) -> list[str]:
     """What else makes that a container has the host's ids: told at create, as it was not asked for."""
-    if deps.id_trial is None or refusal(host) is not None:
+    if deps.id_trial is None or refusal(host, deps.runtimes) is not None:
         return []
     end = "; the container runs with the host's ids, as with --userns=host"
     capability = outside_only(host)
@@ -84,7 +88,7 @@ def warnings(deps: Deps, host: Mapping[str, Any], mounts: Sequence[MountPoint]) 
 def decide(deps: Deps, record: ContainerRecord) -> Ids:
     """For a start, where the sources of mounts are there. Raises Unavailable when no range is left."""
     host = record.host_config
-    if deps.id_trial is None or refusal(host) is not None or outside_only(host) is not None:
+    if deps.id_trial is None or refusal(host, deps.runtimes) is not None or outside_only(host) is not None:
         return HOSTS
     words, unmapped = _words(deps, record.mounts)
     if unmapped:
