@@ -81,7 +81,7 @@ class Clients:
 
 _AGE = re.compile(r"Less than a second|About a minute|\d+ seconds?")
 #: Measurements change between two calls.
-_MEASURED = re.compile(r"\d+(\.\d+)?([kM]i?)?B\b|\d+\.\d+%")
+_MEASURED = re.compile(r"\d+(\.\d+)?([kKMGT]i?)?B\b|\d+\.\d+%")
 
 
 def _comparable(shown: Shown) -> Shown:

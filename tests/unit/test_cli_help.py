@@ -131,7 +131,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (("ps", "--no"), ["--no-trunc"]),
         (("run", "--rm"), ["--rm"]),
         (("comm",), ["commit"]),
-        (("system", ""), ["df", "events", "info", "prune"]),
+        (("system", ""), ["audit", "df", "events", "info", "prune"]),
     ],
 )
 def test_shells_are_offered_names(

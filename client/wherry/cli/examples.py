@@ -94,6 +94,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("once, for a script", "wherry stats --no-stream --format '{{.Name}} {{.MemPerc}}'"),
     ),
     "stop": (("give it a minute to end", "wherry stop -t 60 db"),),
+    "system audit": (("is everything on the disk whole, and owned?", "wherry system audit --verify"),),
     "system df": (("what takes the space", "wherry system df -v"),),
     "system prune": (("remove everything that nothing uses", "wherry system prune -a"),),
     "tag": (("a second name for an image", "wherry tag app:1 registry.example.com/app:1"),),
