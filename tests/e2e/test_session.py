@@ -4,13 +4,15 @@ One machine for the whole module, since a boot under emulation takes its time; t
 leaves what the next one needs.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="builds its image as root"),
     pytest.mark.skipif(shutil.which("vagrant") is None, reason="Vagrant is not installed"),
 ]
+
+WEB_PORT, TAKEN_PORT = 28080, 28081
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,7 @@ def test_a_root_file_system_becomes_an_image(user: Session) -> None:
 def test_a_database_runs_and_its_port_is_the_host_s(user: Session) -> None:
     user.wherry(
         "run", "-d", "--name", "db", "-p", f"{DATABASE_PORT}:3306", "-m", "512m", "--pids-limit", "200",
+        "-v", "boats:/var/lib/mysql",
         "-e", "MARIADB_DATABASE=demo", "-e", "MARIADB_USER=demo", "-e", "MARIADB_PASSWORD=demo",
         "mysql:demo", "mariadb-entrypoint",
     )  # fmt: skip
@@ -241,6 +246,81 @@ def test_a_killed_engine_harms_no_container(user: Session) -> None:
     assert user.sql("SELECT COUNT(*) FROM boats") == "2"
 
 
+#: A web server and a UDP echo, in the Perl that every Debian has.
+SERVER = """
+use IO::Socket::INET;
+$SIG{TERM} = sub { exit };
+if (fork) {
+    my $web = IO::Socket::INET->new(LocalPort => 80, Listen => 5, ReuseAddr => 1);
+    while (my $client = $web->accept) {
+        <$client>;
+        print $client "HTTP/1.0 200 OK\\r\\n\\r\\nahoy";
+        close $client;
+    }
+}
+my $echo = IO::Socket::INET->new(LocalPort => 53, Proto => "udp");
+while ($echo->recv(my $said, 9000)) { $echo->send("heard $said") }
+"""
+
+
+def web_answers() -> bool:
+    with contextlib.suppress(OSError):
+        return bool(urllib.request.urlopen(f"http://localhost:{WEB_PORT}", timeout=5).read() == b"ahoy")
+    return False
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.2)
+
+
+def test_a_web_server_and_a_udp_port_of_a_container_are_opened_by_localhost(user: Session) -> None:
+    user.wherry("network", "create", "--label", "kept=yes", "fleet")
+    user.wherry(
+        "run", "-d", "--name", "web", "--network", "fleet", "--restart", "always",
+        "-p", f"{WEB_PORT}:80", "-p", f"{WEB_PORT}:53/udp", "mysql:demo", "perl", "-e", SERVER,
+    )  # fmt: skip
+    wait_until(web_answers)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.sendto(b"me", ("127.0.0.1", WEB_PORT))
+        assert client.recv(100) == b"heard me"
+    ports = json.loads(user.wherry("machine", "inspect"))["agent"]["ports"]
+    shown = {(each["port"], each["protocol"]): (each["address"], each["state"]) for each in ports}
+    assert shown[WEB_PORT, "tcp"] == shown[WEB_PORT, "udp"] == ("127.0.0.1", "open")
+
+
+def test_a_port_that_another_program_has_is_told_by_port(user: Session) -> None:
+    with socket.create_server(("127.0.0.1", TAKEN_PORT)):
+        user.wherry("run", "-d", "--name", "late", "-p", f"{TAKEN_PORT}:80", "mysql:demo", "sleep", "600")
+
+        def told() -> bool:
+            said = user.run(str(BINARIES / "wherry"), "port", "late").stderr.decode()
+            return f"port {TAKEN_PORT} of this host is not forwarded: another program" in said
+
+        wait_until(told)
+    user.wherry("rm", "-f", "late")
+
+
+@pytest.mark.parametrize("parent", [(), ("-o", "parent=eth0.77")])
+def test_ipvlan_and_the_parents_that_the_engine_makes(user: Session, parent: tuple[str, ...]) -> None:
+    """The box's kernel has what the build machines' has not: ipvlan, dummy and VLAN devices."""
+    if parent:
+        found = user.wherry("machine", "ssh", "--", "ip -o -4 route show default")
+        parent = ("-o", f"parent={found.split()[4]}.77")
+    user.wherry("network", "create", "-d", "ipvlan", "--subnet", "10.77.0.0/24", *parent, "lone")
+    user.wherry("run", "-d", "--name", "one", "--network", "lone", "mysql:demo", "perl", "-e", SERVER)
+    fetch = "exec 3<>/dev/tcp/one/80 && echo GET / >&3 && cat <&3"
+    assert user.wherry("run", "--rm", "--network", "lone", "mysql:demo", "bash", "-c", fetch).endswith("ahoy")
+    user.wherry("rm", "-f", "one")
+    user.wherry("network", "rm", "lone")
+    links = user.wherry("machine", "ssh", "--", "ip -o link")
+    assert ".77" not in links
+    assert "dm-" not in links
+
+
 def test_an_image_survives_save_and_load(user: Session, tmp_path: Path) -> None:
     user.wherry("save", "-o", str(tmp_path / "saved.tar"), "mysql:demo")
     before = user.wherry("images", "-q", "--no-trunc")
@@ -262,7 +342,7 @@ def test_stop_ends_the_database_cleanly_and_closes_its_port(user: Session) -> No
     user.wherry("stop", "-t", "60", "db")
     assert user.wherry("wait", "db") == "0"
     user.wherry("rm", "db")
-    assert user.wherry("ps", "-aq") == ""
+    assert user.wherry("ps", "-a", "--format", "{{.Names}}") == "web"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", DATABASE_PORT), timeout=5).close()
     events = (user.home / "machines" / "default" / "events.jsonl").read_text().splitlines()
@@ -284,6 +364,11 @@ def test_start_works_after_the_hypervisor_was_killed(user: Session) -> None:
     assert machine["state"] == "running"
     user.wherry("machine", "start")
     assert user.wherry("images", "--format", "{{.Repository}}") == "mysql"
+    # What was made before is there again, and what always runs does so, with its ports.
+    assert user.wherry("network", "inspect", "-f", "{{.Labels.kept}}", "fleet") == "yes"
+    assert user.wherry("volume", "ls", "-q").splitlines() == ["boats"]
+    assert user.wherry("ps", "--format", "{{.Names}} {{.Networks}}") == "web fleet"
+    wait_until(web_answers)
 
 
 def test_a_stopped_machine_says_how_to_start_it(user: Session) -> None:
