@@ -109,4 +109,4 @@ def test_a_volume_from_create_to_prune(engine: NativeEngine) -> None:
     assert ok(engine, "volume", "ls", "-q") == "vol"
     assert "Total reclaimed space: " in ok(engine, "volume", "prune", "-a", "-f")
     assert "no such volume" in failure(engine, "volume", "rm", "vol")
-    assert "not available" in failure(engine, "volume", "create", "-o", "type=nfs", "vol")
+    assert 'missing required option: "device"' in failure(engine, "volume", "create", "-o", "type=nfs", "vol")
