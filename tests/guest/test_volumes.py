@@ -378,6 +378,20 @@ def test_a_volume_in_use_is_not_removed(engine: NativeEngine, docker_cli: str) -
     assert "no such volume" in refused(engine, "volume", "inspect", "vol")
 
 
+def test_what_a_kill_left_of_a_volume_is_gone_after_the_next_start(
+    fresh_engine: NativeEngine, docker_cli: str
+) -> None:
+    engine = fresh_engine
+    docker(engine, "volume", "create", "whole")
+    half = volume(engine, "whole").parent.with_name("half")
+    (half / "_data").mkdir(parents=True)
+    (half / "_data" / "x").write_text("1")
+    engine.kill()
+    engine.start()
+    assert not half.exists()
+    assert docker(engine, "volume", "ls", "-q") == "whole"
+
+
 def test_usage_counts_users_and_bytes_of_each_volume(engine: NativeEngine, docker_cli: str) -> None:
     run(engine, "-v", "vol:/data", command="head -c 1000000 /dev/zero >/data/x")
     docker(engine, "create", "--name", "one", "-v", "vol:/data", IMAGE)

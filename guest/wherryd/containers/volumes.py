@@ -26,6 +26,8 @@ from wherryd.containers.volumemounts import VolumeMounts, unmount
 from wherryd.errors import Conflict, InvalidParameter, NotFound, NotSupported
 from wherryd.sys import durable
 
+_RECORD = "volume.json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
@@ -57,7 +59,12 @@ class VolumeStore:
         self._mounts = VolumeMounts(lambda name: self._root / name / "_data")
 
     def open(self) -> None:
+        """Removes what a kill left of volumes that were just being made or removed: they are no volumes."""
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
+        for folder in self._root.iterdir():
+            if folder.is_dir() and not (folder / _RECORD).exists():
+                unmount(folder / "_data")
+                shutil.rmtree(folder)
 
     def create(
         self,
@@ -81,7 +88,7 @@ class VolumeStore:
         record = {"created": clock.now(), "labels": dict(labels), "anonymous": anonymous}
         if options:
             record["options"] = dict(options)
-        durable.write(folder / "volume.json", json.dumps(record).encode())
+        durable.write(folder / _RECORD, json.dumps(record).encode())
         return self.get(name)
 
     async def hold(self, name: str, holder: str) -> None:
@@ -109,7 +116,7 @@ class VolumeStore:
 
     def _load(self, name: str) -> Volume | None:
         folder = self._root / name
-        file = folder / "volume.json"
+        file = folder / _RECORD
         try:
             record = json.loads(file.read_text())
         except FileNotFoundError:
@@ -142,7 +149,7 @@ class VolumeStore:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         if volume.is_mounted_on_demand:
             unmount(volume.mountpoint)  # or what is on the server would be removed
-        (self._root / name / "volume.json").unlink()
+        (self._root / name / _RECORD).unlink()
         # Never follows symlinks, works by descriptors: what containers left behind cannot lead outside.
         shutil.rmtree(self._root / name)
 

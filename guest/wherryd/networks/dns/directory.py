@@ -71,7 +71,7 @@ class NameDirectory:
             return []
         bridge = self._fabric.named(gateway.network).bridge
         six = bridge.subnet6 if gateway.address6 else None
-        own: list[Address] = [bridge.subnet.ip, *([six.ip] if six else [])]
+        own = [each for each in bridge.gateways if not each.is_unspecified and (six or each.version == 4)]
         told = [ipaddress.ip_address(address) for address in names.host_gateway]
         return [address for address in told if six or address.version == 4] or own
 
