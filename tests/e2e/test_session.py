@@ -376,6 +376,21 @@ def test_a_stopped_machine_says_how_to_start_it(user: Session) -> None:
     assert "wherry machine start" in user.refused("run", "--rm", "mysql:demo", "true")
 
 
+def test_a_database_survives_a_machine_that_is_made_anew(user: Session) -> None:
+    user.wherry("machine", "rm", "--keep-data")
+    user.wherry("machine", "init")
+    user.wherry("machine", "start")
+    user.wherry(
+        "run", "-d", "--name", "db", "-p", f"{DATABASE_PORT}:3306", "-v", "boats:/var/lib/mysql",
+        "-e", "MARIADB_DATABASE=demo", "-e", "MARIADB_USER=demo", "-e", "MARIADB_PASSWORD=demo",
+        "mysql:demo", "mariadb-entrypoint",
+    )  # fmt: skip
+    user.wait_for_sql()
+    assert user.sql("SELECT name FROM boats WHERE oars = 8") == "eight"
+    wait_until(web_answers)
+    user.wherry("machine", "stop")
+
+
 def test_rm_leaves_nothing(user: Session) -> None:
     user.wherry("machine", "rm")
     # The lock stays, hidden: removing it would let two commands hold two locks of one name.
