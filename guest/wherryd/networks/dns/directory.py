@@ -9,6 +9,8 @@ from wherryd.networks.ipam import Address
 from wherryd.networks.members import Members, dns_names
 from wherryd.networks.naming import NameDefaults
 
+_MAX_KNOWN = 4096
+
 
 class NameDirectory:
     """Reads what is true now: a rename or a connect counts from the next question on."""
@@ -17,6 +19,9 @@ class NameDirectory:
         self._members = members
         self._fabric = fabric
         self._container_name = container_name
+        #: Endpoint id -> (endpoint, the container's name, all its names in lower case): made once, not per
+        #: question and member of a network.
+        self._known: dict[str, tuple[Endpoint, str, frozenset[str]]] = {}
 
     def addresses(self, container_id: str, name: str) -> list[Address] | None:
         """Every address of that name on the networks that the container shares; None for an unknown name.
@@ -30,8 +35,8 @@ class NameDirectory:
             names = {wanted, wanted.removesuffix(suffix)}
             linked = self._linked(container_id, network, names)
             for endpoint in self._members.on(network):
-                known = {name.lower() for name in self._names(endpoint)}
-                if not names.isdisjoint(known) or linked & {*known, endpoint.container_id}:
+                known = self._lower_names(endpoint)
+                if not names.isdisjoint(known) or (linked and linked & {*known, endpoint.container_id}):
                     for address in _addresses(endpoint):
                         found[ipaddress.ip_address(address)] = None
         return list(found) or None
@@ -88,6 +93,17 @@ class NameDirectory:
     def _names(self, endpoint: Endpoint) -> tuple[str, ...]:
         record = self._members.sandboxes[endpoint.container_id]
         return dns_names(endpoint, record, self._container_name(endpoint.container_id))
+
+    def _lower_names(self, endpoint: Endpoint) -> frozenset[str]:
+        name = self._container_name(endpoint.container_id)
+        kept = self._known.get(endpoint.endpoint_id)
+        if kept is not None and kept[0] is endpoint and kept[1] == name:
+            return kept[2]
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()  # most are of endpoints that are gone
+        found = frozenset(each.lower() for each in self._names(endpoint))
+        self._known[endpoint.endpoint_id] = (endpoint, name, found)
+        return found
 
 
 def _addresses(endpoint: Endpoint) -> list[str]:
