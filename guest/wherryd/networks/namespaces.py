@@ -31,7 +31,7 @@ from wherryd.networks.netlink import Netlink
 from wherryd.runtime import idmap
 from wherryd.spec.oci import IdMapping
 from wherryd.sys.mounts import MNT_DETACH, MS_BIND, mount, umount2
-from wherryd.sys.namespaces import CLONE_NEWNET, CLONE_NEWUSER, setns, sleeper, unshare
+from wherryd.sys.namespaces import CLONE_NEWNET, CLONE_NEWUSER, setns, unshare, with_sleeper
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -139,16 +139,29 @@ def create(directory: Path, *, with_owner: bool = False, owner: Path | None = No
 
 def _with_owner(path: Path) -> idmap.Maps:
     """Makes both namespaces and brings the calling thread into that of the network."""
-    with sleeper(CLONE_NEWUSER | CLONE_NEWNET) as pid:
+
+    def opened(pid: int) -> tuple[idmap.Maps, int, int]:
         process = idmap.process_directory(pid)
-        maps = idmap.Maps(process)
-        try:
-            _bind(str(process / "ns/net"), path)
-            _bind(str(process / "ns/user"), owner_of(path))
-        except BaseException:
-            maps.close()
-            raise
-    _join(path)
+        with contextlib.ExitStack() as undo:
+            maps = idmap.Maps(process)
+            undo.callback(maps.close)
+            net = os.open(process / "ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, net)
+            user = os.open(process / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            undo.pop_all()
+        return maps, net, user
+
+    maps, net, user = with_sleeper(CLONE_NEWUSER | CLONE_NEWNET, opened)
+    try:
+        _bind(f"/proc/thread-self/fd/{net}", path)
+        _bind(f"/proc/thread-self/fd/{user}", owner_of(path))
+        _join(path)
+    except BaseException:
+        maps.close()
+        raise
+    finally:
+        os.close(net)
+        os.close(user)
     return maps
 
 

@@ -67,11 +67,14 @@ def namespace(uids: Mappings, gids: Mappings) -> Iterator[int]:
     Made by a process that has nothing else to do: who makes it by unshare(2) is in it, and could no longer
     do what must be done outside. Raises RuntimeFault, KernelFault.
     """
-    with ns.sleeper(ns.CLONE_NEWUSER) as pid:
+
+    def made(pid: int) -> int:
         process = process_directory(pid)
         with contextlib.closing(Maps(process)) as maps:
             maps.write(uids, gids)
-        fd = os.open(process / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(process / "ns/user", os.O_RDONLY | os.O_CLOEXEC)
+
+    fd = ns.with_sleeper(ns.CLONE_NEWUSER, made)
     try:
         yield fd
     finally:

@@ -8,11 +8,14 @@ import ctypes
 import mmap
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
+from wherryd.errors import KernelFault
 from wherryd.sys.libc import check, function, libc
+
+Result = TypeVar("Result")
 
 # linux/sched.h
 CLONE_NEWTIME: Final = 0x00000080
@@ -26,8 +29,8 @@ CLONE_NEWNET: Final = 0x40000000
 _CLONE_VM: Final = 0x00000100
 
 _STACK_BYTES: Final = 64 * 1024
-#: How long a sleeper is there at most, in microseconds.
-_SLEEP_US: Final = 300_000
+#: How long a sleeper is there at most, in microseconds: the first one, and the one after a miss.
+_SLEEPS_US: Final = (300_000, 5_000_000)
 
 _unshare = function("unshare", ctypes.c_int)
 _setns = function("setns", ctypes.c_int, ctypes.c_int)
@@ -48,14 +51,36 @@ def setns(fd: int, nstype: int, subject: str = "") -> None:
     check(_setns(fd, nstype), "setns", subject or f"{nstype:#x}")
 
 
+def with_sleeper(flags: int, use: Callable[[int], Result]) -> Result:
+    """use(pid) with a process in new namespaces (CLONE_NEW*), which does nothing and ends afterwards.
+
+    On a machine that stalls the process may have ended before use was done with it; then use is called once
+    more, with another that is there for longer, so it must leave nothing behind where it fails. Raises
+    KernelFault as unshare does, and what use raises.
+    """
+    for last, sleep_us in zip((False, True), _SLEEPS_US, strict=True):
+        with _sleeper(flags, sleep_us) as pid:
+            try:
+                return use(pid)
+            except (OSError, KernelFault):
+                if last or not _has_ended(pid):
+                    raise
+    raise AssertionError("the last one returns or raises")
+
+
+def _has_ended(pid: int) -> bool:
+    """Of a child that nobody has waited for."""
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, pid, options) is not None
+
+
 @contextmanager
-def sleeper(flags: int) -> Iterator[int]:
-    """The pid of a new process in new namespaces (CLONE_NEW*), which does nothing and ends with the block.
+def _sleeper(flags: int, sleep_us: int) -> Iterator[int]:
+    """The pid of a new process in new namespaces, which ends with the block.
 
     A user namespace cannot be unshared by a process with threads, and a fork of one is not safe. This child
     shares our memory, runs no Python, and sleeps inside libc: so it costs no copy of anything, and does not
     touch what is ours. It ends by itself, as it holds our files open: who kills us must not have to wait.
-    Raises KernelFault as unshare does.
     """
     with mmap.mmap(-1, _STACK_BYTES) as stack:
         view = (ctypes.c_char * _STACK_BYTES).from_buffer(stack)
@@ -64,7 +89,7 @@ def sleeper(flags: int) -> Iterator[int]:
         masked = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         try:
             pid = check(
-                _clone(_usleep, top, flags | _CLONE_VM | signal.SIGCHLD, _SLEEP_US),
+                _clone(_usleep, top, flags | _CLONE_VM | signal.SIGCHLD, sleep_us),
                 "clone",
                 f"{flags:#x}",
             )
