@@ -200,6 +200,13 @@ def test_a_link_that_leads_nowhere_for_the_copying_process_is_no_fault(engine: N
     assert rig.get(engine, container, "/dev/stdin").status == 200
 
 
+def test_an_entry_that_is_the_kernels_is_refused_and_no_fault(engine: NativeEngine) -> None:
+    container = in_state(engine, "running")
+    answer = engine.call("PUT", rig.url(container, "/"), rig.archive(rig.folder("proc")))
+    assert answer.status == 403, answer.text
+    assert "proc" in answer.message
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
     [

@@ -52,7 +52,9 @@ def _failure(error: BaseException) -> dict[str, str]:
     if isinstance(error, ArchiveError | tarfile.TarError | UnicodeError | InvalidParameter):
         return {"error": str(error), "fault": Fault.WISH}
     if isinstance(error, OSError | KernelFault):
-        fault = Fault.READ_ONLY if error.errno == errno.EROFS else Fault.SYSTEM
+        # EPERM, EACCES: it is the kernel's, as /proc of a container that runs, or may not be changed.
+        refused = error.errno in (errno.EROFS, errno.EPERM, errno.EACCES)
+        fault = Fault.READ_ONLY if refused else Fault.SYSTEM
         words = error.strerror if isinstance(error, OSError) else ""
         return {"error": words or str(error), "fault": fault}
     if isinstance(error, EngineError):
