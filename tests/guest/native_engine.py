@@ -371,6 +371,8 @@ _BEYOND = frozenset(
         "GET /version 200: $.Components[0].Details.PythonVersion: not described",
         # For clients of old; dockerd prints them up to 1.51 as well.
         *(f"GET /events 200: $.{key}: not described" for key in ("from", "id", "status")),
+        # Up to 1.41; the docker command shows it.
+        "GET /system/df 200: $.BuilderSize: not described",
     )
 )
 _VERSIONED = re.compile(r"/v(\d\.\d+)(/.*)")

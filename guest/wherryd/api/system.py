@@ -124,10 +124,17 @@ class _Handlers:
             document["Volumes"] = [describe_volume(store, volume, size=True) for volume in store.all()]
         if "build-cache" in wanted:
             records = await self._build_cache()
-            document["BuildCache"] = records
             if request["api_version"] < (1, 42):
                 document["BuilderSize"] = sum(each["Size"] for each in records if not each["Shared"])
+                records = [_with_one_parent(each) for each in records]
+            document["BuildCache"] = records
         return web.json_response(document)
+
+
+def _with_one_parent(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A BuildCache as versions before 1.42 know it."""
+    found = {key: value for key, value in record.items() if key != "Parents"}
+    return {**found, "Parent": next(iter(record["Parents"]), "")}
 
 
 async def _until(events: AsyncIterator[EngineEvent], until: int | None) -> AsyncIterator[EngineEvent]:

@@ -109,4 +109,7 @@ _FILTERS: dict[str, Callable[[Record, str], bool]] = {
     "inuse": lambda record, text: record.in_use == _truth(text),
     "shared": lambda record, text: record.shared == _truth(text),
     "private": lambda record, text: record.shared != _truth(text),
+    # `system prune --filter label=...` gives its filters to everything; a record has no labels.
+    "label": lambda _record, _text: False,
+    "label!": lambda _record, _text: True,
 }
