@@ -26,6 +26,12 @@ _CONTAINER_FIELDS: Document = {
     "OnBuild": None,
     "Labels": None,
 }
+_ONLY_OF_CONTAINERS = frozenset(
+    (
+        *("AttachStderr", "AttachStdin", "AttachStdout", "Domainname", "Hostname", "Image", "MacAddress"),
+        *("NetworkDisabled", "OpenStdin", "StdinOnce", "StopTimeout", "Tty"),
+    )
+)
 
 
 # docker-compose 1.x asks for the newest version there is, and then for what ended with 1.44: it cannot
@@ -41,6 +47,11 @@ def inspect(document: Document, image: Mapping[str, Any], version: Version, user
     shown = dict(document)
     if version < (1, 50):
         shown["Config"] = _CONTAINER_FIELDS | document["Config"]
+    else:
+        # An image that dockerd committed has a whole container's config in it.
+        shown["Config"] = {
+            key: value for key, value in document["Config"].items() if key not in _ONLY_OF_CONTAINERS
+        }
     if version < (1, 45):
         shown["Container"] = str(image.get("container") or "")
         # That of the container that was committed last; compose finds an image's volumes here.
