@@ -312,8 +312,10 @@ def test_ipvlan_and_the_parents_that_the_engine_makes(user: Session, parent: tup
         parent = ("-o", f"parent={found.split()[4]}.77")
     user.wherry("network", "create", "-d", "ipvlan", "--subnet", "10.77.0.0/24", *parent, "lone")
     user.wherry("run", "-d", "--name", "one", "--network", "lone", "mysql:demo", "perl", "-e", SERVER)
-    fetch = "exec 3<>/dev/tcp/one/80 && echo GET / >&3 && cat <&3"
-    assert user.wherry("run", "--rm", "--network", "lone", "mysql:demo", "bash", "-c", fetch).endswith("ahoy")
+    # The server may need a moment.
+    fetch = "until exec 3<>/dev/tcp/one/80; do sleep 0.2; done 2>/dev/null; echo GET / >&3 && cat <&3"
+    client = ("timeout", "60", "bash", "-c", fetch)
+    assert user.wherry("run", "--rm", "--network", "lone", "mysql:demo", *client).endswith("ahoy")
     user.wherry("rm", "-f", "one")
     user.wherry("network", "rm", "lone")
     links = user.wherry("machine", "ssh", "--", "ip -o link")

@@ -205,7 +205,7 @@ class Container:
             Answer(200, {"Id": self.identifier, "State": state, "Config": config, "HostConfig": {}}),
         )
         self.engine.on("POST", f"{path}/attach", lambda _: Answer(hijack=self._attach))
-        self.engine.on("POST", f"{path}/wait", lambda _: Answer(stream=self._wait()))
+        self.engine.on("POST", f"{path}/wait", self._wait)
         self.engine.on("POST", f"{path}/start", self._start)
         self.engine.on("POST", f"{path}/kill", self._kill)
         self.engine.on("POST", f"{path}/resize", self._resize)
@@ -224,8 +224,12 @@ class Container:
             connection.shutdown(socket.SHUT_RDWR)
         self.ended.set()
 
-    def _wait(self) -> Iterator[bytes]:
+    def _wait(self, _: Request) -> Answer:
+        # Before the head goes out: who has it may start the container.
         self.order.append("wait")
+        return Answer(stream=self._until_the_end())
+
+    def _until_the_end(self) -> Iterator[bytes]:
         yield b" "  # flushes the head at once, as engines must
         self.ended.wait(10)
         yield json.dumps({"StatusCode": self.status}).encode()

@@ -98,6 +98,7 @@ class Monitor:
         self._directory = directory
         self._line = line
         self._status: ExitStatus | None = None
+        self._writing = asyncio.Lock()
         self.on_deleted: Callable[[], None] = lambda: None
 
     @property
@@ -120,7 +121,10 @@ class Monitor:
                 self._status = ExitStatus(**await self.call("wait"))
             except ConnectionLostError:
                 # The monitor was killed, and init with it. Or it was deleted: then there is no status.
-                self._status = await asyncio.to_thread(container.lost, self._directory)
+                # Whoever waits for an exec of it comes here, too: only one of them writes.
+                async with self._writing:
+                    if self._status is None:
+                        self._status = await asyncio.to_thread(container.lost, self._directory)
                 if self._status is None:
                     raise
         return self._status
