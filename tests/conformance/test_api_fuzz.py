@@ -10,7 +10,7 @@ import swagger
 
 pytestmark = pytest.mark.root
 
-REQUESTS = os.environ.get("WHERRY_FUZZ_REQUESTS", "300")
+REQUESTS = os.environ.get("WHERRY_FUZZ_REQUESTS", "150")
 SECONDS = 120 + int(REQUESTS)
 
 
