@@ -121,9 +121,7 @@ class VirtualBoxProvider:
 
     def delete(self, *, keep_data: bool) -> None:
         if self._vagrant.is_known and self.state() is not MachineState.ABSENT:
-            self._power_off()
-            self._detach(SEED_PORT)
-            self._detach(DATA_PORT)
+            self._let_go_of_disks()
             self._vagrant.destroy()
         self._unregister(keep_data=keep_data)
 
@@ -181,6 +179,15 @@ class VirtualBoxProvider:
         self._tool.call("modifyvm", self._vm, "--natpf1", f"{name},tcp,{host},{port},,22")
         self._vagrant.write_settings(port)
 
+    def _let_go_of_disks(self) -> None:
+        """Cuts the power and takes our disks off, in any state. Memory that was saved is given up: disks of a
+        saved VM cannot be changed."""
+        self._power_off()
+        if self.state() is MachineState.SAVED:
+            self._tool.call("discardstate", self._vm)
+        self._detach(SEED_PORT)
+        self._detach(DATA_PORT)
+
     def _detach(self, port: int) -> None:
         """Takes a disk of ours off the VM, so that deleting the VM cannot delete the disk's file."""
         attached = self._tool.info(self._vm).get(f"{STORAGE_CONTROLLER}-{port}-0", "none")
@@ -195,9 +202,7 @@ class VirtualBoxProvider:
         """What Vagrant does not know about: a VM it never finished, the data disk's place on the books."""
         try:
             if self.state() is not MachineState.ABSENT:
-                self._power_off()
-                self._detach(SEED_PORT)
-                self._detach(DATA_PORT)
+                self._let_go_of_disks()
                 self._tool.call("unregistervm", self._vm, "--delete")
         except NoSuchVm:
             pass  # gone in the meantime, as wanted
