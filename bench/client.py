@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.figures import Figure, in_turn, seconds, table
@@ -63,7 +64,7 @@ def _section(environ: Mapping[str, str]) -> str:
         cpu[number].append(1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
         return 1000 * wall
 
-    walls = in_turn([lambda number=number: call(number) for number in range(len(clients))], RUNS)  # type: ignore[misc]
+    walls = in_turn([partial(call, number) for number in range(len(clients))], RUNS)
     figures = [
         (Figure(wall, "ms"), Figure(tuple(used[1:]), "ms"))  # the first is the warm-up
         for wall, used in zip(walls, cpu, strict=True)

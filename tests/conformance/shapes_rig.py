@@ -9,7 +9,6 @@ import contextlib
 import functools
 import gzip
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -23,7 +22,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from builder_rig import MTIME, DockerDaemon, busybox_tar
+from builder_rig import MTIME, DockerDaemon, config
+from native_engine import busybox_tar, unmount_below
 
 ROOT = Path(__file__).parents[2]
 SHAPES = Path(__file__).parent / "shapes"
@@ -100,11 +100,7 @@ def buildah(folder: Path) -> Iterator[Client]:
     try:
         yield Client("buildah", command, {**os.environ, **chosen}, classic=True)
     finally:
-        targets = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        for target in sorted(
-            (each for each in targets if each.startswith(f"{folder}/")), key=len, reverse=True
-        ):
-            subprocess.run(["umount", "-l", target], capture_output=True, check=False)
+        unmount_below(folder)
         shutil.rmtree(folder / "data", ignore_errors=True)
 
 
@@ -194,9 +190,7 @@ def _wheel(folder: Path) -> None:
 
 def settings(archive: bytes, builder: str) -> dict[str, Any]:
     """The config that a container gets, without what says nothing or is the builder's own."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as outer:
-        manifest = json.load(outer.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
-        document = json.load(outer.extractfile(manifest["Config"]))  # type: ignore[arg-type]
+    document = config(archive)
     found = {
         key: value
         for key, value in document["config"].items()

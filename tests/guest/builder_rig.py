@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from native_engine import BUSYBOX, NativeEngine, UnixConnection, busybox_tar
+from native_engine import BUSYBOX, NativeEngine, UnixConnection, busybox_tar, unmount_below
 
 #: A fixed time for files of contexts, so that two contexts with the same files are the same.
 MTIME = 1_700_000_000
@@ -262,10 +262,7 @@ class DockerDaemon:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(10)
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        targets = [line.split()[4] for line in lines if f"{self.folder}/" in line.split()[4]]
-        for target in sorted(targets, key=len, reverse=True):
-            subprocess.run(["umount", "-l", target], capture_output=True, check=False)
+        unmount_below(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -316,7 +316,7 @@ class NativeEngine:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
-        self._unmount()
+        unmount_below(self.folder)
         for bridge in bridges:
             subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
             for family in ("ip", "ip6"):
@@ -351,12 +351,6 @@ class NativeEngine:
                     found.append(int(entry.name))
         return found
 
-    def _unmount(self) -> None:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        targets = [line.split()[4] for line in lines if f"{self.folder}/" in line.split()[4]]
-        for target in sorted(targets, key=len, reverse=True):
-            subprocess.run(["umount", "-l", target], capture_output=True, check=False)
-
     def _remove_cgroups(self) -> None:
         # Not Path.glob, which fails when another test's cgroup goes while it looks.
         found = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if f"/{self.name}" in folder]
@@ -389,6 +383,14 @@ def _judge(method: str, path: str, sent: Mapping[str, str], answer: "Answer") ->
         return
     found = swagger.description(version).unfit(method, path, answer.status, answer.body)
     assert not (wrong := sorted(set(found) - _BEYOND)), "\n".join(wrong)
+
+
+def unmount_below(folder: Path) -> None:
+    """All that is mounted there, the innermost first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    targets = [line.split()[4] for line in lines if f"{folder}/" in line.split()[4]]
+    for target in sorted(targets, key=len, reverse=True):
+        subprocess.run(["umount", "-l", target], capture_output=True, check=False)
 
 
 class Answer:
