@@ -158,6 +158,17 @@ def test_rm_of_a_running_machine_is_refused_without_force(
     assert not machine.files.folder.exists()
 
 
+def test_rm_that_keeps_the_data_of_a_saved_machine_is_refused_without_force(
+    places: Paths, provider: FakeProvider, tmp_path: Path
+) -> None:
+    machine = init(places, tmp_path)
+    provider.now = MachineState.SAVED
+    with pytest.raises(UsageProblem, match="memory would be lost"):
+        remove(machine, force=False, keep_data=True)
+    remove(machine, force=True, keep_data=True)
+    assert [path.name for path in machine.files.folder.iterdir()] == ["data.vdi"]
+
+
 def test_a_folder_too_deep_for_a_socket_is_refused(
     places: Paths, provider: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,18 @@ from wherry.machine.store import Machine
 
 
 def remove(machine: Machine, *, force: bool, keep_data: bool) -> None:
-    """Raises UsageProblem when the VM is on and force is not given. The caller holds the machine's lock
-    and has ended the agent.
+    """Raises UsageProblem when the VM is on, or saved with data to be kept, and force is not given. The
+    caller holds the machine's lock and has ended the agent.
     """
-    if machine.provider.state().is_on and not force:
+    state = machine.provider.state()
+    if state.is_on and not force:
         refuse_running(machine)
+    if state is MachineState.SAVED and keep_data and not force:
+        # What the guest has not written to its disk yet is in the memory that goes.
+        raise UsageProblem(
+            f'machine "{machine.name}" is saved, and its memory would be lost; start and stop it first, or '
+            "remove it all the same with --force"
+        )
     machine.provider.delete(keep_data=keep_data)
     if machine.provider.state() is not MachineState.ABSENT:
         raise MachineProblem(
