@@ -20,7 +20,7 @@ from wherryd.networks import namespaces, ports, wishes
 from wherryd.networks.bridge import new_veth_name, published_ports
 from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.dns.resolvers import Resolvers
-from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord
+from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord, free_device
 from wherryd.networks.fabric import DEVICE_DRIVERS, Fabric, Segment
 from wherryd.networks.ipam import Address, AddressPool, mac_of
 from wherryd.networks.links import set_default_routes
@@ -192,7 +192,7 @@ class Attacher:
             address6=str(address6),
             mac=_mac(wish.mac, address) if segment.bridge.own_macs else "",
             veth=new_veth_name() if segment.bridge.publishes else "",
-            device=_free_device(segment.options.device_prefix, siblings),
+            device=free_device(segment.options.device_prefix, siblings),
             aliases=wish.aliases,
             links=wish.links,
             gw_priority=wish.gw_priority,
@@ -492,12 +492,3 @@ def _take(pool: AddressPool, wanted: str, undo: contextlib.AsyncExitStack) -> Ad
 
 def _mac(wanted: str | None, address: Address) -> str:
     return wanted.lower().replace("-", ":") if wanted else mac_of(ipaddress.IPv4Address(address))
-
-
-def _free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:
-    """eth0, eth1, ...: the first that none of the container's other endpoints has."""
-    taken = {endpoint.device for endpoint in siblings}
-    number = 0
-    while f"{prefix}{number}" in taken:
-        number += 1
-    return f"{prefix}{number}"

@@ -7,7 +7,7 @@ background: after a kill at any moment, what has a record is put right and what 
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -85,6 +85,15 @@ class Endpoint:
             if each.version == 4 or self.address6
         )
         return found
+
+
+def free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:
+    """eth0, eth1, ...: the first that none of the container's other endpoints has."""
+    taken = {endpoint.device for endpoint in siblings}
+    number = 0
+    while f"{prefix}{number}" in taken:
+        number += 1
+    return f"{prefix}{number}"
 
 
 def _to_json(record: SandboxRecord | Endpoint) -> str:
