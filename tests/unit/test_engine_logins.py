@@ -189,3 +189,23 @@ def test_helper_is_a_name_and_no_path(file: Path) -> None:
 
 def test_secrets_do_not_show() -> None:
     assert "s3cret" not in repr(Login(server="x", username="me", password="s3cret", identity_token="s3cret"))
+
+
+def test_a_build_gets_every_login_there_is(file: Path, keychain: Path) -> None:
+    assert Logins(file).header_for_build() == {}
+    file.parent.mkdir(exist_ok=True)
+    packed = base64.b64encode(b"me:secret").decode()
+    file.write_text(
+        json.dumps({
+            "auths": {HUB_KEY: {"auth": packed}, "https://reg:5000/v2/": {"auth": packed}, "empty": {}},
+            "credHelpers": {"reg.example": "folder"},
+        })
+    )  # fmt: skip
+    (keychain / "reg_example").write_text(
+        json.dumps({"ServerURL": "reg.example", "Username": "you", "Secret": "hidden"})
+    )
+    header = Logins(file).header_for_build()["X-Registry-Config"]
+    found = {
+        server: each["username"] for server, each in json.loads(base64.urlsafe_b64decode(header)).items()
+    }
+    assert found == {HUB_KEY: "me", "reg:5000": "me", "reg.example": "you"}

@@ -18,6 +18,7 @@ from wherry.cli.output import units
 from wherry.engine import buildcontext, contextsync, lending
 from wherry.engine.buildcontext import BuildContext, ChunkReader
 from wherry.engine.client import EngineClient, Readable, body_of
+from wherry.engine.logins import Logins
 from wherry.engine.parse import environment, values
 from wherry.engine.progress import Progress, read
 from wherry.engine.statcache import StatCache
@@ -100,8 +101,10 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         params = _parameters(given, build_args, quiet, sent.dockerfile)
         params["remote"], params["context"] = sent.remote, sent.token
         params["offer"] = stack.enter_context(lending.lent(called, loan))
+        upload = sent.upload or ChunkReader(iter(()))
+        logins = Logins().header_for_build()
         answer = stack.enter_context(
-            called.call("POST", "/build", params, upload=sent.upload or ChunkReader(iter(())), stream=True)
+            called.call("POST", "/build", params, upload=upload, headers=logins, stream=True)
         )
         image_id = ""
 

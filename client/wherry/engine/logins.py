@@ -79,6 +79,17 @@ class Logins:
         login = self.get(server_key(domain))
         return login.header() if login else {}
 
+    def header_for_build(self) -> dict[str, str]:
+        """X-Registry-Config: every login, as nobody knows yet which registries a Dockerfile names. The engine
+        gives each only to its own. {} without any. Raises UsageProblem."""
+        document = self._read()
+        servers = {server_key(key) for names in ("auths", "credHelpers") for key in document.get(names) or {}}
+        logins = [login for server in sorted(servers) if (login := self.get(server))]
+        if not logins:
+            return {}
+        known = {login.server: login.document() for login in logins}
+        return {"X-Registry-Config": base64.urlsafe_b64encode(json.dumps(known).encode()).decode()}
+
     def get(self, server: str) -> Login | None:
         """server: a key as `server_key` makes it. Raises UsageProblem."""
         document = self._read()
