@@ -215,7 +215,17 @@ def test_12_a_new_vm_takes_the_kept_data_disk(subject: Subject) -> None:
     assert subject.files.data_disk.stat().st_ino == before
 
 
-def test_13_delete_without_keep_data_takes_all(subject: Subject) -> None:
+def test_13_delete_takes_a_saved_vm_and_keeps_the_data(subject: Subject) -> None:
+    subject.provider.start()
+    subject.provider.save()
+    assert subject.provider.state() is MachineState.SAVED
+    subject.provider.delete(keep_data=True)
+    assert subject.provider.state() is MachineState.ABSENT
+    assert subject.files.data_disk.exists()
+    subject.provider.create()
+
+
+def test_14_delete_without_keep_data_takes_all(subject: Subject) -> None:
     subject.provider.delete(keep_data=False)
     assert subject.provider.state() is MachineState.ABSENT
     assert not subject.files.data_disk.exists()
