@@ -72,7 +72,10 @@ def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(
         if who == "stopped":
             victim = engine.create("true", HostConfig={"Binds": [f"{data}:/data"], "UsernsMode": userns})
         read = written = 0
-        for number in range(ROUNDS):
+        for number in range(50 * ROUNDS):
+            # On until something came through: an attack that never met the open folder shows nothing.
+            if number >= ROUNDS and read + written:
+                break
             got = b""
             # A folder that is a link to nowhere by the time that it is read breaks the answer off.
             with contextlib.suppress(http.client.IncompleteRead):

@@ -215,7 +215,7 @@ class Lifecycle:
                 raise NotModified(f"container {container.record.name} is not running")
             record = self._deps.store.update(container, stopped_by_user=True)
             ended = container.next_exit
-            await self._signal(container, signum or stop_signal(record))
+            await self._signal_if_there(container, signum or stop_signal(record))
         seconds = _stop_seconds(record) if timeout is None else timeout
         if not await _within(ended, None if seconds < 0 else float(seconds)):
             await self._kill_for_good(container, ended)
@@ -243,10 +243,17 @@ class Lifecycle:
         if container.record.status is Status.PAUSED:
             await self._resume(container)
 
+    async def _signal_if_there(self, container: Container, signum: int) -> None:
+        """For those who wait for its end: it may have come, and the word of it be on its way to us."""
+        try:
+            await self._signal(container, signum)
+        except Conflict as exc:
+            log.debug("container %s: %s", container.id, exc)
+
     async def _kill_for_good(self, container: Container, ended: "asyncio.Future[Exit]") -> None:
         async with container.lock:
             if not ended.done() and container.monitor is not None:
-                await self._signal(container, int(signal.SIGKILL))
+                await self._signal_if_there(container, int(signal.SIGKILL))
         if not await _within(ended, _KILL_SECONDS):
             raise SystemFault(
                 f"container {container.record.name} did not end {_KILL_SECONDS:.0f} s after SIGKILL "
