@@ -7,14 +7,12 @@ handler takes the connection over, the first bytes of the stream.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from dataclasses import dataclass, field
+from typing import Final, cast
 
 from wherryd.errors import InvalidParameter
 from wherryd.http import framing, head
 from wherryd.http.messages import Request, StreamResponse, json_response
-
-if TYPE_CHECKING:
-    from wherryd.http.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +25,17 @@ _IDLE_SECONDS: Final = 75.0
 _LINGER_SECONDS: Final = 10.0
 
 Handle = Callable[[Request], Awaitable[StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the connections of a server have in common. common: header fields of every answer."""
+
+    handle: Handle
+    common: Mapping[str, str]
+    max_body_bytes: int
+    loop: asyncio.AbstractEventLoop
+    connections: set["Connection"] = field(default_factory=set)
 
 
 class _Body:
@@ -76,11 +85,11 @@ class _Body:
 class Connection(asyncio.Protocol):
     """transport: None once it is lost or taken over. common: fields of every answer."""
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-        self._loop = server.loop
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._loop = shared.loop
         self.transport: asyncio.Transport | None = None
-        self.common: Mapping[str, str] = server.common
+        self.common: Mapping[str, str] = shared.common
         self._buffer = b""
         self._request: Request | None = None
         self._body: _Body | None = None
@@ -94,12 +103,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._server.connections.add(self)
+        self._shared.connections.add(self)
         self._rest()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.transport = None
-        self._server.connections.discard(self)
+        self._shared.connections.discard(self)
         self._stop_timer()
         gone = ConnectionResetError("the client closed its connection")
         if self._body is not None:
@@ -201,7 +210,7 @@ class Connection(asyncio.Protocol):
             return
         self._stop_timer()
         self._body = body
-        self._request = Request(found, self, self._server.max_body_bytes)
+        self._request = Request(found, self, self._shared.max_body_bytes)
         self._task = self._loop.create_task(self._serve(self._request, body))
 
     def _refuse(self, error: InvalidParameter) -> None:
@@ -218,7 +227,7 @@ class Connection(asyncio.Protocol):
     async def _serve(self, request: Request, body: _Body) -> None:
         closes = True
         try:
-            response = await self._server.handle(request)
+            response = await self._shared.handle(request)
             if response.is_taken_over:
                 closes = False
                 return
