@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import leaks
+import networks_fixtures
 import pytest
 from native_engine import NativeEngine
 from networks_rig import Rig, call, container_id, path_of, port, publish, tcp_server
@@ -19,6 +20,8 @@ from wherryd.networks.service import NetworkService
 
 pytestmark = pytest.mark.root
 
+service = networks_fixtures.service
+
 A, B = container_id(1), container_id(2)
 
 
@@ -27,14 +30,6 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     made = Rig(tmp_path, number=4)
     yield made
     await made.remove()
-
-
-@pytest.fixture
-async def service(rig: Rig) -> AsyncIterator[NetworkService]:
-    opened = rig.service()
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def device_of(service: NetworkService, network: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import dnslib
 import leaks
+import networks_fixtures
 import networks_rig as rig_module
 import pytest
 from native_engine import IMAGE, NativeEngine
@@ -22,6 +23,8 @@ from wherryd.networks.sandbox import EndpointWish, PortBinding, Sandbox
 from wherryd.networks.service import NetworkService
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")]
+
+service = networks_fixtures.service
 
 A, B = container_id(1), container_id(2)
 SUBNET6 = f"fd57:{int(MARK) % 0xFFFF:x}::/64"
@@ -36,14 +39,6 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
             yield made
         finally:
             await made.remove()
-
-
-@pytest.fixture
-async def service(rig: Rig) -> AsyncIterator[NetworkService]:
-    made = rig.service()
-    await made.open()
-    yield made
-    await made.close()
 
 
 async def attach(service: NetworkService, identity: str, *bindings: PortBinding) -> Sandbox:

@@ -7,10 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import leaks
+import networks_fixtures
 import networks_rig as rig_module
 import pytest
 from networks_rig import Rig, call, call_udp, container_id, in_namespace, path_of, port, publish
@@ -24,25 +24,10 @@ from wherryd.networks.service import NetworkService
 
 pytestmark = pytest.mark.root
 
+rig = networks_fixtures.rig
+service = networks_fixtures.service
+
 A, B, C = container_id(1), container_id(2), container_id(3)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    with leaks.none_left(rig_module.MARK), leaks.none_left(str(tmp_path)):
-        made = Rig(tmp_path)
-        try:
-            yield made
-        finally:
-            await made.remove()
-
-
-@pytest.fixture
-async def service(rig: Rig) -> AsyncIterator[NetworkService]:
-    made = rig.service()
-    await made.open()
-    yield made
-    await made.close()
 
 
 async def attach(

@@ -4,11 +4,11 @@ another machine."""
 import contextlib
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import leaks
+import networks_fixtures
 import pytest
 from native_engine import IMAGE, NativeEngine
 from networks_rig import MARK, Rig, call, container_id, path_of, port, publish, tcp_server
@@ -20,6 +20,9 @@ from wherryd.networks.sandbox import EndpointWish
 from wherryd.networks.service import NetworkService
 
 pytestmark = pytest.mark.root
+
+rig = networks_fixtures.rig
+service = networks_fixtures.service
 
 A, B = container_id(1), container_id(2)
 PARENT = f"wp{MARK}"
@@ -43,24 +46,6 @@ def kernel_has(kind: str) -> bool:
             return "Operation not supported" not in str(fault)
         links.delete(nl, name)
     return True
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    with leaks.none_left(MARK), leaks.none_left(str(tmp_path)):
-        made = Rig(tmp_path)
-        try:
-            yield made
-        finally:
-            await made.remove()
-
-
-@pytest.fixture
-async def service(rig: Rig) -> AsyncIterator[NetworkService]:
-    made = rig.service()
-    await made.open()
-    yield made
-    await made.close()
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import CGROUP, Rig, config, pids_of, plain_io
 
 from wherryd.cgroups.manager import layout
@@ -16,13 +15,7 @@ from wherryd.spec import defaults
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
+rig = runtime_fixtures.rig
 
 
 async def test_output_of_both_streams_and_exit_code_come_back(rig: Rig) -> None:

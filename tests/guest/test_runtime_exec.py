@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config, plain_io, read_until, split
 
 from wherryd.errors import Conflict, InvalidParameter, NotFound, RuntimeFault
@@ -15,13 +15,7 @@ from wherryd.runtime.client import Monitor
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
+rig = runtime_fixtures.rig
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

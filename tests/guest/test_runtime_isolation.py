@@ -1,25 +1,19 @@
 """What a container must not see, reach or keep."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config
 
 from wherryd.errors import RuntimeFault
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
+rig = runtime_fixtures.rig
 
 
 async def test_capabilities_are_dockers_and_inheritable_and_ambient_are_empty(rig: Rig) -> None:

@@ -1,25 +1,18 @@
 """Limits that the kernel enforces, and what a container has used."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config, pids_of
 
 from wherryd.errors import EngineError
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
+rig = runtime_fixtures.rig
+
 _MIB = 1024 * 1024
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
 
 
 async def test_too_much_memory_is_killed_and_told(rig: Rig) -> None:

@@ -7,11 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, children_of_cgroup, config, is_alive, pids_of, plain_io
 
 from wherryd.errors import RuntimeFault
@@ -20,6 +19,8 @@ from wherryd.runtime.monitorpool import CONTAINERS_EACH
 from wherryd.runtime.state import StateDir
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
+
+rig = runtime_fixtures.rig
 
 _CLIENT = """
 import asyncio, json, sys
@@ -43,14 +44,6 @@ async def main(exec_root, name, bundle, layer, log):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
 
 
 def _start_elsewhere(rig: Rig, script: str) -> tuple[str, subprocess.Popen[str]]:

@@ -2,23 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config, pids_of, read_until, split
 
 from wherryd.errors import Conflict
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
+rig = runtime_fixtures.rig
 
 
 async def test_attach_before_start_loses_nothing_of_a_fast_process(rig: Rig) -> None:

@@ -13,12 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import CGROUP, TIMEOUT_S, Rig, config, read_until
 from security_rig import attacker, by_command, docker_default, findings, image_has, without
 
@@ -26,15 +25,9 @@ from wherryd.errors import EngineError, RuntimeFault
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
+rig = runtime_fixtures.rig
+
 CANARY = "wherry-canary-of-the-host"
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
 
 
 # --- the runtime's own program ---

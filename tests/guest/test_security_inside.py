@@ -8,13 +8,13 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import CGROUP, Rig, config, is_alive, plain_io, read_until
 from security_rig import IDS, attacker, by_command, docker_default, findings, with_ids
 
@@ -24,14 +24,7 @@ from wherryd.sys import inotify
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    rig.base.chmod(0o700)
-    await rig.client.open()
-    yield rig
-    await rig.end()
+rig = runtime_fixtures.rig
 
 
 # --- the files of the image ---

@@ -7,12 +7,11 @@ without the measure (`by_command`), and must work there.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config, read_until
 from security_rig import IDS, attacker, bind, by_command, image_has, with_ids, without
 
@@ -21,16 +20,9 @@ from wherryd.sys import paths
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
+rig = runtime_fixtures.rig
+
 CANARY = "wherry-canary-of-the-host"
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    rig.base.chmod(0o700)
-    await rig.client.open()
-    yield rig
-    await rig.end()
 
 
 async def weakly(rig: Rig, document: dict[str, Any], weaken: str = "") -> Any:

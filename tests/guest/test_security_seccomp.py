@@ -9,12 +9,11 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config
 from security_rig import attacker, docker_default, findings
 
@@ -25,6 +24,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(platform.machine() != "x86_64", reason="system calls are named by x86_64 numbers"),
 ]
+
+rig = runtime_fixtures.rig
 
 AF_INET, AF_ALG, AF_VSOCK = 2, 38, 40
 CLONE_NEWUSER, SIGCHLD = 0x10000000, 17
@@ -54,14 +55,6 @@ print(json.dumps({{
     "unknown": call({UNKNOWN}),
 }}))
 """
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    rig = Rig()
-    await rig.client.open()
-    yield rig
-    await rig.end()
 
 
 async def test_the_default_filter_refuses_what_dockers_refuses(rig: Rig) -> None:

@@ -2,12 +2,11 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+import runtime_fixtures
 from runtime_rig import Rig, config
 
 from wherryd.errors import InvalidParameter, RuntimeFault
@@ -17,18 +16,10 @@ from wherryd.sys import namespaces as ns
 
 pytestmark = [pytest.mark.root, pytest.mark.asyncio(loop_scope="module")]
 
+rig = runtime_fixtures.rig
+
 BASE = 300000
 MAPS = [{"containerID": 0, "hostID": BASE, "size": 65536}]
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig() -> AsyncIterator[Rig]:
-    """Its folders are for root only, as the engine's are: the container's root may not walk them."""
-    rig = Rig()
-    rig.base.chmod(0o700)
-    await rig.client.open()
-    yield rig
-    await rig.end()
 
 
 def mapped(document: dict[str, Any]) -> dict[str, Any]:
