@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_command import docker
 from images_rig import archive, directory, entry
 from native_engine import IMAGE, NativeEngine, busybox_tar
 
@@ -25,12 +26,6 @@ def only_busybox(engine: NativeEngine) -> Iterator[None]:
             engine.call("DELETE", f"/images/{image['Id']}", force="1")
     if engine.call("GET", f"/images/{IMAGE}/json").status != 200:
         engine.import_busybox()
-
-
-def docker(engine: NativeEngine, *arguments: str, stdin: bytes | None = None) -> str:
-    done = engine.docker(*arguments, stdin=stdin)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
 
 
 def lines(body: bytes) -> list[dict[str, Any]]:
@@ -168,19 +163,19 @@ def test_docker_imports_lists_tags_saves_loads_and_removes(
     image = docker(
         engine, "import", "--change", "CMD echo hello", "-m", "note", "-", "app:1", stdin=busybox_tar()
     ).strip()
-    assert docker(engine, "run", "--rm", "app:1") == "hello\n"
+    assert docker(engine, "run", "--rm", "app:1") == "hello"
     assert docker(engine, "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "app") == (
-        f"app:1 {image}\n"
+        f"app:1 {image}"
     )
     assert "note" in docker(engine, "history", "app:1")
     docker(engine, "tag", "app:1", "other:2")
     docker(engine, "save", "-o", str(tmp_path / "saved.tar"), "app:1", "other:2")
-    assert docker(engine, "rmi", "app:1") == "Untagged: app:1\n"
+    assert docker(engine, "rmi", "app:1") == "Untagged: app:1"
     assert f"Deleted: {image}" in docker(engine, "rmi", "other:2")
     loaded = docker(engine, "load", "-i", str(tmp_path / "saved.tar"))
     assert loaded.splitlines() == ["Loaded image: app:1", "Loaded image: other:2"]
     assert docker(engine, "inspect", "-f", "{{.Id}}", "other:2").strip() == image
-    assert docker(engine, "run", "--rm", "other:2") == "hello\n"
+    assert docker(engine, "run", "--rm", "other:2") == "hello"
 
 
 def test_docker_run_of_an_absent_image_says_why_it_cannot_be_pulled(

@@ -6,6 +6,7 @@ from http.client import HTTPConnection
 
 import leaks
 import pytest
+from docker_command import docker
 from native_engine import NativeEngine
 from networks_rig import free_port
 
@@ -13,12 +14,6 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
 
 SERVE = ("busybox:test", "httpd", "-f", "-p", "80", "-h", "/etc")
 WAIT_SECONDS = 5.0
-
-
-def docker(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
 
 
 def fetch(port: int) -> str:

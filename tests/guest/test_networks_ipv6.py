@@ -14,6 +14,7 @@ import leaks
 import networks_fixtures
 import networks_rig as rig_module
 import pytest
+from docker_command import docker
 from native_engine import IMAGE, NativeEngine
 from networks_rig import MARK, Rig, call, call_udp, container_id, path_of, port, publish
 from test_networks_names import ask
@@ -208,12 +209,6 @@ async def test_rules_flushed_by_somebody_come_back_in_both_tables(rig: Rig, serv
 
 
 # With the real docker command
-
-
-def docker(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
 
 
 def inspected(engine: NativeEngine, name: str) -> dict[str, Any]:

@@ -1,15 +1,10 @@
 """Links: lines and variables on the default bridge, private aliases on users' networks."""
 
 import pytest
+from docker_command import docker
 from native_engine import IMAGE, NativeEngine
 
 pytestmark = pytest.mark.root
-
-
-def docker(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
 
 
 def run(engine: NativeEngine, name: str, *options: str) -> str:

@@ -9,21 +9,10 @@ from typing import Any
 
 import leaks
 import pytest
+from docker_command import docker, refused
 from native_engine import IMAGE, NativeEngine
 
 pytestmark = pytest.mark.root
-
-
-def docker(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
-
-
-def refused(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode != 0, done.stdout.decode()
-    return done.stderr.decode().strip()
 
 
 def run(engine: NativeEngine, name: str, *options: str, command: tuple[str, ...] = ("sleep", "600")) -> str:

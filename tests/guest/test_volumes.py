@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from docker_command import docker, refused
 from native_engine import IMAGE, NativeEngine, busybox_tar
 
 pytestmark = pytest.mark.root
@@ -28,18 +29,6 @@ _FOLDER = (
     ("alias", tarfile.SYMTYPE, 0o777, (0, 0), "/srv"),
     ("plain", tarfile.REGTYPE, 0o644, (0, 0), ""),
 )
-
-
-def docker(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
-
-
-def refused(engine: NativeEngine, *arguments: str) -> str:
-    done = engine.docker(*arguments)
-    assert done.returncode != 0, done.stdout.decode()
-    return done.stderr.decode().strip()
 
 
 def run(engine: NativeEngine, *options: str, command: str, image: str = IMAGE) -> str:
