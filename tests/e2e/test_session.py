@@ -263,9 +263,9 @@ while ($echo->recv(my $said, 9000)) { $echo->send("heard $said") }
 """
 
 
-def web_answers() -> bool:
+def web_answers(host: str = "localhost") -> bool:
     with contextlib.suppress(OSError):
-        return bool(urllib.request.urlopen(f"http://localhost:{WEB_PORT}", timeout=5).read() == b"ahoy")
+        return bool(urllib.request.urlopen(f"http://{host}:{WEB_PORT}", timeout=5).read() == b"ahoy")
     return False
 
 
@@ -283,13 +283,15 @@ def test_a_web_server_and_a_udp_port_of_a_container_are_opened_by_localhost(user
         "-p", f"{WEB_PORT}:80", "-p", f"{WEB_PORT}:53/udp", "mysql:demo", "perl", "-e", SERVER,
     )  # fmt: skip
     wait_until(web_answers)
+    assert web_answers("127.0.0.1")
+    assert web_answers("[::1]")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(10)
         client.sendto(b"me", ("127.0.0.1", WEB_PORT))
         assert client.recv(100) == b"heard me"
     ports = json.loads(user.wherry("machine", "inspect"))["agent"]["ports"]
-    shown = {(each["port"], each["protocol"]): (each["address"], each["state"]) for each in ports}
-    assert shown[WEB_PORT, "tcp"] == shown[WEB_PORT, "udp"] == ("127.0.0.1", "open")
+    shown = {(each["port"], each["protocol"]): (each["addresses"], each["state"]) for each in ports}
+    assert shown[WEB_PORT, "tcp"] == shown[WEB_PORT, "udp"] == (["127.0.0.1", "::1"], "open")
 
 
 def test_a_port_that_another_program_has_is_told_by_port(user: Session) -> None:

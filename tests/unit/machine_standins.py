@@ -162,15 +162,19 @@ class FakeEngine:
         for listener in list(self.listeners):
             listener.put(event)
 
-    def start_container(self, container_id: str, *ports: int, kind: str = "tcp") -> None:
-        self.containers.append(
-            {
-                "Id": container_id,
-                "Ports": [
-                    {"IP": "::", "PrivatePort": 80, "PublicPort": port, "Type": kind} for port in ports
-                ],
-            }
-        )
+    def start_container(
+        self,
+        container_id: str,
+        *ports: int,
+        kind: str = "tcp",
+        addresses: tuple[str, ...] = ("0.0.0.0", "::"),  # noqa: S104 - said, not bound
+    ) -> None:
+        listed = [
+            {"IP": address, "PrivatePort": 80, "PublicPort": port, "Type": kind}
+            for port in ports
+            for address in addresses
+        ]
+        self.containers.append({"Id": container_id, "Ports": listed})
         self.publish("start", container_id)
 
     def end_container(self, container_id: str) -> None:

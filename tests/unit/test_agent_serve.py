@@ -243,7 +243,7 @@ async def test_a_udp_port_carries_datagrams_of_each_client_and_goes_with_its_con
         port = probe.getsockname()[1]
     world.engine.start_container("c1", port, kind="udp")
     opened = await world.reaches("port-forwarded")
-    assert (opened["port"], opened["protocol"], opened["address"]) == (port, "udp", "127.0.0.1")
+    assert (opened["port"], opened["protocol"], opened["addresses"][0]) == (port, "udp", "127.0.0.1")
     with _udp() as one, _udp() as two:
         assert await asyncio.to_thread(_talk, one, port, b"one") == b"ONE"
         assert await asyncio.to_thread(_talk, two, port, b"two") == b"TWO"
@@ -310,25 +310,88 @@ async def test_one_number_may_be_a_tcp_and_a_udp_port(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "address"),
-    [("0.0.0.0", "0.0.0.0"), ("", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")],  # noqa: S104
+    ("listed", "named", "addresses"),
+    [
+        (("0.0.0.0", "::"), "0.0.0.0", {"0.0.0.0"}),  # noqa: S104
+        (("0.0.0.0", "::"), "", {"127.0.0.1", "::1"}),  # noqa: S104
+        (("127.0.0.1",), "127.0.0.1", {"127.0.0.1"}),
+        (("::1",), "::1", {"::1"}),
+        (("127.0.0.1", "::1"), "", {"127.0.0.1", "::1"}),
+    ],
 )
 async def test_only_a_user_who_names_every_address_gets_more_than_the_loopback(
-    world: World, named: str, address: str
+    world: World, listed: tuple[str, ...], named: str, addresses: set[str]
 ) -> None:
     port = sshport.pick()
     world.engine.bindings["c1"] = {"80/tcp": [{"HostIp": named, "HostPort": str(port)}]}
-    world.engine.start_container("c1", port)
+    world.engine.start_container("c1", port, addresses=listed)
     await world.running()
     world.engine.start_container("c2")  # the agent has looked at c1 when it has seen this one
     await until(lambda: [each for each in world.events() if each == "running"])
+    await until(lambda: {address for each in ports_of(world) for address in each["addresses"]} == addresses)
 
-    def addresses() -> set[str]:
-        answer = control.ask(world.files, {"do": "status"})
-        assert answer is not None
-        return {each["address"] for each in answer["ports"] if each["state"] == "open"}
 
-    await until(lambda: addresses() == {address})
+def ports_of(world: World) -> list[dict[str, Any]]:
+    """As `wherry machine inspect` shows them."""
+    answer = control.ask(world.files, {"do": "status"})
+    assert answer is not None
+    found: list[dict[str, Any]] = answer["ports"]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+async def test_localhost_is_both_of_its_addresses(world: World, kind: str) -> None:
+    await world.running()
+    await until(lambda: world.engine.listeners)
+    port = sshport.pick()
+    world.engine.start_container("c1", port, kind=kind)
+    await world.reaches("port-forwarded")
+    (shown,) = await asyncio.to_thread(ports_of, world)
+    assert (shown["state"], shown["addresses"]) == ("open", ["127.0.0.1", "::1"])
+    if kind == "udp":
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.sendto(b"six", ("::1", port))
+            assert await asyncio.to_thread(client.recv, 100) == b"SIX"
+    else:
+        # Not dialled: the stand-in guest is this host, and would dial the agent again.
+        for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server((address, port), family=family).close()
+    world.engine.end_container("c1")
+    await world.reaches("port-closed")
+    assert await asyncio.to_thread(ports_of, world) == []
+
+
+async def test_a_host_without_ipv6_has_the_port_on_its_one_loopback(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TEST-NET-1 (RFC 5737) is not there either."""
+    monkeypatch.setattr("wherry.agent.ports.LOOPBACKS", ("127.0.0.1", "192.0.2.1"))
+    await world.running()
+    world.engine.start_container("c1", sshport.pick())
+    opened = await world.reaches("port-forwarded")
+    assert opened["addresses"] == ["127.0.0.1"]
+    (shown,) = await asyncio.to_thread(ports_of, world)
+    assert (shown["state"], "reason" in shown) == ("open", False)
+
+
+async def test_a_program_on_the_other_loopback_is_told_and_the_port_had_when_it_has_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherry.agent.forwards.RETRY_SECONDS", 0.05)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        world.engine.start_container("c1", port)
+        await world.running()
+        failed = await world.reaches("port-failed")
+        assert failed["addresses"] == ["::1"]
+        (shown,) = await asyncio.to_thread(ports_of, world)
+        assert (shown["state"], shown["addresses"]) == ("open", ["127.0.0.1"])
+        assert f"another program on this host listens on [::1]:{port}" in shown["reason"]
+    await until(lambda: ports_of(world)[0]["addresses"] == ["127.0.0.1", "::1"])
+    (shown,) = await asyncio.to_thread(ports_of, world)
+    assert "reason" not in shown
 
 
 async def test_containers_that_ran_before_get_their_ports(world: World) -> None:
@@ -352,6 +415,18 @@ async def test_a_taken_port_is_an_event_and_is_tried_again(world: World) -> None
     await until(lambda: world.engine.listeners)
     world.engine.publish("start", "other")
     await world.reaches("port-forwarded")
+
+
+async def test_a_taken_port_is_had_once_its_program_has_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wherry.agent.forwards.RETRY_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        world.engine.start_container("c1", other.getsockname()[1])
+        await world.running()
+        await world.reaches("port-failed")
+    await world.reaches("port-forwarded")
+    assert world.events().count("port-failed") == 1
 
 
 async def test_a_lost_connection_is_degraded_and_then_running_again(world: World) -> None:

@@ -35,7 +35,8 @@ def port(ctx: click.Context, container: str, private: str | None) -> None:
 
 
 def _warn_of_failed(ctx: click.Context, published: dict[str, list[dict[str, Any]] | None]) -> None:
-    """Says, beside docker's own lines, which of these ports the machine's agent could not have here."""
+    """Says, beside docker's own lines, which of these ports the machine's agent could not have here, or not
+    on all of the loopback's addresses."""
     machine = engine(ctx).endpoint.machine
     if machine is None:
         return
@@ -49,10 +50,10 @@ def _warn_of_failed(ctx: click.Context, published: dict[str, list[dict[str, Any]
     }
     agent = control.ask(paths().machine(machine), {"do": "status"}) or {}
     for port in agent.get("ports", ()):
-        if port["state"] == "failed" and (port["port"], port["protocol"]) in wanted:
-            click.echo(
-                f"wherry: port {port['port']} of this host is not forwarded: {port['reason']}", err=True
-            )
+        if "reason" in port and (port["port"], port["protocol"]) in wanted:
+            only = f"only forwarded on {', '.join(port.get('addresses', ()))}"
+            how = "not forwarded" if port["state"] == "failed" else only
+            click.echo(f"wherry: port {port['port']} of this host is {how}: {port['reason']}", err=True)
 
 
 def _address(item: dict[str, Any]) -> str:

@@ -23,8 +23,11 @@ def status(ctx: click.Context, name: str, as_json: bool) -> None:
         for port in (found["agent"] or {}).get("ports", ()):
             detail = f" ({port['reason']})" if "reason" in port else ""
             kind = "" if port["protocol"] == "tcp" else f"/{port['protocol']}"
-            address = port.get("address", "127.0.0.1")
-            click.echo(f"  port {address}:{port['port']}{kind} {port['state']}{detail}")
+            addresses = ", ".join(
+                f"[{address}]" if ":" in address else address for address in port.get("addresses", ())
+            )
+            where = f" on {addresses}" if addresses else ""
+            click.echo(f"  port {port['port']}{kind} {port['state']}{where}{detail}")
         if found["engine"] == "off":
             click.echo(f"start it with `wherry machine start{option_for(name)}`")
         elif found["engine"] == "unreachable":
