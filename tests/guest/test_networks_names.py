@@ -241,6 +241,30 @@ async def test_names_follow_connect_and_disconnect(service: NetworkService, upst
     assert await addresses(client, "late") == ["192.0.2.80"]
 
 
+async def test_an_answer_is_repeated_only_while_it_is_true(service: NetworkService) -> None:
+    """Each question twice, since the second is answered from what the first one left."""
+    client = await attach(service, A, "own")
+
+    async def twice(name: str) -> list[list[str]]:
+        return [sorted(await addresses(client, name)) for _ in range(2)]
+
+    first = await attach(service, B, "own", aliases=("web",))
+    assert await twice("web") == [[first.ip]] * 2
+    second = await attach(service, C, "own", aliases=("web",))
+    assert await twice("web") == [sorted([first.ip, second.ip])] * 2
+    await service.detach(B)
+    assert await twice("web") == [[second.ip]] * 2
+    # The same question over another socket has another id, and a different one its own answer.
+    query = dnslib.DNSRecord.question("web")
+    for identity, name in ((1, "web"), (2, "WEB"), (3, "web")):
+        query.header.id, query.q.qname = identity, name
+        read = dnslib.DNSRecord.parse(await asyncio.to_thread(exchange, client, bytes(query.pack())))
+        assert (read.header.id, str(read.q.qname)) == (identity, f"{name}.")
+        assert [str(record.rdata) for record in read.rr] == [second.ip]
+    await service.disconnect(C, "own")
+    assert (await asked(client, "web")).header.rcode != dnslib.RCODE.NOERROR
+
+
 async def test_the_resolver_answers_again_after_a_restart(rig: Rig, service: NetworkService) -> None:
     client = await attach(service, A, "own")
     await service.close()
@@ -458,6 +482,7 @@ async def test_an_answer_sent_to_the_resolver_is_not_answered(service: NetworkSe
 
 
 async def test_detached_containers_leave_no_socket_behind(rig: Rig, service: NetworkService) -> None:
+    await attach(service, B, "own")  # with the first one comes the thread that serves all
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(5):
         await attach(service, A, "own", ports=publish(port(80)))

@@ -77,9 +77,33 @@ def test_an_error_carries_id_and_question_back() -> None:
     assert str(read.q.qname) == "www.example."
 
 
+@pytest.mark.parametrize("name", ["web", "a.b.own", "x" * 63 + ".own"])
+def test_a_question_is_read_and_answered_as_dnslib_does(name: str) -> None:
+    asked = dnslib.DNSRecord.question(name, "AAAA")
+    asked.add_ar(dnslib.EDNS0(udp_len=1232, flags="do"))
+    read = wire.ask(bytes(asked.pack()))
+    assert (read.name, read.kind, read.space) == (name, 28, 1)
+    assert (read.udp_bytes, read.wants_signatures) == (1232, True)
+    answered = dnslib.DNSRecord.parse(wire.answer(bytes(asked.pack()), 28, 10, [b"\xfd" + bytes(15)]))
+    assert [(str(each.rname), str(each.rdata), each.ttl) for each in answered.rr] == [
+        (f"{name}.", "fd00::", 10)
+    ]
+    assert (answered.header.ra, answered.header.aa, answered.header.rd) == (1, 0, 1)
+
+
+def test_a_dot_within_a_label_is_none_between_labels() -> None:
+    assert wire.question_name(bytes(12) + b"\3a.b\1c\0" + bytes(4)) == "a\\.b.c"
+
+
+@pytest.mark.parametrize("name", ["", "a..b", "x" * 64, ".".join(["x" * 60] * 5)])
+def test_a_name_that_dns_cannot_carry_is_malformed(name: str) -> None:
+    with pytest.raises(wire.Malformed):
+        wire.packed_name(name)
+
+
 @given(st.binary(max_size=80))
 def test_garbage_is_malformed_or_read_and_never_more(data: bytes) -> None:
-    for function in (wire.header, wire.question, wire.records, lifetime):
+    for function in (wire.header, wire.question, wire.records, wire.ask, lifetime):
         try:
             function(data)
         except wire.Malformed:

@@ -112,7 +112,7 @@ class ContainerService:
                 raise InvalidParameter("Renaming a container with the same name as its current name")
             record = self.deps.store.update(container, name=name)
             if container.sandbox is not None:  # it is known by the new name from now on
-                container.sandbox = self.deps.networks.sandbox(container.id)
+                container.sandbox = self.deps.networks.renamed(container.id)
         self.deps.publish(record, "rename", {"oldName": f"/{old}"})
 
     async def connect(self, network: str, reference: str, settings: Any) -> None:

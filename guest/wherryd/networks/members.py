@@ -38,18 +38,23 @@ class Members:
         self.sandboxes: dict[str, SandboxRecord] = {}
         self.reservations: dict[str, Sequence[Reservation]] = {}
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
+        #: Another number after every change, for those who keep what they have worked out.
+        self.revision = 0
 
     def put(self, sandbox: SandboxRecord, *endpoints: Endpoint) -> None:
         """New, or in place of what is known."""
         self.sandboxes[sandbox.container_id] = sandbox
         own = self._endpoints.setdefault(sandbox.container_id, {})
         own.update({endpoint.network: endpoint for endpoint in endpoints})
+        self.revision += 1
 
     def drop(self, endpoint: Endpoint) -> None:
         self._endpoints.get(endpoint.container_id, {}).pop(endpoint.network, None)
+        self.revision += 1
 
     def pop(self, container_id: str) -> tuple[SandboxRecord | None, Sequence[Endpoint]]:
         """Takes the sandbox out with all of its endpoints."""
+        self.revision += 1
         endpoints = self._endpoints.pop(container_id, {})
         return self.sandboxes.pop(container_id, None), tuple(endpoints.values())
 
@@ -57,6 +62,11 @@ class Members:
         self.sandboxes.clear()
         self._endpoints.clear()
         self.reservations.clear()
+        self.revision += 1
+
+    def renamed(self) -> None:
+        """A container is: who keeps names must ask again."""
+        self.revision += 1
 
     def of(self, container_id: str) -> Sequence[Endpoint]:
         """A container's endpoints, in the order in which it joined."""

@@ -227,6 +227,11 @@ class NetworkService:
         self._tell("disconnect", network, container_id)
         return self._known(container_id)
 
+    def renamed(self, container_id: str) -> Sandbox | None:
+        """Call when a container has another name; what it has now, or None."""
+        self._members.renamed()
+        return self.sandbox(container_id)
+
     def sandbox(self, container_id: str) -> Sandbox | None:
         """What the container has now, or None."""
         record = self._members.sandboxes.get(container_id)

@@ -1,4 +1,4 @@
-"""One query of one container -> one answer."""
+"""One query of one container -> one answer: names of its networks, or what servers outside say."""
 
 import ipaddress
 import logging
@@ -7,21 +7,15 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from wherryd import later
 from wherryd.networks import namespaces, resolv
 from wherryd.networks.dns import wire
 from wherryd.networks.dns.cache import AnswerCache
 from wherryd.networks.dns.directory import NameDirectory
+from wherryd.networks.dns.reply import Reply
 from wherryd.networks.dns.upstream import MakeSocket, Upstream, plain_socket
 from wherryd.networks.ipam import Address
 from wherryd.networks.naming import HOST_NAME, NameDefaults
-
-if TYPE_CHECKING:
-    import dnslib
-else:
-    dnslib = later.module("dnslib")
 
 _log = logging.getLogger(__name__)
 #: Seconds. Addresses change when containers restart, so clients that keep answers must not keep them long.
@@ -29,8 +23,7 @@ LOCAL_TTL = 10
 #: Questions to upstream servers at one time, of one container. More are turned away, as dockerd does.
 MAX_FORWARDED = 128
 _REVERSE, _REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
-_A, _PTR, _AAAA, _IN = 1, 12, 28, 1
-_DNSSEC_OK = 0x8000
+_A, _PTR, _AAAA = 1, 12, 28
 #: The file with the engine's own servers is looked at again after so many seconds.
 _UPSTREAM_SECONDS = 5.0
 
@@ -50,70 +43,61 @@ class Answerer:
         self._forwarding: dict[str, int] = {}
         self._own_servers: tuple[float, tuple[str, ...]] = (0.0, ())
 
-    async def answer(self, container_id: str, query: bytes, *, tcp: bool) -> bytes | None:
-        """None for what deserves no answer: it is none of a client's questions."""
+    def at_once(self, container_id: str, query: bytes, *, tcp: bool) -> Reply | None:
+        """What can be said without asking anybody else; None where `forward` has to."""
         try:
             head = wire.header(query)
         except wire.Malformed:
-            return None
+            return Reply(b"")
         if head.is_answer:
-            return None
+            return Reply(b"")
         if head.opcode != 0:
-            return wire.error(query, wire.NOTIMP)
+            return Reply(wire.error(query, wire.NOTIMP))
         try:
-            asked = dnslib.DNSRecord.parse(query)
-        except (dnslib.DNSError, ValueError, IndexError):
-            return wire.error(query, wire.FORMERR)
-        if head.counts[0] != 1:
-            return wire.error(query, wire.FORMERR)
-        local = self._local(container_id, asked)
-        if local is not None:
-            packed = bytes(local.pack())
-            return packed if tcp or len(packed) <= _udp_limit(asked) else wire.truncated(packed)
-        return await self._forward(container_id, query, asked, tcp=tcp)
-
-    def _local(self, container_id: str, asked: "dnslib.DNSRecord") -> "dnslib.DNSRecord | None":
-        """What the container's networks know. An empty answer: the name is there, but not with that type."""
-        name = str(asked.q.qname).removesuffix(".")
-        if asked.q.qclass != _IN:
+            asked = wire.ask(query)
+        except wire.Malformed:
+            return Reply(wire.error(query, wire.FORMERR))
+        if asked.space != wire.IN:
             return None
-        if name.lower().endswith((_REVERSE, _REVERSE6)):
-            return self._reverse(container_id, asked, name) if asked.q.qtype == _PTR else None
-        addresses = self._directory.addresses(container_id, name)
-        if addresses is None and name.lower() == HOST_NAME:
+        local = self._local(container_id, query, asked)
+        if local is None or tcp or len(local.message) <= asked.udp_bytes:
+            return local
+        return Reply(wire.truncated(local.message), lasting=True)
+
+    def _local(self, container_id: str, query: bytes, asked: wire.Question) -> Reply | None:
+        """What the container's networks know. An empty answer: the name is there, but not with that type."""
+        if asked.name.lower().endswith((_REVERSE, _REVERSE6)):
+            return self._reverse(container_id, query, asked.name) if asked.kind == _PTR else None
+        addresses = self._directory.addresses(container_id, asked.name)
+        if addresses is None and asked.name.lower() == HOST_NAME:
             addresses = self._directory.host_addresses(container_id, self._defaults) or None
         if addresses is None:
             return None
-        reply = asked.reply(aa=0)
-        version, data = {_A: (4, dnslib.A), _AAAA: (6, dnslib.AAAA)}.get(asked.q.qtype, (0, None))
-        random.shuffle(addresses)  # whoever takes the first one shares the load
-        for address in addresses:
-            if data is not None and address.version == version:
-                record = data(str(address))
-                reply.add_answer(dnslib.RR(asked.q.qname, asked.q.qtype, _IN, LOCAL_TTL, record))
-        return reply
+        version = {_A: 4, _AAAA: 6}.get(asked.kind)
+        data = [address.packed for address in addresses if address.version == version]
+        random.shuffle(data)  # whoever takes the first one shares the load
+        message = wire.answer(query, asked.kind, LOCAL_TTL, data)
+        if len(data) < 2:
+            return Reply(message, lasting=True)
+        behind = wire.HEADER_BYTES + len(wire.question(query))
+        return Reply(message, lasting=True, fixed=behind, rotating=(len(message) - behind) // len(data))
 
-    def _reverse(self, container_id: str, asked: "dnslib.DNSRecord", name: str) -> "dnslib.DNSRecord | None":
+    def _reverse(self, container_id: str, query: bytes, name: str) -> Reply | None:
         address = reverse_address(name)
         if address is None:
             return None
         found = self._directory.name_of(container_id, address)
-        reply = asked.reply(aa=0)
         if found is None and not self._directory.is_own(container_id, address):
             return None
         try:
-            target = dnslib.PTR(f"{found or ''}.")
-        except ValueError:  # a name that does not fit: labels have 63 bytes
-            found = None
-        if found is None:
-            reply.header.rcode = wire.NXDOMAIN
-        else:
-            reply.add_answer(dnslib.RR(asked.q.qname, _PTR, _IN, LOCAL_TTL, target))
-        return reply
+            message = wire.answer(query, _PTR, LOCAL_TTL, [wire.packed_name(found or "")])
+        except wire.Malformed:  # there is none, or one that does not fit: labels have 63 bytes
+            message = wire.error(query, wire.NXDOMAIN)
+        return Reply(message, lasting=True)
 
-    async def _forward(
-        self, container_id: str, query: bytes, asked: "dnslib.DNSRecord", *, tcp: bool
-    ) -> bytes:
+    async def forward(self, container_id: str, query: bytes, *, tcp: bool) -> bytes:
+        """What the servers outside say, for a query that `at_once` left open."""
+        asked = wire.ask(query)
         # SERVFAIL, not NXDOMAIN: that a name does not exist is nothing we can know without asking.
         if not self._directory.reaches_out(container_id):
             return wire.error(query, wire.SERVFAIL)
@@ -122,8 +106,8 @@ class Answerer:
         # Loopback addresses that the user names mean the container's own loopback.
         inside = bool(own) and any(map(resolv.is_loopback, own))
         key = (
-            str(asked.q.qname).lower(), asked.q.qtype, asked.q.qclass, asked.header.cd, _dnssec(asked),
-            tcp, servers, container_id if inside else "",
+            asked.name.lower(), asked.kind, asked.space, wire.header(query).checking_disabled,
+            asked.wants_signatures, tcp, servers, container_id if inside else "",
         )  # fmt: skip
         kept = self._cache.get(key, query, time.monotonic())
         if kept is not None:
@@ -145,7 +129,7 @@ class Answerer:
         except wire.Malformed:
             _log.debug("a name server of container %s sent a broken answer", container_id)
             return wire.error(query, wire.SERVFAIL)
-        return answer if tcp or len(answer) <= _udp_limit(asked) else wire.truncated(answer)
+        return answer if tcp or len(answer) <= asked.udp_bytes else wire.truncated(answer)
 
     def _inside(self, container_id: str) -> MakeSocket:
         def make(family: int, kind: int) -> socket.socket:
@@ -179,15 +163,3 @@ def reverse_address(name: str) -> Address | None:
         return ipaddress.IPv6Address(int("".join(reversed(digits)), 16))
     except ValueError:
         return None
-
-
-def _udp_limit(asked: "dnslib.DNSRecord") -> int:
-    """Bytes that the client takes in one datagram: what its EDNS record says (RFC 6891), or 512."""
-    for record in asked.ar:
-        if record.rtype == wire.OPT:
-            return max(wire.MAX_UDP_BYTES, int(record.rclass))
-    return wire.MAX_UDP_BYTES
-
-
-def _dnssec(asked: "dnslib.DNSRecord") -> bool:
-    return any(record.rtype == wire.OPT and record.ttl & _DNSSEC_OK for record in asked.ar)

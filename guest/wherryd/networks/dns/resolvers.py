@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from wherryd.errors import EngineError
 from wherryd.networks import namespaces
 from wherryd.networks.dns.answering import Answerer
 from wherryd.networks.dns.directory import NameDirectory
+from wherryd.networks.dns.receiver import Receiver
+from wherryd.networks.dns.reply import Reply
 from wherryd.networks.dns.server import Server, Sockets
 from wherryd.networks.fabric import Fabric
 from wherryd.networks.members import Members
@@ -29,6 +32,24 @@ ADDRESS = EMBEDDED
 PORT = 53
 _BACKLOG = 64
 _TABLE = "wherry_names"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What one container's server asks."""
+
+    answerer: Answerer
+    members: Members
+    container_id: str
+
+    def at_once(self, query: bytes, *, tcp: bool) -> Reply | None:
+        return self.answerer.at_once(self.container_id, query, tcp=tcp)
+
+    async def forward(self, query: bytes, *, tcp: bool) -> bytes:
+        return await self.answerer.forward(self.container_id, query, tcp=tcp)
+
+    def revision(self) -> int:
+        return self.members.revision
 
 
 class Resolvers:
@@ -48,6 +69,7 @@ class Resolvers:
         self._names = NameDirectory(members, fabric, container_name)
         self._fabric = fabric
         self._answerer = Answerer(self._names, names, self._path)
+        self._receiver = Receiver()
         self._servers: dict[str, Server] = {}
 
     def serves(self, container_id: str) -> bool:
@@ -60,7 +82,7 @@ class Resolvers:
             return
         aside = self._members.sandboxes[container_id].serves_port_53
         sockets = await asyncio.to_thread(namespaces.make_inside, path, partial(_open_sockets, aside=aside))
-        server = Server(partial(self._answer, container_id))
+        server = Server(_Answers(self._answerer, self._members, container_id), self._receiver)
         await server.start(sockets)
         self._servers[container_id] = server
 
@@ -87,9 +109,7 @@ class Resolvers:
     def close(self) -> None:
         for container_id in tuple(self._servers):
             self.stop(container_id)
-
-    async def _answer(self, container_id: str, query: bytes, tcp: bool) -> bytes | None:
-        return await self._answerer.answer(container_id, query, tcp=tcp)
+        self._receiver.close()
 
     def _path(self, container_id: str) -> Path | None:
         record = self._members.sandboxes.get(container_id)

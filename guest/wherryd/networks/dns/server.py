@@ -5,19 +5,19 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, Protocol
+
+from wherryd.networks.dns.receiver import Client, Port, Receiver
+from wherryd.networks.dns.reply import Reply
 
 _log = logging.getLogger(__name__)
 #: A client that keeps its connection and says nothing, in seconds (RFC 7766, section 6.2.3).
 IDLE_SECONDS = 10.0
 MAX_CONNECTIONS = 32
-#: Questions of one container at work at one time; a flood is dropped, and its senders ask again.
+#: Questions of one container to servers outside at one time; a flood is dropped, and its senders ask again.
 MAX_PENDING = 512
-
-#: (query, over TCP) -> the answer, or None for none.
-Answer = Callable[[bytes, bool], Awaitable[bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,54 +32,45 @@ class Sockets:
         self.tcp.close()
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-        self._transport: asyncio.DatagramTransport | None = None
+class Answers(Protocol):
+    """Of one container."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not an instance of it before Python 3.12, but with its methods.
-        self._transport = cast(asyncio.DatagramTransport, transport)
+    def at_once(self, query: bytes, *, tcp: bool) -> Reply | None:
+        """None for what takes a `forward`."""
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if self._transport is not None:
-            self._server.spawn(self._reply(self._transport, data, addr))
+    async def forward(self, query: bytes, *, tcp: bool) -> bytes: ...
 
-    async def _reply(self, transport: asyncio.DatagramTransport, data: bytes, addr: tuple[str, int]) -> None:
-        answer = await self._server.answer(data, False)
-        if answer is not None and not transport.is_closing():
-            transport.sendto(answer, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        _log.debug("resolver: %s", exc)  # a client that went away before its answer
+    def revision(self) -> int:
+        """Another number whenever a lasting reply may have become wrong. Any thread asks."""
 
 
 class Server:
-    """Serves from `start` to `close`; closing twice is fine, and closes the sockets."""
+    """Serves from `start` to `close`; closing twice is fine, and closes the sockets. receiver: of the same
+    event loop, for the datagrams."""
 
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, answers: Answers, receiver: Receiver) -> None:
+        self._answers = answers
+        self._receiver = receiver
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._transport: asyncio.BaseTransport | None = None
+        self._port: Port | None = None
         self._listener: asyncio.Server | None = None
 
     async def start(self, sockets: Sockets) -> None:
         """Takes the sockets over. Raises OSError with both closed."""
-        loop = asyncio.get_running_loop()
         try:
-            self._transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), sock=sockets.udp
-            )
             self._listener = await asyncio.start_server(self._converse, sock=sockets.tcp)
+            port = Port(sockets.udp, self._missed, self._answers.revision)
+            self._receiver.add(port)
+            self._port = port
         except BaseException:
             self.close()
             sockets.close()
             raise
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        if self._port is not None:
+            self._receiver.remove(self._port)
         if self._listener is not None:
             self._listener.close()
         for writer in self._writers:
@@ -87,10 +78,26 @@ class Server:
         for task in self._tasks:
             task.cancel()
 
-    def spawn(self, work: Awaitable[None]) -> None:
+    def _missed(self, query: bytes, client: Client) -> None:
+        """A datagram whose answer the receiver does not know."""
+        if self._port is None:
+            return
+        revision = self._answers.revision()
+        reply = self._answers.at_once(query, tcp=False)
+        if reply is None:
+            self._spawn(self._forward(self._port, query, client))
+        elif reply.message:
+            self._port.send(reply.message, client)
+            if reply.lasting:
+                self._port.keep(query, reply, revision)
+
+    async def _forward(self, port: Port, query: bytes, client: Client) -> None:
+        port.send(await self._answers.forward(query, tcp=False), client)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= MAX_PENDING:
             _log.debug("resolver: too many questions at once; one was dropped")
-            work.close()  # type: ignore[attr-defined]  # a coroutine that never ran
+            work.close()
             return
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
@@ -112,8 +119,9 @@ class Server:
                     async with asyncio.timeout(IDLE_SECONDS):
                         (length,) = struct.unpack("!H", await reader.readexactly(2))
                         query = await reader.readexactly(length)
-                    answer = await self.answer(query, True)
-                    if answer is None:
+                    reply = self._answers.at_once(query, tcp=True)
+                    answer = reply.message if reply else await self._answers.forward(query, tcp=True)
+                    if not answer:
                         return
                     writer.write(struct.pack("!H", len(answer)) + answer)
                     await writer.drain()

@@ -4,12 +4,18 @@ Source: RFC 1035, section 4. Offsets and lengths are in bytes.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEADER_BYTES = 12
 OPT = 41
+IN = 1
 MAX_UDP_BYTES = 512
 _POINTER = 0xC0
+_TO_QUESTION = b"\xc0\x0c"  # the name is that of the question
+_MAX_NAME, _MAX_LABEL = 255, 63
+_DNSSEC_OK = 0x8000
+_KIND_AND_SPACE = struct.Struct("!HH")
 _RECORD = struct.Struct("!HHIH")  # type, class, TTL, length of the data
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
@@ -64,6 +70,60 @@ def question(message: bytes) -> bytes:
     return message[HEADER_BYTES:end]
 
 
+def question_name(message: bytes) -> str:
+    """The first question's name without the dot at its end; a dot within a label has a backslash. Raises
+    Malformed.
+    """
+    end = _skip_name(message, HEADER_BYTES)
+    if end - HEADER_BYTES > _MAX_NAME:
+        raise Malformed("the name is too long")
+    labels = []
+    at = HEADER_BYTES
+    while length := message[at]:
+        if length > _MAX_LABEL:
+            raise Malformed("the question points elsewhere")
+        label = message[at + 1 : at + 1 + length].decode(errors="replace")
+        labels.append(label.replace(".", "\\."))
+        at += 1 + length
+    return ".".join(labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a client wants. kind, space: the record's type and class. udp_bytes: of an answer that it takes in
+    one datagram (RFC 6891, or the 512 of old). wants_signatures: DNSSEC's (RFC 3225)."""
+
+    name: str
+    kind: int
+    space: int
+    udp_bytes: int
+    wants_signatures: bool
+
+
+def ask(query: bytes) -> Question:
+    """Raises Malformed, also where it is not one question."""
+    if header(query).counts[0] != 1:
+        raise Malformed("want one question")
+    kind, space = _KIND_AND_SPACE.unpack(question(query)[-_KIND_AND_SPACE.size :])
+    udp_bytes, wants_signatures = MAX_UDP_BYTES, False
+    for record in records(query):
+        if record.kind == OPT:
+            udp_bytes = max(udp_bytes, record.space)
+            wants_signatures = bool(record.ttl & _DNSSEC_OK)
+    return Question(question_name(query), kind, space, udp_bytes, wants_signatures)
+
+
+def packed_name(name: str) -> bytes:
+    """A name as labels. Raises Malformed for one that DNS cannot carry."""
+    labels = [label.encode() for label in name.removesuffix(".").split(".")]
+    if any(not 0 < len(label) <= _MAX_LABEL for label in labels):
+        raise Malformed(f'"{name}" has a label that is empty or longer than {_MAX_LABEL} bytes')
+    packed = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    if len(packed) > _MAX_NAME:
+        raise Malformed(f'"{name}" is too long')
+    return packed
+
+
 def with_identity(message: bytes, identity: int) -> bytes:
     return struct.pack("!H", identity) + message[2:]
 
@@ -71,13 +131,27 @@ def with_identity(message: bytes, identity: int) -> bytes:
 def error(query: bytes, rcode: int) -> bytes:
     """An answer without records to a query whose header can be read."""
     head = header(query)
-    # An answer, with the query's opcode and "recursion desired"; recursion is available.
-    flags = 0x8000 | head.flags & 0x7900 | 0x0080 | rcode
     try:
         asked = question(query) if head.counts[0] else b""
     except Malformed:
         asked = b""
-    return struct.pack("!6H", head.identity, flags, 1 if asked else 0, 0, 0, 0) + asked
+    return _reply_header(head, rcode, 1 if asked else 0, 0) + asked
+
+
+def answer(query: bytes, kind: int, ttl: int, data: Sequence[bytes]) -> bytes:
+    """One record of that type for each piece of data, all of the question's name, and behind everything else.
+
+    Raises Malformed.
+    """
+    asked = question(query)
+    rows = [_TO_QUESTION + _RECORD.pack(kind, IN, ttl, len(each)) + each for each in data]
+    return _reply_header(header(query), NOERROR, 1, len(rows)) + asked + b"".join(rows)
+
+
+def _reply_header(head: Header, rcode: int, questions: int, answers: int) -> bytes:
+    # An answer, with the query's opcode and "recursion desired"; recursion is available.
+    flags = 0x8000 | head.flags & 0x7900 | 0x0080 | rcode
+    return struct.pack("!6H", head.identity, flags, questions, answers, 0, 0)
 
 
 def truncated(answer: bytes) -> bytes:
@@ -89,9 +163,11 @@ def truncated(answer: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where in the message a resource record's TTL is, and what the record is."""
+    """Where in the message a resource record's TTL is, and what the record is. space: its class, or what an
+    OPT record has in that place: the bytes that its sender takes in one datagram (RFC 6891)."""
 
     kind: int
+    space: int
     ttl: int
     ttl_offset: int
     data_offset: int
@@ -111,8 +187,8 @@ def records(message: bytes) -> list[Record]:
             at = _skip_name(message, at)
             if at + _RECORD.size > len(message):
                 raise Malformed("a record is cut off")
-            kind, _, ttl, length = _RECORD.unpack_from(message, at)
-            found.append(Record(kind, ttl, at + 4, at + _RECORD.size, length, section))
+            kind, space, ttl, length = _RECORD.unpack_from(message, at)
+            found.append(Record(kind, space, ttl, at + 4, at + _RECORD.size, length, section))
             at += _RECORD.size + length
     if at > len(message):
         raise Malformed("a record is cut off")
