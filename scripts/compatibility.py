@@ -102,7 +102,7 @@ def commands_part(made: Scene) -> str:
         remark = commands.REMARKS.get(name, "")
         rows.append([f"`{name}`", DIFFERS if remark else WORKS, *_ours(name), _escaped(remark)])
     rows += [[f"`{group}`", ABSENT, ABSENT, remark] for group, remark in commands.ABSENT.items()]
-    rows += [[f"`{group}`", WORKS, ABSENT, remark] for group, remark in commands.CLIENT_ONLY.items()]
+    rows += [[f"`{group}`", WORKS, *_ours(group), remark] for group, remark in commands.CLIENT_ONLY.items()]
     rows += [[f"`{group}`", ALONE, ALONE, ""] for group in commands.SWARM]
     left_out = _commands_of_docker() - {row[0].strip("`") for row in rows}
     if left_out:

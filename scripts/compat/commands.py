@@ -14,7 +14,7 @@ ABSENT: Mapping[str, str] = {
 }
 #: Groups that are the client's alone.
 CLIENT_ONLY: Mapping[str, str] = {
-    "context": "of docker's client; `wherry machine` and `--host` take its place",
+    "context": "of the client; both commands read and write the same files",
     "manifest": "of docker's client and registries; the engine has no part in it",
 }
 

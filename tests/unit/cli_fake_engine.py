@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import socketserver
+import ssl
 import sys
 import tempfile
 import threading
@@ -132,14 +133,31 @@ def _handler(engine: FakeEngine) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def fake_engine() -> Iterator[FakeEngine]:
-    """Serves until the end of the block. Its socket's path is short: macOS allows 104 bytes."""
+def fake_engine(tls: ssl.SSLContext | None = None) -> Iterator[FakeEngine]:
+    """Serves until the end of the block. Its socket's path is short: macOS allows 104 bytes.
+
+    tls: serves TCP with it.
+    """
     engine = FakeEngine()
     engine.on("GET", "/_ping", Answer(200, "OK"))
     with tempfile.TemporaryDirectory(prefix="we") as folder, contextlib.ExitStack() as stack:
         server: socketserver.BaseServer
-        if sys.platform == "win32":
-            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(engine))
+        if sys.platform == "win32" or tls is not None:
+
+            class TcpServer(socketserver.ThreadingTCPServer):
+                daemon_threads = True
+
+                def handle_error(self, request: Any, client_address: Any) -> None:
+                    """Clients that go away, also in the middle of a handshake, are part of the tests."""
+                    if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
+                        super().handle_error(request, client_address)
+
+            server = TcpServer(("127.0.0.1", 0), _handler(engine))
+            if tls is not None:
+                # Handshakes belong to the threads of connections.
+                server.socket = tls.wrap_socket(
+                    server.socket, server_side=True, do_handshake_on_connect=False
+                )
             engine.url = f"tcp://127.0.0.1:{server.server_address[1]}"
         else:
             # BaseHTTPRequestHandler wants an address it can index; a unix client has none.

@@ -100,7 +100,7 @@ REFUSED = [
     ("push", "--disable-content-trust=false"), ("images", "--tree"), ("image", "ls", "--tree"),
     ("rmi", "--platform", "linux/arm64"), ("start", "--checkpoint", "x"), ("start", "--checkpoint-dir", "x"),
     ("volume", "create", "--availability", "drain"), ("volume", "create", "--sharing", "all"),
-    ("volume", "ls", "--cluster"), ("--context", "remote"), ("--tlsverify",), ("--tlscacert", "ca.pem"),
+    ("volume", "ls", "--cluster"),
 ]  # fmt: skip
 
 
@@ -108,8 +108,8 @@ REFUSED = [
 def test_what_cannot_be_had_is_refused_by_name(
     given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argument = () if given[-1] == "--cluster" or given[0].startswith("-") else ("x",)
-    assert ended(monkeypatch, *given, *argument, *(("ps",) if given[0].startswith("-") else ())) == 125
+    argument = () if given[-1] == "--cluster" else ("x",)
+    assert ended(monkeypatch, *given, *argument) == 125
     name = next(word for word in given if word.startswith("--")).partition("=")[0]
     assert name in capsys.readouterr().err
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_had_is_refused_by_name(
 def test_every_hidden_option_is_one_that_is_refused_or_kept_for_old_scripts() -> None:
     refused = {word.partition("=")[0] for given in REFUSED for word in given if word.startswith("--")}
     cluster = {flag for flag in DOCKER["volume create"] if flag not in {"--driver", "--label", "--opt"}}
-    old = {"--name", "--tls", "--tlscert", "--tlskey"}
+    old = {"--name"}
     for words in (*docker_verbs(), ""):
         if words in BUILD:
             continue
@@ -131,16 +131,6 @@ def test_every_hidden_option_is_one_that_is_refused_or_kept_for_old_scripts() ->
 def test_no_content_trust_is_what_is_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHERRY_HOST", "unix:///nonexistent/d.sock")
     assert ended(monkeypatch, "pull", "--disable-content-trust", "x") == 1  # nobody there: it was accepted
-
-
-def test_tls_by_the_environment_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("WHERRY_HOST", raising=False)
-    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2376")
-    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    assert ended(monkeypatch, "ps") == 1
-    assert "DOCKER_TLS_VERIFY" in capsys.readouterr().err
 
 
 def test_version_and_debug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,10 +84,51 @@ def test_proxies_reach_new_containers(
     assert env == ["NO_PROXY=mine", "HTTP_PROXY=http://p:1", "http_proxy=http://p:1", "no_proxy=a,b"]
 
 
+def test_proxies_reach_builds(
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    configure: Configure,
+    tmp_path: Path,
+) -> None:
+    configure(proxies={"default": {"httpProxy": "http://p:1", "httpsProxy": "http://p:2"}})
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    engine.on("POST", "/build", Answer(200, {"stream": "done\n"}))
+    run(monkeypatch, capfd, "build", "--build-arg", "HTTPS_PROXY=mine", str(tmp_path))
+    sent = json.loads(engine.asked("POST", "/build")[-1].query["buildargs"][0])
+    assert sent == {
+        "HTTPS_PROXY": "mine", "HTTP_PROXY": "http://p:1", "http_proxy": "http://p:1",
+        "https_proxy": "http://p:2",
+    }  # fmt: skip
+
+
 def test_proxies_of_one_engine_come_before_the_common_ones(configure: Configure) -> None:
     configure(proxies={"tcp://x:1": {"ftpProxy": "f"}, "default": {"httpProxy": "h"}})
     assert preferences.proxies("tcp://x:1", ()) == ["FTP_PROXY=f", "ftp_proxy=f"]
     assert preferences.proxies("tcp://y:1", ["HTTP_PROXY=mine"]) == ["http_proxy=h"]
+
+
+def test_prune_filters_hold_unless_the_command_says_otherwise(configure: Configure) -> None:
+    configure(pruneFilters=["label=a", "label!=keep", "until=24h", 5])
+    assert preferences.prune_filters([("until", "1h")]) == [
+        ("until", "1h"), ("label", "a"), ("label!", "keep"),
+    ]  # fmt: skip
+    assert preferences.prune_filters([("label!", "a"), ("label", "keep")]) == [
+        ("label!", "a"), ("label", "keep"),
+    ]  # fmt: skip
+
+
+def test_headers_go_with_every_request(
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    configure: Configure,
+) -> None:
+    configure(HttpHeaders={"X-Team": "blue", "User-Agent": "mine", "Host": "evil", "Content-Length": "9"})
+    run(monkeypatch, capfd, "create", "img")
+    for request in engine.requests:
+        assert (request.headers["X-Team"], request.headers["User-Agent"]) == ("blue", "mine")
+        assert request.headers["Host"] == "docker"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import IO, Any, TextIO
 
 import click
 
-from wherry.cli import buildoutput, progress
+from wherry.cli import buildoutput, preferences, progress
 from wherry.cli.command import engine, flag, texts, verb
 from wherry.cli.output import units
 from wherry.engine import buildcontext, contextsync, lending
@@ -97,6 +97,10 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
     with ExitStack() as stack:
         called = engine(ctx)
         build_args = _build_args(given["build_args"])
+        # The names every builder knows without ARG; they get into no image.
+        for each in preferences.proxies(str(called.endpoint), build_args):
+            name, _, value = each.partition("=")
+            build_args[name] = value
         sent = _context(called, source, given, build_args, None if quiet else out, stack)
         params = _parameters(given, build_args, quiet, sent.dockerfile)
         params["remote"], params["context"] = sent.remote, sent.token

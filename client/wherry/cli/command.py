@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from wherry.engine.client import EngineClient
+    from wherry.engine.endpoint import Wanted
 
 _FALSE = "@false"
 
@@ -204,11 +205,30 @@ def content_trust(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def engine(ctx: click.Context) -> "EngineClient":
     """The engine's client; closed when the command ends. Raises what `resolve` raises."""
+    from wherry.engine import dockerconfig
     from wherry.engine.client import EngineClient
     from wherry.engine.endpoint import resolve
 
-    client: EngineClient = ctx.with_resource(EngineClient(resolve(ctx.find_root().obj)))
+    config = dockerconfig.document()
+    endpoint = resolve(wanted(ctx), current=dockerconfig.current_context(config))
+    client: EngineClient = ctx.with_resource(EngineClient(endpoint, headers=dockerconfig.headers(config)))
     return client
+
+
+def wanted(ctx: click.Context) -> "Wanted":
+    """What the command line says about the engine; while a shell completes, too."""
+    from wherry.engine.endpoint import Wanted
+
+    given = ctx.find_root().params
+    return Wanted(
+        host=given.get("host"),
+        context=given.get("context"),
+        tls=given.get("tls"),
+        tls_verify=given.get("tlsverify"),
+        ca=given.get("tlscacert"),
+        cert=given.get("tlscert"),
+        key=given.get("tlskey"),
+    )
 
 
 def each(names: Iterable[str], action: Callable[[str], None], *, show: bool = True) -> int:

@@ -21,12 +21,11 @@ _Ask = Callable[["EngineClient"], Iterable[str]]
 
 def _from_engine(ask: _Ask) -> Complete:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-        from wherry.engine.client import EngineClient
-        from wherry.engine.endpoint import resolve
+        from wherry.cli.command import engine
         from wherry.errors import WherryError
 
         try:
-            with EngineClient(resolve(ctx.find_root().params.get("host"))) as client:
+            with engine(ctx) as client:
                 found = list(ask(client))
         except (WherryError, OSError):
             return []
@@ -98,6 +97,17 @@ def machines(ctx: click.Context, param: click.Parameter, incomplete: str) -> "li
 
     folder = paths().machines
     names = (path.parent.name for path in folder.glob("*/machine.json")) if folder.is_dir() else ()
+    return _items(names, incomplete)
+
+
+def contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
+    from wherry.engine.contexts import ContextStore
+    from wherry.errors import WherryError
+
+    try:
+        names = ["default", *(context.name for context in ContextStore().all())]
+    except (WherryError, OSError):
+        return []
     return _items(names, incomplete)
 
 

@@ -17,6 +17,20 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "completion": (("complete names in this bash from now on", "wherry completion bash"),),
     "container inspect": (("all about a container", "wherry container inspect db"),),
     "container prune": (("remove what has stopped", "wherry container prune -f"),),
+    "context create": (
+        ("an engine on another machine", "wherry context create far --docker host=ssh://me@far.example"),
+    ),
+    "context export": (("take a context, its keys too, elsewhere", "wherry context export far far.tar"),),
+    "context import": (("and in there", "wherry context import far far.tar"),),
+    "context inspect": (("where its engine listens", "wherry context inspect far"),),
+    "context ls": (("all contexts", "wherry context ls"),),
+    "context rm": (("forget one", "wherry context rm far"),),
+    "context show": (("which engine do commands go to?", "wherry context show"),),
+    "context update": (("its engine has moved", "wherry context update far --docker host=ssh://b.example"),),
+    "context use": (
+        ("all commands go to that engine from now on", "wherry context use far"),
+        ("back to the machine", "wherry context use default"),
+    ),
     "cp": (
         ("a file out of a container", "wherry cp db:/etc/my.cnf ."),
         ("a folder's contents into one", "wherry cp conf/. db:/etc/mysql"),

@@ -67,7 +67,7 @@ def inspect_all(
                 raise
             problems.append(str(exc))
     if template is None:
-        print_text(_dump(found, compact=form == "json"))
+        print_text(dump(found, compact=form == "json"))
     else:
         print_text("".join(lines) or "\n")
     for problem in problems:
@@ -117,7 +117,8 @@ def _may_be_another(exc: EngineProblem) -> bool:
     return exc.status in {404, 501} or "invalid reference format" in str(exc)
 
 
-def _dump(found: list[Any], *, compact: bool) -> str:
+def dump(found: list[Any], *, compact: bool) -> str:
+    """JSON as docker's inspect prints it."""
     if compact:
         return json.dumps(found, separators=(",", ":"), ensure_ascii=False) + "\n"
     return json.dumps(found, indent=4, ensure_ascii=False) + "\n"

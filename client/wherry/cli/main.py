@@ -24,7 +24,6 @@ ABSENT: Mapping[str, str] = {
     "buildx": "`wherry build` builds everything that buildx does on one host",
     "checkpoint": "checkpoints are experimental in docker, and not available",
     "compose": "set DOCKER_HOST to the machine's address and use docker-compose",
-    "context": "name the engine with -H, WHERRY_HOST or DOCKER_HOST",
     "manifest": "it is experimental in docker; use skopeo or crane",
     "plugin": "plug-ins are not available",
     "volume update": _ONE_HOST,
@@ -41,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "commit": "wherry.cli.commit:commit",
     "completion": "wherry.cli.completion.verb:completion",
     "container": "wherry.cli.container.group:container",
+    "context": "wherry.cli.context.group:context",
     "cp": "wherry.cli.cp:cp",
     "create": "wherry.cli.create:create",
     "diff": "wherry.cli.diff:diff",
@@ -171,31 +171,28 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit(0)
 
 
-def _no_tls(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
-    if value:
-        raise click.BadParameter("engines are reached by a socket or through a machine, not TLS", ctx, param)
-
-
-def _only_default(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value not in (None, "", "default"):
-        raise click.BadParameter("there are no contexts; name the engine with -H or WHERRY_HOST", ctx, param)
+_TLS_OPTIONS = (
+    click.option("--tls", is_flag=True, default=None, help="Use TLS; implied by --tlsverify."),
+    click.option(
+        "--tlscacert", metavar="FILE", help="Trust certs signed only by this CA (~/.docker/ca.pem)."
+    ),
+    click.option("--tlscert", metavar="FILE", help="Path to TLS certificate file (~/.docker/cert.pem)."),
+    click.option("--tlskey", metavar="FILE", help="Path to TLS key file (~/.docker/key.pem)."),
+    click.option("--tlsverify", is_flag=True, default=None, help="Use TLS and verify the remote."),
+)
 
 
 def _tls_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Docker's, refused by name."""
-    for name in ("--tls", "--tlsverify"):
-        option = click.option(name, is_flag=True, hidden=True, expose_value=False, callback=_no_tls)
+    for option in reversed(_TLS_OPTIONS):
         function = option(function)
-    for name in ("--tlscacert", "--tlscert", "--tlskey"):
-        function = click.option(name, hidden=True, expose_value=False, callback=_no_tls)(function)
     return function
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", metavar="DIR", help="Folder of docker's config.json (default ~/.docker).")
-@click.option("-c", "--context", hidden=True, expose_value=False, callback=_only_default)
+@click.option("-c", "--context", metavar="NAME", help="Context that names the engine (see `wherry context`).")
 @click.option("-D", "--debug", is_flag=True, help="Show where in the client an error comes from.")
-@click.option("-H", "--host", metavar="URL", help="Engine to talk to (unix:///path or tcp://host:port).")
+@click.option("-H", "--host", metavar="URL", help="Engine to talk to (unix://, tcp://, ssh://).")
 @click.option(
     "-l",
     "--log-level",
@@ -213,10 +210,8 @@ def _tls_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Print version information and quit.",
 )
 @_tls_options
-@click.pass_context
-def wherry(ctx: click.Context, config: str | None, debug: bool, host: str | None, log_level: str) -> None:
+def wherry(config: str | None, debug: bool, log_level: str, **_engine: Any) -> None:
     """Real Linux containers, in a light VM that you do not have to think about."""
-    ctx.obj = host
     if config:
         os.environ["DOCKER_CONFIG"] = config  # for credential helpers too
     if debug or log_level == "debug":

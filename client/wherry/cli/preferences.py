@@ -3,15 +3,15 @@
     psFormat imagesFormat networksFormat volumesFormat statsFormat    --format, if it is not given
     detachKeys                                                       --detach-keys, if it is not given
     proxies   {engine's address or "default": {httpProxy, httpsProxy, ftpProxy, noProxy, allProxy}}
-              set in every new container, unless -e says otherwise
+              set in every new container and for every build, unless -e or --build-arg says otherwise
+    pruneFilters  [label=..., label!=...]: of every prune, unless --filter says otherwise
 
 Logins are in engine/logins.py. Source: docker CLI reference, "Docker CLI configuration file".
 """
 
-import json
-import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from wherry.engine import dockerconfig
 
 _PROXIES = {
     "httpProxy": "HTTP_PROXY",
@@ -24,13 +24,26 @@ _PROXIES = {
 
 def text(name: str) -> str:
     """A field of the file; "" if it, or the file, is not there."""
-    value = _document().get(name)
+    value = dockerconfig.document().get(name)
     return value if isinstance(value, str) else ""
+
+
+def prune_filters(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """given, and those of the file that it does not contradict. Only labels count there, as in docker."""
+    pairs = list(given)
+    known = dockerconfig.document().get("pruneFilters")
+    for item in known if isinstance(known, list) else ():
+        key, _, value = str(item).partition("=")
+        if key == "label" and ("label!", value) not in pairs and (key, value) not in pairs:
+            pairs.append((key, value))
+        if key == "label!" and ("label", value) not in pairs and (key, value) not in pairs:
+            pairs.append((key, value))
+    return pairs
 
 
 def proxies(engine: str, env: Iterable[str]) -> list[str]:
     """NAME=value for a new container. engine: its address. env: what the container gets anyway."""
-    known = _document().get("proxies")
+    known = dockerconfig.document().get("proxies")
     if not isinstance(known, dict):
         return []
     chosen = known.get(engine) or known.get("default")
@@ -43,15 +56,3 @@ def proxies(engine: str, env: Iterable[str]) -> list[str]:
         # Programs disagree on the case, so both are set.
         made += [f"{each}={value}" for each in (name, name.lower()) if value and each not in given]
     return made
-
-
-def _document() -> Mapping[str, Any]:
-    """A file that cannot be read is reported where logins are needed; here it says nothing."""
-    # os.path, since pathlib would cost a plain call more than all of this.
-    folder = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")  # noqa: PTH111, PTH118
-    try:
-        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -37,9 +37,11 @@ class Kind:
         self, client: "EngineClient", filters: Pairs, params: Mapping[str, str | bool | None] | None = None
     ) -> Pruned:
         """Source: Engine API, POST /{containers,images,networks,volumes,build}/prune."""
+        from wherry.cli import preferences
         from wherry.engine.client import filters as encoded
 
-        report = client.post(self.path, {"filters": encoded(filters), **(params or {})}) or {}
+        wanted = encoded(preferences.prune_filters(filters))
+        report = client.post(self.path, {"filters": wanted, **(params or {})}) or {}
         return Pruned(self.title, tuple(self.names(report)), int(report.get("SpaceReclaimed") or 0))
 
 

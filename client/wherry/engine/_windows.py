@@ -89,3 +89,14 @@ class PipeConnection:
         if not self._closed:
             self._closed = True
             _winapi.CloseHandle(self._handle)
+
+
+def pipe_is_quiet(descriptor: int) -> bool:
+    """Whether nothing waits in an anonymous pipe, and its other end is there."""
+    import msvcrt
+
+    try:
+        waiting, *_ = _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor))
+    except OSError:
+        return False
+    return waiting == 0

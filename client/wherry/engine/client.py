@@ -28,10 +28,17 @@ class Readable(Protocol):
 class EngineClient:
     """One engine. Thread-safe for calls that run at the same time; closes its connections with `with`."""
 
-    def __init__(self, endpoint: Endpoint, *, api_version: tuple[int, int] | None = None) -> None:
-        """api_version: skips the negotiation (a ping) when it is known."""
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        api_version: tuple[int, int] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """api_version: skips the negotiation (a ping) when it is known. headers: of every request."""
         self.endpoint = endpoint
-        self._pool = Pool(endpoint)
+        self._headers = dict(headers or {})
+        self._pool = Pool(endpoint, self._headers)
         self._version = api_version
 
     def __enter__(self) -> Self:
@@ -101,7 +108,7 @@ class EngineClient:
         """POST and take the connection over (attach, exec start)."""
         from wherry.engine.hijack import open_stream
 
-        return open_stream(self.endpoint, self.path(path, params), body)
+        return open_stream(self.endpoint, self.path(path, params), body, self._headers)
 
     def path(self, path: str, params: Params | None = None) -> str:
         """Versioned path with query. Lists repeat the key, None is left out, booleans are 1 and 0."""

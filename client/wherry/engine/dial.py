@@ -6,7 +6,7 @@ import socket
 import sys
 from typing import Protocol
 
-from wherry.engine.endpoint import Endpoint, Scheme, not_running
+from wherry.engine.endpoint import Endpoint, Scheme, Tls, not_running
 from wherry.errors import EngineProblem, WherryError
 
 #: Seconds until a TCP engine must have accepted. A unix socket answers at once or never.
@@ -79,16 +79,34 @@ def dial(endpoint: Endpoint) -> Connection:
             from wherry.engine._windows import PipeConnection
 
             return PipeConnection.connect(endpoint.path)
-        return SocketConnection(connect_socket(endpoint))
+        if endpoint.scheme is Scheme.SSH:
+            from wherry.engine.ssh import SshConnection
+
+            return SshConnection(endpoint)
+        sock = connect_socket(endpoint)
+        return SocketConnection(sock) if endpoint.tls is None else _secured(sock, endpoint, endpoint.tls)
     except OSError as exc:
         raise unreachable(endpoint, exc) from exc
+
+
+def _secured(sock: socket.socket, endpoint: Endpoint, tls: Tls) -> Connection:
+    from wherry.engine.tls import TlsConnection
+
+    try:
+        sock.settimeout(CONNECT_TIMEOUT)  # one who speaks no TLS may wait for us to go on
+        connection = TlsConnection(sock, tls, endpoint.host)
+        sock.settimeout(None)
+    except BaseException:
+        sock.close()
+        raise
+    return connection
 
 
 def unreachable(endpoint: Endpoint, cause: BaseException) -> WherryError:
     """The error for an endpoint that nobody answers on; status 0."""
     if endpoint.machine is not None:
         return not_running(endpoint.machine)
-    reason = getattr(cause, "strerror", None) or str(cause)
+    reason = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or str(cause)
     return EngineProblem(
         f"cannot connect to the engine at {endpoint}: {reason.lower()}; is it running, is the address right?"
     )

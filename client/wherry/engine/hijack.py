@@ -44,8 +44,13 @@ class HijackedStream:
         self._connection.close()
 
 
-def open_stream(endpoint: Endpoint, path: str, body: dict[str, Any] | None = None) -> HijackedStream:
-    """POST path and take the connection over. path: with version and query.
+def open_stream(
+    endpoint: Endpoint,
+    path: str,
+    body: dict[str, Any] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> HijackedStream:
+    """POST path and take the connection over. path: with version and query. more: headers.
 
     Raises EngineProblem with the engine's message if it refuses.
     """
@@ -61,7 +66,8 @@ def open_stream(endpoint: Endpoint, path: str, body: dict[str, Any] | None = Non
         ]
         if body is not None:
             head.append("Content-Type: application/json")
-        connection.sendall("\r\n".join(head).encode("ascii") + b"\r\n\r\n" + payload)
+        head += [f"{name}: {value}" for name, value in (more or {}).items()]
+        connection.sendall("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + payload)
         reader = Reader(connection)
         status, headers = read_head(reader)
         if status not in {101, 200}:

@@ -163,8 +163,10 @@ class Answer:
 class Pool:
     """Connections to one endpoint, kept for the next call. Thread-safe; closing twice is fine."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> None:
+        """headers: of every request, unless it has them itself."""
         self._endpoint = endpoint
+        self._headers = dict(headers or {})
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._closed = False
@@ -178,16 +180,18 @@ class Pool:
         """
         connection = self._take()
         try:
-            sent = _send(connection, method, target, headers, body)
+            sent = _send(connection, method, target, {**self._headers, **headers}, body)
             reader = Reader(connection)
             try:
                 status, found = read_head(reader)
-            except EngineProblem:
+            except EngineProblem as exc:
                 # An engine that refuses an upload may close before it has read all of it: its answer, if
                 # there is one, tells more than the broken pipe.
-                if sent is not None:
-                    raise broken_off(sent) from sent
-                raise
+                problem = exc if sent is None else broken_off(sent)
+                if self._endpoint.tls is not None and not self._endpoint.tls.cert:
+                    # In TLS 1.3 the handshake is over before the engine looks for a certificate.
+                    problem.add_note("it may want a certificate of the client: give --tlscert and --tlskey")
+                raise problem from (sent or exc.__cause__)
         except BaseException:
             connection.close()
             raise
@@ -226,8 +230,8 @@ def _send(
     body: bytes | Iterable[bytes] | None,
 ) -> OSError | None:
     """Sends a request; gives the error that stopped the body on its way. Raises EngineProblem."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: docker", f"User-Agent: {_AGENT}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines = [f"{method} {target} HTTP/1.1", "Host: docker"]
+    lines += [f"{name}: {value}" for name, value in {"User-Agent": _AGENT, **headers}.items()]
     if isinstance(body, bytes) or (body is None and method in {"POST", "PUT"}):
         lines.append(f"Content-Length: {len(body or b'')}")
     elif body is not None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wherry.engine import dockerconfig
 from wherry.errors import UsageProblem
 
 #: Docker Hub's key in the file.
@@ -71,8 +72,7 @@ class Logins:
     """The user's logins. Reading never fails for a missing file; a broken one is a UsageProblem."""
 
     def __init__(self, file: Path | None = None) -> None:
-        folder = os.environ.get("DOCKER_CONFIG")
-        self.file = file or (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+        self.file = file or Path(dockerconfig.folder()) / "config.json"
 
     def header_for(self, domain: str) -> dict[str, str]:
         """X-Registry-Auth for an image of this registry; {} when the user is not logged in there."""
@@ -139,6 +139,12 @@ class Logins:
         if keys:
             self._write(document)
         return known
+
+    def set_current_context(self, name: str) -> None:
+        """name: "" for none. Raises UsageProblem."""
+        document = self._read()
+        document.pop("currentContext", None)
+        self._write({**document, "currentContext": name} if name else document)
 
     def _read(self) -> dict[str, Any]:
         try:
