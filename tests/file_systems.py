@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,21 +37,25 @@ def remove_driver(root: Path, snapshotter: Snapshotter) -> None:
         ThinPool(root, POOL_SIZES).close()
 
 
+def btrfs() -> AbstractContextManager[Path]:
+    return file_system("btrfs", 600 << 20)
+
+
 @contextmanager
-def btrfs(size_bytes: int = 600 << 20) -> Iterator[Path]:
-    """A folder on a new btrfs file system, mounted for as long as the context lives."""
-    if os.geteuid() != 0 or shutil.which("mkfs.btrfs") is None:
-        pytest.skip("needs root and mkfs.btrfs (scripts/setup.sh dev)")
-    folder = Path(tempfile.mkdtemp(prefix="wherry-btrfs-"))
+def file_system(kind: str, size_bytes: int) -> Iterator[Path]:
+    """A folder on a new file system, mounted for as long as the context lives."""
+    if os.geteuid() != 0 or shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip(f"needs root and mkfs.{kind} (scripts/setup.sh dev)")
+    folder = Path(tempfile.mkdtemp(prefix=f"wherry-{kind}-"))
     disk, mounted = folder / "disk", folder / "m"
     mounted.mkdir()
     with disk.open("wb") as file:
         file.truncate(size_bytes)
     try:
-        subprocess.run(["mkfs.btrfs", "-q", str(disk)], check=True, capture_output=True)
+        subprocess.run([f"mkfs.{kind}", "-q", str(disk)], check=True, capture_output=True)
         done = subprocess.run(["mount", "-o", "loop", disk, mounted], check=False, capture_output=True)
         if done.returncode:
-            pytest.skip(f"cannot mount btrfs on a loop device: {done.stderr.decode().strip()}")
+            pytest.skip(f"cannot mount {kind} on a loop device: {done.stderr.decode().strip()}")
         yield mounted
     finally:
         subprocess.run(["umount", "-l", mounted], check=False, capture_output=True)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from file_systems import DEVICEMAPPER_PROBLEM, POOL_OPTIONS, POOL_SIZES, TESTABLE_DRIVERS, btrfs
+from file_systems import DEVICEMAPPER_PROBLEM, POOL_OPTIONS, POOL_SIZES, TESTABLE_DRIVERS, btrfs, file_system
 from images_engine import Engine, seen_through
 from images_rig import Entry, archive, directory, entry, hard_link, saved, symlink
 
@@ -24,6 +24,7 @@ from wherryd.content import digest as digests
 from wherryd.errors import Conflict
 from wherryd.images.image import Image
 from wherryd.snapshots.drivers import DRIVERS
+from wherryd.snapshots.overlay import OverlayDriver
 from wherryd.snapshots.thinpool import ThinPool
 
 pytestmark = pytest.mark.root
@@ -345,3 +346,11 @@ def test_socket_in_a_directory_does_not_stop_a_copy(tmp_path: Path) -> None:
     driver.commit("making", "base")
     driver.prepare("c", "base")
     assert (driver.unpack_target("c").directory / "s").is_socket()
+
+
+@pytest.mark.parametrize(("kind", "takes_hints"), [("ext4", True), ("btrfs", False)])
+def test_layers_are_spread_over_a_disk_whose_file_system_can(kind: str, takes_hints: bool) -> None:
+    with file_system(kind, 128 << 20) as root:
+        OverlayDriver(root / "overlay")
+        shown = subprocess.run(["lsattr", "-d", root / "overlay" / "l"], capture_output=True, check=True)
+        assert (b"T" in shown.stdout.split()[0]) is takes_hints
