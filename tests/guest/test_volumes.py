@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import stat
+import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -314,6 +315,63 @@ def test_a_read_only_mount_cannot_be_written(
 ) -> None:
     said = refused(engine, "run", "--rm", *option, IMAGE, "touch", "/data/x")
     assert "Read-only file system" in said
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a file system mounted in it, at `below`."""
+    (tmp_path / "below").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path / "below"], check=True)
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path / "below"], check=True)
+
+
+_TOUCH = "touch /data/x; touch /data/below/x; true"
+
+
+@pytest.mark.parametrize(
+    ("more", "refused_at"),
+    [
+        ({}, {"/data/x", "/data/below/x"}),
+        ({"ReadOnlyForceRecursive": True}, {"/data/x", "/data/below/x"}),
+        ({"ReadOnlyNonRecursive": True}, {"/data/x"}),
+        ({"NonRecursive": True}, {"/data/x", "/data/below/x"}),
+    ],
+)
+def test_what_is_mounted_below_a_read_only_bind_is_read_only_too(
+    engine: NativeEngine, docker_cli: str, nested: Path, more: dict[str, bool], refused_at: set[str]
+) -> None:
+    mount = {"Type": "bind", "Source": str(nested), "Target": "/data", "ReadOnly": True, "BindOptions": more}
+    body = {"Image": IMAGE, "Cmd": ["sh", "-c", _TOUCH], "HostConfig": {"Mounts": [mount]}}
+    said = ran(engine, body)
+    assert {path for path in ("/data/x", "/data/below/x") if f"{path}: Read-only" in said} == refused_at
+    seen = (nested / "below" / "x").exists()
+    assert seen is (refused_at == {"/data/x"})
+
+
+def test_a_read_only_bind_of_an_older_client_has_one_level(engine: NativeEngine, nested: Path) -> None:
+    """Engine API 1.44 made it all levels."""
+    mount = {"Type": "bind", "Source": str(nested), "Target": "/data", "ReadOnly": True}
+    body = {"Image": IMAGE, "Cmd": ["sh", "-c", _TOUCH], "HostConfig": {"Mounts": [mount]}}
+    said = ran(engine, body, version="/v1.43")
+    assert "/data/x: Read-only" in said
+    assert "/data/below/x" not in said
+    with_v = run(engine, "-v", f"{nested}:/data:ro", command="(touch /data/below/x) 2>&1; true")
+    assert "Read-only file system" in with_v
+
+
+def ran(engine: NativeEngine, body: dict[str, object], version: str = "") -> str:
+    """What a container's command said, to its end."""
+    made = engine.call("POST", f"{version}/containers/create", body)
+    assert made.status == 201, made.text
+    identity = made.json["Id"]
+    try:
+        docker(engine, "start", identity)
+        docker(engine, "wait", identity)
+        done = engine.docker("logs", identity)
+        return (done.stdout + done.stderr).decode()
+    finally:
+        docker(engine, "rm", "-f", identity)
 
 
 def test_a_missing_bind_source_is_made_by_v_and_an_error_for_mount(

@@ -198,3 +198,50 @@ def test_a_bad_port_is_refused(key: str) -> None:
     found = parse({"PortBindings": {key: [{}]}})
     with pytest.raises(InvalidParameter):
         ports.wanted(found.config, found.host_config)
+
+
+def bound(**more: Any) -> dict[str, Any]:
+    return {"Type": "bind", "Source": "/src", "Target": "/dst", **more}
+
+
+@pytest.mark.parametrize(
+    ("mount", "said"),
+    [
+        (bound(Source=""), "field Source must not be empty"),
+        (bound(Source="src"), "invalid mount path: 'src' mount path must be absolute"),
+        (bound(VolumeOptions={}), "field VolumeOptions must not be specified"),
+        (bound(Target=""), "field Target must not be empty"),
+        (bound(BindOptions={"Propagation": "wild"}), "invalid propagation mode: wild"),
+        (
+            bound(ReadOnly=True, BindOptions={"ReadOnlyNonRecursive": True, "ReadOnlyForceRecursive": True}),
+            "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive",
+        ),
+        (bound(BindOptions={"ReadOnlyForceRecursive": True}), "are for read-only mounts"),
+        ({"Type": "tmpfs", "Source": "x", "Target": "/dst"}, "field Source must not be specified"),
+        (
+            {"Type": "tmpfs", "Target": "/dst", "TmpfsOptions": {"Options": [["suid"]]}},
+            "invalid option: suid",
+        ),
+        (
+            {"Type": "volume", "Target": "/dst", "VolumeOptions": {"Subpath": "a"}},
+            "must not set Subpath when",
+        ),
+        ({"Type": "nobody", "Target": "/dst"}, "mount type unknown"),
+    ],
+)
+def test_a_bad_mount_is_refused_in_dockers_words(mount: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        points({"Mounts": [mount]})
+    assert str(refused.value).startswith(f'invalid mount config for type "{mount["Type"]}": ')
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("mode", ["z,Z", "cached,delegated", "rshared,rslave"])
+def test_two_modes_of_one_kind_are_refused(mode: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid mode"):
+        points({"Binds": [f"/a:/b:{mode}"]})
+
+
+def test_a_tmpfs_may_run_programs_when_its_options_say_so() -> None:
+    mount = {"Type": "tmpfs", "Target": "/dst", "TmpfsOptions": {"SizeBytes": 4096, "Options": [["exec"]]}}
+    assert points({"Mounts": [mount]})[0].options == ("nosuid", "nodev", "size=4096", "exec")

@@ -125,6 +125,35 @@ def test_mounts() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("bind-recursive=enabled", {}),
+        ("bind-recursive=disabled", {"NonRecursive": True}),
+        ("readonly,bind-recursive=writable", {"ReadOnlyNonRecursive": True}),
+        (
+            "readonly,bind-recursive=readonly,bind-propagation=rprivate",
+            {"ReadOnlyForceRecursive": True, "Propagation": "rprivate"},
+        ),
+    ],
+)
+def test_a_bind_says_what_becomes_of_the_mounts_below(words: str, options: dict[str, Any]) -> None:
+    assert host(mount=(f"type=bind,src=/a,dst=/b,{words}",))["Mounts"][0]["BindOptions"] == options
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("bind-recursive=writable", "requires 'readonly'"),
+        ("readonly,bind-recursive=readonly", "requires 'bind-propagation=rprivate'"),
+        ("bind-recursive=maybe", "invalid value for bind-recursive"),
+    ],
+)
+def test_words_of_a_bind_that_do_not_fit_are_told(words: str, said: str) -> None:
+    with pytest.raises(UsageProblem, match=said):
+        host(mount=(f"type=bind,src=/a,dst=/b,{words}",))
+
+
 def test_environment_of_files_and_options(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("\ufeff# comment\nA=1\n  B=2 3\nFOO\nNOT_SET\n\n", encoding="utf-8")

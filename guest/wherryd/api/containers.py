@@ -115,7 +115,21 @@ def _in_version(body: dict[str, Any], version: tuple[int, int]) -> dict[str, Any
         host.pop("ConsoleSize", None)
     if version < (1, 44) and isinstance(check, dict):
         check.pop("StartInterval", None)
+    if version < (1, 44) and isinstance(host, dict):
+        for mount in host.get("Mounts") or ():
+            _without_recursion(mount)
     return body
+
+
+def _without_recursion(mount: Any) -> None:
+    """Before 1.44 a read-only bind was that on its first level only, and nobody could say otherwise."""
+    if not isinstance(mount, dict) or mount.get("Type") != "bind":
+        return
+    options = mount.get("BindOptions") or {}
+    if not isinstance(options, dict):
+        return
+    options.pop("ReadOnlyForceRecursive", None)
+    mount["BindOptions"] = options | {"ReadOnlyNonRecursive": bool(mount.get("ReadOnly"))}
 
 
 def until_of(filters: dict[str, list[str]]) -> int | None:

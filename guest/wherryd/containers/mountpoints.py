@@ -16,7 +16,15 @@ from wherryd.errors import InvalidParameter, NotSupported
 
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}")
 _PROPAGATION = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
-_MODES = _PROPAGATION | {"ro", "rw", "z", "Z", "nocopy", "consistent", "cached", "delegated"}
+#: Of each of these -v takes one word.
+_ONE_OF = (
+    frozenset({"ro", "rw"}),
+    frozenset({"z", "Z"}),
+    _PROPAGATION,
+    frozenset({"nocopy"}),
+    frozenset({"consistent", "cached", "delegated"}),
+)
+_MODES = frozenset[str]().union(*_ONE_OF)
 
 #: Mounting these over would take the container's foundations or the engine's protections away.
 _FORBIDDEN = frozenset({"/", "/proc", "/sys", "/dev"})
@@ -87,7 +95,7 @@ def _bind(text: str) -> MountPoint:
         raise InvalidParameter(f"invalid volume specification: '{text}'")
     modes = tuple(filter(None, parts[2].split(","))) if len(parts) == 3 else ()
     unknown = [mode for mode in modes if mode not in _MODES]
-    if unknown or {"ro", "rw"} <= set(modes):
+    if unknown or any(len(kind.intersection(modes)) > 1 for kind in _ONE_OF):
         raise InvalidParameter(f"invalid mode: {parts[2]}")
     destination = check_destination(parts[1])
     if not parts[0].startswith("/"):
@@ -128,55 +136,104 @@ def _volume(name: str, destination: str, modes: tuple[str, ...], *, anonymous: b
     )
 
 
+_BLOCKS = {"bind": "BindOptions", "volume": "VolumeOptions", "tmpfs": "TmpfsOptions", "image": "ImageOptions"}
+
+
 def _mount(document: Mapping[str, Any]) -> MountPoint:
     """One entry of HostConfig.Mounts."""
     kind = document.get("Type")
     source, target = document.get("Source") or "", document.get("Target") or ""
     if not isinstance(source, str) or not isinstance(target, str):
         raise InvalidParameter("invalid mount config: Source and Target want strings")
-    if not target:
-        raise InvalidParameter(f'invalid mount config for type "{kind}": field Target must not be empty')
-    destination = check_destination(target)
-    read_only = bool(document.get("ReadOnly"))
-    if kind == "bind":
-        options = document.get("BindOptions") or {}
-        if not source.startswith("/"):
-            raise InvalidParameter(
-                'invalid mount config for type "bind": invalid mount path: mount path must be absolute'
-            )
-        return MountPoint(
-            type="bind",
-            source=str(PurePosixPath(source)),
-            destination=destination,
-            rw=not read_only,
-            propagation=options.get("Propagation") or "rprivate",
-            options=("create",) if options.get("CreateMountpoint") else (),
+    if kind not in ("bind", "volume", "tmpfs"):
+        raise InvalidParameter(
+            f'invalid mount config for type "{kind}": mount type unknown (hint: bind, volume or tmpfs)'
         )
-    if kind == "volume":
-        options = document.get("VolumeOptions") or {}
-        driver = (options.get("DriverConfig") or {}).get("Name") or "local"
-        if driver != "local":
-            raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        subpath = _subpath(options.get("Subpath"))
-        given = (options.get("DriverConfig") or {}).get("Options") or {}
-        driver_options = kinds.string_map(given, "VolumeOptions.DriverConfig.Options")
-        # What the image has is for the whole volume; a sub-path has to be there already.
-        keeps_empty = bool(options.get("NoCopy")) or bool(subpath)
-        modes = (("ro",) if read_only else ()) + (("nocopy",) if keeps_empty else ())
-        name = check_volume_name(source) if source else ""
-        labels = kinds.string_map(options.get("Labels") or {}, "VolumeOptions.Labels")
-        return replace(
-            _volume(name, destination, modes, anonymous=not source),
-            labels=labels,
-            driver_options=driver_options,
-            subpath=subpath,
+    if kind == "volume" and source:
+        check_volume_name(source)
+    try:
+        if not target:
+            raise InvalidParameter("field Target must not be empty")
+        for each, block in _BLOCKS.items():
+            if each != kind and document.get(block) is not None:
+                raise InvalidParameter(f"field {block} must not be specified")
+        destination = check_destination(target)
+        options = kinds.mapping(document.get(_BLOCKS[kind]) or {}, _BLOCKS[kind])
+        read_only = bool(document.get("ReadOnly"))
+        if kind == "bind":
+            return _bind_mount(source, destination, options, read_only=read_only)
+        if kind == "volume":
+            return _volume_mount(source, destination, options, read_only=read_only)
+        if source:
+            raise InvalidParameter("field Source must not be specified")
+        return _tmpfs_mount(destination, options, read_only=read_only)
+    except InvalidParameter as error:
+        raise InvalidParameter(f'invalid mount config for type "{kind}": {error}') from error
+
+
+def _bind_mount(source: str, destination: str, options: Mapping[str, Any], *, read_only: bool) -> MountPoint:
+    if not source:
+        raise InvalidParameter("field Source must not be empty")
+    if not source.startswith("/"):
+        raise InvalidParameter(f"invalid mount path: '{source}' mount path must be absolute")
+    propagation = options.get("Propagation") or "rprivate"
+    if propagation not in _PROPAGATION:
+        raise InvalidParameter(f"invalid propagation mode: {propagation}")
+    one_level, forced = bool(options.get("ReadOnlyNonRecursive")), bool(options.get("ReadOnlyForceRecursive"))
+    if one_level and forced:
+        raise InvalidParameter("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
+    if (one_level or forced) and not read_only:
+        raise InvalidParameter("ReadOnlyNonRecursive and ReadOnlyForceRecursive are for read-only mounts")
+    if forced and propagation != "rprivate":
+        raise InvalidParameter(
+            "ReadOnlyForceRecursive needs the propagation rprivate: what is mounted below later would be "
+            "writable"
         )
-    if kind == "tmpfs":
-        options = document.get("TmpfsOptions") or {}
-        words = [f"size={int(options['SizeBytes'])}"] if options.get("SizeBytes") else []
-        words += [f"mode={int(options['Mode']):o}"] if options.get("Mode") else []
-        return _tmpfs(target, ",".join(words + (["ro"] if read_only else [])))
-    raise InvalidParameter(f'mount type unknown: "{kind}" (hint: bind, volume or tmpfs)')
+    return MountPoint(
+        type="bind",
+        source=str(PurePosixPath(source)),
+        destination=destination,
+        rw=not read_only,
+        propagation=propagation,
+        options=("create",) if options.get("CreateMountpoint") else (),
+        recursive=not options.get("NonRecursive"),
+        writable_below=one_level,
+    )
+
+
+def _volume_mount(
+    source: str, destination: str, options: Mapping[str, Any], *, read_only: bool
+) -> MountPoint:
+    driver = (options.get("DriverConfig") or {}).get("Name") or "local"
+    if driver != "local":
+        raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+    subpath = _subpath(options.get("Subpath"))
+    if subpath and not source:
+        raise InvalidParameter("must not set Subpath when using anonymous volumes")
+    given = (options.get("DriverConfig") or {}).get("Options") or {}
+    driver_options = kinds.string_map(given, "VolumeOptions.DriverConfig.Options")
+    # What the image has is for the whole volume; a sub-path has to be there already.
+    keeps_empty = bool(options.get("NoCopy")) or bool(subpath)
+    modes = (("ro",) if read_only else ()) + (("nocopy",) if keeps_empty else ())
+    labels = kinds.string_map(options.get("Labels") or {}, "VolumeOptions.Labels")
+    return replace(
+        _volume(source, destination, modes, anonymous=not source),
+        labels=labels,
+        driver_options=driver_options,
+        subpath=subpath,
+    )
+
+
+def _tmpfs_mount(destination: str, options: Mapping[str, Any], *, read_only: bool) -> MountPoint:
+    words = [f"size={int(options['SizeBytes'])}"] if options.get("SizeBytes") else []
+    words += [f"mode={int(options['Mode']):o}"] if options.get("Mode") else []
+    for pair in options.get("Options") or ():
+        if not isinstance(pair, list) or not 1 <= len(pair) <= 2:
+            raise InvalidParameter("invalid option array length")
+        if pair not in (["exec"], ["noexec"]):
+            raise InvalidParameter(f"invalid option: {pair[0]}")
+        words += pair
+    return _tmpfs(destination, ",".join(words + (["ro"] if read_only else [])))
 
 
 def _subpath(value: Any) -> str:

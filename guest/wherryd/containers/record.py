@@ -36,6 +36,9 @@ class MountPoint:
     copy_up: bool = False
     #: The part of the volume that is mounted, "" for all of it.
     subpath: str = ""
+    #: Of a bind: with the mounts below it. writable_below: those stay as they are where it is read-only.
+    recursive: bool = True
+    writable_below: bool = False
     #: For a volume that this container is the first to name.
     labels: Mapping[str, str] = field(default_factory=dict)
     driver_options: Mapping[str, str] = field(default_factory=dict)

@@ -35,7 +35,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserMount:
-    """A mount the request asks for, source resolved. type: "bind" or "tmpfs"."""
+    """A mount the request asks for, source resolved. type: "bind" or "tmpfs". recursive: a bind takes the
+    mounts below along. writable_below: those stay as they are where it is read-only."""
 
     type: str
     source: str
@@ -45,6 +46,8 @@ class UserMount:
     options: tuple[str, ...] = ()
     #: "idmap" or "ridmap": a bind whose files keep on the host the ids that they have inside.
     idmap: str = ""
+    recursive: bool = True
+    writable_below: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +252,9 @@ def _user_mount(mount: UserMount, plan: Plan) -> dict[str, Any]:
         "type": "bind",
         "source": mount.source,
         "options": [
-            "rbind",
+            "rbind" if mount.recursive else "bind",
             access,
+            *(("rro",) if mount.read_only and not mount.writable_below else ()),
             mount.propagation,
             *mount.options,
             *((mount.idmap or "idmap",) if plan.id_mappings else ()),

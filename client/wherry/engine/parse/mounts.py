@@ -81,6 +81,7 @@ def mount(spec: str, cwd: Path) -> dict[str, Any]:
     for block, kind in (("BindOptions", "bind"), ("VolumeOptions", "volume"), ("TmpfsOptions", "tmpfs")):
         if block in made and made["Type"] != kind:
             raise UsageProblem(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
+    _check_recursion(made)
     return made
 
 
@@ -109,8 +110,38 @@ def _set(made: dict[str, Any], key: str, value: str | None, field: str) -> None:
             raise UsageProblem(
                 f"invalid value for {key}: {value}; write an octal number such as 1777"
             ) from None
+    elif key == "bind-recursive":
+        _recursion(_below(made, "BindOptions"), value)
     else:
         raise UsageProblem(f"unknown option '{key}' in '{field}'; see `wherry run --help`")
+
+
+def _recursion(options: dict[str, Any], value: str) -> None:
+    """Of the mounts below a bind's source: none of them, or which are read-only with it."""
+    if value not in ("enabled", "disabled", "writable", "readonly"):
+        raise UsageProblem(
+            f"invalid value for bind-recursive: {value} (must be enabled, disabled, writable or readonly)"
+        )
+    if value == "disabled":
+        options["NonRecursive"] = True
+    elif value == "writable":
+        options["ReadOnlyNonRecursive"] = True
+    elif value == "readonly":
+        options["ReadOnlyForceRecursive"] = True
+
+
+def _check_recursion(made: dict[str, Any]) -> None:
+    options = made.get("BindOptions", {})
+    for field, word in (("ReadOnlyNonRecursive", "writable"), ("ReadOnlyForceRecursive", "readonly")):
+        if options.get(field) and not made.get("ReadOnly"):
+            raise UsageProblem(
+                f"option 'bind-recursive={word}' requires 'readonly' to be specified in conjunction"
+            )
+    if options.get("ReadOnlyForceRecursive") and options.get("Propagation") != "rprivate":
+        raise UsageProblem(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in "
+            "conjunction"
+        )
 
 
 def _below(made: dict[str, Any], block: str) -> dict[str, Any]:
