@@ -78,6 +78,14 @@ def spawn(argv: Sequence[str], *, folder: str, log: str, keep: Sequence[int] = (
         )
 
 
+def children_s() -> float:
+    """Seconds of processor time of all ended child processes; only differences mean something."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def kill(pid: int) -> None:
     """SIGKILL. A process that is gone already is fine."""
     import signal

@@ -4,10 +4,12 @@ A device node or a flag proves little: /dev/kvm can be there while the host is i
 emulates what KVM needs badly or not at all. So a small guest does what a kernel does at boot (probe.S), once
 emulated and once accelerated. Plain emulation does that in a tenth of a second, a sound KVM too; a host was
 seen where KVM took 2 to 3.5 s for these 512 bytes, and a stock kernel then hung. Accelerated but slower than
-emulation is no acceleration; a fixed limit let that host pass on its better days.
+emulation is no acceleration. What counts is processor time: a busy host makes both take seconds, and let a
+KVM of the kind above pass.
 
 The finding is kept in accel.json for as long as QEMU and the host's kernel stay the same, a failure for a day
-at most (the host may just have been busy). VBOXQEMU_ACCEL=kvm|hvf|whpx|tcg overrides all.
+at most (the host may just have been busy). A guest that the accelerator then gives up on is such a failure,
+too (`distrust`). VBOXQEMU_ACCEL=kvm|hvf|whpx|tcg overrides all.
 """
 
 from __future__ import annotations
@@ -19,20 +21,21 @@ import sys
 import tempfile
 import time
 
-from vboxqemu import files, paths, probe, tools
+from vboxqemu import files, paths, probe, system, tools
 from vboxqemu.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Seconds the probe's guest may take, QEMU's own start included: emulated, and accelerated at the least.
+#: Seconds the probe's guest may take, QEMU's own start included.
 PROBE_S = 10.0
+#: Seconds of processor time that an accelerated one may use in any case.
 QUICK_S = 0.5
-#: How many times the emulated guest's time the accelerated one may take: hosts are busy, and both start QEMU.
+#: How many times the emulated guest's processor time the accelerated one may use: both start QEMU.
 RATIO = 3.0
 #: Verdicts of another way to probe are found again.
-METHOD = 2
+METHOD = 3
 #: Seconds a failed probe is believed.
 FAILURE_LASTS_S = 24 * 3600.0
 CANDIDATES = {"linux": "kvm", "darwin": "hvf", "win32": "whpx"}
@@ -85,13 +88,21 @@ def find_out(qemu: str) -> tuple[str, str]:
         return "tcg", f"no acceleration of x86 guests on {sys.platform} {platform.machine()}"
     if candidate == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg", "/dev/kvm is missing, or this user may not use it (add the user to the group kvm)"
-    begun = time.monotonic()
-    if try_guest(qemu, "tcg", PROBE_S) is None:
-        limit = max(QUICK_S, RATIO * (time.monotonic() - begun))
-    else:
-        limit = PROBE_S  # nothing to compare with
-    problem = try_guest(qemu, candidate, limit)
+    begun = system.children_s()
+    compared = try_guest(qemu, "tcg", PROBE_S) is None
+    emulated_s = system.children_s() - begun
+    begun = system.children_s()
+    problem = try_guest(qemu, candidate, PROBE_S)
+    used_s = system.children_s() - begun
+    if problem is None and compared and used_s > max(QUICK_S, RATIO * emulated_s):
+        problem = f"a test guest took {used_s:.1f} s of processor time, and {emulated_s:.1f} s emulated"
     return (candidate, "") if problem is None else ("tcg", f"{candidate}: {problem}")
+
+
+def distrust(name: str, why: str) -> None:
+    """Notes that the accelerator gave up on a real guest: the next start emulates."""
+    verdict = {"key": _key(tools.emulator()), "accel": "tcg", "why": f"{name}: {why}", "at": time.time()}
+    files.write_json(os.path.join(paths.home(), "accel.json"), verdict)
 
 
 def try_guest(qemu: str, name: str, limit_s: float) -> str | None:

@@ -4,6 +4,9 @@ Started detached by `launch.py` as `python -I -S ... FOLDER LOCK_DESCRIPTOR [STA
 because only a parent learns its child's exit status, and the difference between "the guest shut down" and
 "somebody killed QEMU" is exactly that status. It and QEMU share the lock `running`; it lets go of it after
 exit.json is written.
+
+An accelerator that gives up on a guest ("KVM internal error") leaves it standing still for good, and nothing
+else would ever tell. Such a guest is ended, and the accelerator is not chosen again soon.
 """
 
 from __future__ import annotations
@@ -13,7 +16,17 @@ import signal
 import subprocess
 import sys
 
-from vboxqemu import files, store
+from vboxqemu import accel, files, store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from vboxqemu.schema import Run
+
+#: How QEMU begins its report. Source: QEMU, accel/kvm/kvm-all.c, kvm_handle_internal_error.
+GIVEN_UP = b"KVM internal error"
+#: A guest that got through its boot is taken for sound; until then the log is looked at this often.
+WATCHED_S = 300.0
+LOOK_S = 1.0
 
 
 def main() -> None:
@@ -43,18 +56,37 @@ def main() -> None:
         )  # the saved state: held open it would keep its room on the disk after it is deleted
     with open(os.path.join(folder, "qemu.pid"), "w", encoding="ascii") as file:
         file.write(str(qemu.pid))
-    status = qemu.wait()
+    status = _wait(qemu, run, log, log_start)
     files.write_json(
         os.path.join(folder, "exit.json"),
         {"clean": status == 0 and not _was_terminated(log, log_start), "status": status, "at": store.now()},
     )
 
 
-def _was_terminated(log: str, start: int) -> bool:
-    """QEMU exits with 0 on SIGTERM too, and says on its output that it was a signal."""
+def _wait(qemu: subprocess.Popen[bytes], run: Run, log: str, log_start: int) -> int:
+    """QEMU's exit status."""
+    if run["accel"] != "tcg":
+        looks = int(WATCHED_S / LOOK_S)
+        for _ in range(looks):
+            try:
+                return qemu.wait(LOOK_S)
+            except subprocess.TimeoutExpired:
+                if GIVEN_UP in _said(log, log_start):
+                    accel.distrust(run["accel"], "gave up on a guest (KVM internal error, see qemu.log)")
+                    qemu.kill()
+                    break
+    return qemu.wait()
+
+
+def _said(log: str, start: int) -> bytes:
     with open(log, "rb") as file:
         file.seek(start)
-        return b"terminating on signal" in file.read()
+        return file.read()
+
+
+def _was_terminated(log: str, start: int) -> bool:
+    """QEMU exits with 0 on SIGTERM too, and says on its output that it was a signal."""
+    return b"terminating on signal" in _said(log, start)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ if sys.platform == "win32":
     from vboxqemu._windows import (
         STATE_BY_DESCRIPTOR,
         acquire,
+        children_s,
         connect_control,
         control_door,
         is_held,
@@ -20,6 +21,7 @@ else:
     from vboxqemu._posix import (
         STATE_BY_DESCRIPTOR,
         acquire,
+        children_s,
         connect_control,
         control_door,
         is_held,
@@ -32,6 +34,7 @@ else:
 __all__ = [
     "STATE_BY_DESCRIPTOR",
     "acquire",
+    "children_s",
     "connect_control",
     "control_door",
     "is_held",

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vboxqemu import accel, probe, tools
+from vboxqemu import accel, probe, supervisor, tools
 from vboxqemu.errors import InvalidArgument
 
 
@@ -98,19 +99,57 @@ def test_only_a_guest_that_comes_through_proves_acceleration(
     assert said is None if problem is None else problem in (said or "")
 
 
-@pytest.mark.parametrize(("slow", "chosen"), [("true", "kvm"), ("exec sleep 60", "tcg")])
+#: Processor time, not time: a loaded host makes both guests slow.
+BUSY = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done"
+
+
+@pytest.mark.parametrize(
+    ("emulated", "accelerated", "chosen"),
+    [
+        ("true", "true", "kvm"),
+        ("true", "exec sleep 60", "tcg"),
+        ("sleep 1", BUSY, "tcg"),
+        ("true", "sleep 1", "kvm"),
+    ],
+)
 @pytest.mark.skipif(sys.platform != "linux", reason="KVM's rule")
 def test_acceleration_slower_than_emulation_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str, chosen: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulated: str, accelerated: str, chosen: str
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(os, "access", lambda path, mode: True)
+    monkeypatch.setattr(accel, "PROBE_S", 2.0 if "60" in accelerated else 30.0)
+    monkeypatch.setattr(accel, "QUICK_S", 0.1)
     fake = tmp_path / "fake-qemu"
-    fake.write_text(f'#!/bin/sh\ncase "$*" in *kvm*) {slow};; esac\nexit {probe.EXIT_STATUS}\n')
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *kvm*) {accelerated};; *) {emulated};; esac\nexit {probe.EXIT_STATUS}\n'
+    )
     fake.chmod(0o755)
     name, why = accel.find_out(str(fake))
     assert name == chosen
     assert bool(why) == (chosen == "tcg")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a script as the program")
+def test_an_accelerator_that_gives_up_on_a_guest_is_not_chosen_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor ends a guest that stands still for good, as after KVM's "emulation failure"."""
+    verdicts(monkeypatch, "kvm")
+    assert accel.choose()[0] == "kvm"
+    folder = home / "vm"
+    (folder / "Logs").mkdir(parents=True)
+    (folder / "Logs" / "qemu.log").write_text("KVM internal error of an earlier run\n")
+    script = "echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600"
+    run = {"argv": ["sh", "-c", script], "phase": "running", "qmp": "", "accel": "kvm", "cpu": "", "at": ""}
+    (folder / "run.json").write_text(json.dumps(run))
+    monkeypatch.setattr(sys, "argv", ["supervisor", str(folder)])
+    monkeypatch.setattr(supervisor, "LOOK_S", 0.05)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    supervisor.main()
+    assert json.loads((folder / "exit.json").read_text())["clean"] is False
+    assert accel.choose()[0] == "tcg"
+    assert "gave up on a guest" in json.loads((home / "accel.json").read_text())["why"]
 
 
 def test_boot_sector_is_what_the_source_assembles_to(tmp_path: Path) -> None:
