@@ -116,6 +116,7 @@ def test_a_request_covers_a_default_mount_and_parents_come_first() -> None:
     assert next(m for m in document["mounts"] if m["destination"] == "/a")["options"] == [
         "rbind",
         "ro",
+        "rro",
         "rprivate",
     ]
 
