@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,10 @@ from wherryd.daemon.locks import hold
 from wherryd.daemon.notify import notify
 from wherryd.daemon.options import Options, parse
 from wherryd.daemon.sockets import BACKLOG, listen
+from wherryd.daemon.tlsoptions import context_of
 from wherryd.errors import EngineError
 from wherryd.http.server import Server
+from wherryd.http.tls import TlsFront
 from wherryd.runtime.client import RuntimeClient
 from wherryd.sys import memory
 
@@ -95,12 +98,14 @@ async def _serve(options: Options) -> None:
         loop.add_signal_handler(signum, stop.set)
     engine = Engine(options, RuntimeClient(exec_root=options.exec_root))
     engine.events.bind(loop)
-    listeners = listen(options.hosts, options.group)
+    tls = context_of(options.tls) if options.tls is not None else None
+    is_verified = options.tls is not None and options.tls.verify
+    listeners = listen(options.hosts, options.group, is_verified=is_verified)
     try:
         app = await engine.open()
         try:
             server = Server(app, common=HEADERS)
-            servers = await _serve_on(server, listeners)
+            servers = await _serve_on(server, listeners, tls)
             # What is there now stays: no later collection has to look at it again.
             gc.collect()
             gc.freeze()
@@ -120,12 +125,18 @@ async def _serve(options: Options) -> None:
             listener.close()
 
 
-async def _serve_on(server: Server, listeners: Sequence[socket.socket]) -> list[asyncio.Server]:
+async def _serve_on(
+    server: Server, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None
+) -> list[asyncio.Server]:
+    """Unix sockets stay plain: who may connect is their group's matter."""
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
     for listener in listeners:
         if listener.family == socket.AF_UNIX:
             servers.append(await loop.create_unix_server(server, sock=listener, backlog=BACKLOG))
+        elif tls is not None:
+            front = TlsFront(tls, server)
+            servers.append(await asyncio.start_server(front, sock=listener, backlog=BACKLOG))
         else:
             servers.append(await loop.create_server(server, sock=listener, backlog=BACKLOG))
     return servers

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherryd.containers import logoptions
-from wherryd.daemon import builderoptions, networkoptions, runtimeoptions
+from wherryd.daemon import builderoptions, networkoptions, runtimeoptions, tlsoptions
 from wherryd.daemon.networkoptions import NetworkOptions
+from wherryd.daemon.tlsoptions import TlsOptions
 from wherryd.errors import InvalidParameter
 from wherryd.snapshots import drivers
 from wherryd.spec import dockerinit
@@ -28,6 +29,8 @@ CONFIG_FILE = "wherryd.json"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     hosts: tuple[str, ...]
+    #: Of hosts on TCP.
+    tls: TlsOptions | None
     data_root: Path
     exec_root: Path
     pidfile: Path | None
@@ -61,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("-H", "--host", action="append", metavar="URL", help=f"listen here; may repeat ({DEFAULT_HOST})")
+    add("--tls", action="store_true", default=None, help="TLS on TCP (off; --tlsverify is enough)")
+    add("--tlsverify", action="store_true", default=None, help="serve clients with a certificate only")
+    add("--tlscacert", metavar="FILE", help="who signs clients' certificates (~/.docker/ca.pem)")
+    add("--tlscert", metavar="FILE", help="this engine's certificate (~/.docker/cert.pem)")
+    add("--tlskey", metavar="FILE", help="and its key (~/.docker/key.pem)")
     add("--data-root", metavar="DIR", help=f"what must survive a reboot ({DEFAULT_DATA_ROOT})")
     add("--exec-root", metavar="DIR", help="state of running containers (/run/wherry)")
     add("-p", "--pidfile", metavar="FILE")
@@ -129,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 #: Option's name -> default. Lists are given as tuples.
 _DEFAULTS: dict[str, object] = {
     "host": (DEFAULT_HOST,),
+    **tlsoptions.DEFAULTS,
     "data-root": DEFAULT_DATA_ROOT,
     "exec-root": "/run/wherry",
     "pidfile": "",
@@ -245,6 +254,7 @@ def _options(values: dict[str, object]) -> Options:
         )
     return Options(
         hosts=texts("host"),
+        tls=tlsoptions.read(values),
         data_root=Path(text("data-root")).absolute(),
         exec_root=Path(text("exec-root")).absolute(),
         pidfile=Path(text("pidfile")).absolute() if text("pidfile") else None,

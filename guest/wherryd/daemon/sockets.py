@@ -1,4 +1,4 @@
-"""Where the API listens: sockets from systemd, unix sockets, loopback TCP."""
+"""Where the API listens: sockets from systemd, unix sockets, TCP."""
 
 import grp
 import ipaddress
@@ -18,15 +18,18 @@ _FIRST_FD = 3
 BACKLOG = 4096
 
 
-def listen(hosts: Sequence[str], group: str) -> list[socket.socket]:
-    """Systemd's sockets when it passed some, else one per host. Raises InvalidParameter, SystemFault."""
+def listen(hosts: Sequence[str], group: str, *, is_verified: bool = False) -> list[socket.socket]:
+    """Systemd's sockets when it passed some, else one per host. Raises InvalidParameter, SystemFault.
+
+    is_verified: TCP is for clients with a certificate, and may so be reached from anywhere.
+    """
     passed = _from_systemd()
     if passed:
         return passed
     found: list[socket.socket] = []
     try:
         for host in hosts:
-            found.append(_open(host, group))  # noqa: PERF401 - what is open must be closed on failure
+            found.append(_open(host, group, is_verified))  # noqa: PERF401 - what is open must be closed on failure
     except BaseException:
         for each in found:
             each.close()
@@ -46,12 +49,12 @@ def _from_systemd() -> list[socket.socket]:
     return found
 
 
-def _open(host: str, group: str) -> socket.socket:
+def _open(host: str, group: str, is_verified: bool) -> socket.socket:
     url = urlsplit(host)
     if url.scheme == "unix" and url.path.startswith("/"):
         return _unix(Path(url.path), group)
     if url.scheme == "tcp" and url.port:
-        return _tcp(url.hostname or "", url.port)
+        return _tcp(url.hostname or "", url.port, is_verified)
     if url.scheme == "fd":
         raise InvalidParameter(f"--host {host}: systemd passed no socket (hint: start wherryd.socket)")
     raise InvalidParameter(f"--host {host}: wants unix:///path or tcp://127.0.0.1:port")
@@ -104,15 +107,16 @@ def _answers(path: Path) -> bool:
         return True
 
 
-def _tcp(name: str, port: int) -> socket.socket:
-    """Loopback only: whoever reaches the socket is root."""
+def _tcp(name: str, port: int, is_verified: bool) -> socket.socket:
+    """Loopback only, unless clients must show a certificate: whoever is served is root."""
     try:
         address = ipaddress.ip_address("127.0.0.1" if name == "localhost" else name)
     except ValueError as exc:
         raise InvalidParameter(f"--host tcp://{name}:{port}: wants an address, not a name") from exc
-    if not address.is_loopback:
+    if not address.is_loopback and not is_verified:
         raise InvalidParameter(
-            f"--host tcp://{name}:{port}: only loopback addresses, for the API has no authentication"
+            f"--host tcp://{name}:{port}: only loopback addresses, for without --tlsverify the API has "
+            "no authentication"
         )
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     listener = socket.socket(family, socket.SOCK_STREAM)
