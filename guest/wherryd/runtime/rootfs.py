@@ -150,6 +150,8 @@ def _renew(source: int, target: int, each: SpecMount) -> None:
     """Puts a new copy in the place of one taken early: mountinfo lists mounts by age (Linux 6.8), and
     config.md, "Mounts", promises the order of the config."""
     with mounting.detached(mounts.clone_mount("", recursive=True, dirfd=source)) as copy:
+        # The old one goes alone: with it, what is mounted below it would go from the host as well.
+        mounts.mount_setattr(source, propagation=mounts.MS_PRIVATE, recursive=True, subject=each.destination)
         mounts.umount2(paths.self_fd(source), mounts.MNT_DETACH)
         mounts.move_mount(copy, target, each.destination)
 
