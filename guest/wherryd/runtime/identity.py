@@ -180,7 +180,7 @@ def become(
     capabilities.drop_bounding_set(bounding)
     # 2. Ids; permitted capabilities are kept across setuid for step 3.
     process.prctl(process.PR_SET_KEEPCAPS, 1)
-    os.setgroups(list(identity.groups))
+    _set_groups(identity.groups)
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
     process.prctl(process.PR_SET_KEEPCAPS, 0)
@@ -191,6 +191,19 @@ def become(
         process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
     os.umask(0o022 if umask is None else umask)
     return FinalCapabilities(effective=effective, permitted=permitted, inheritable=inheritable)
+
+
+def _set_groups(groups: tuple[int, ...]) -> None:
+    """A user namespace that was joined may deny the call. Source: user_namespaces(7), /proc/pid/setgroups."""
+    if list(groups) == os.getgroups():
+        return
+    try:
+        os.setgroups(list(groups))
+    except PermissionError as error:
+        raise RuntimeFault(
+            f"cannot set the additional groups {', '.join(map(str, groups))}: the user namespace denies it: "
+            "leave process.user.additionalGids out"
+        ) from error
 
 
 def _check_held(wanted: int) -> None:
