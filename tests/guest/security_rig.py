@@ -27,9 +27,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 def call(number, *arguments):
     ctypes.set_errno(0)
+    as_it_is = (bytes, ctypes._SimpleCData, ctypes.Array, type(None))
     got = libc.syscall(ctypes.c_long(number), *(
-        each if isinstance(each, (bytes, ctypes._SimpleCData)) or each is None else ctypes.c_long(each)
-        for each in arguments))
+        each if isinstance(each, as_it_is) else ctypes.c_long(each) for each in arguments))
     return -ctypes.get_errno() if got == -1 else got
 """
 

@@ -197,6 +197,7 @@ class Container:
             preserve_fds=preserve_fds,
             init_root=init_root,
             personality=self.spec.linux.personality,
+            memory_policy=self.spec.linux.memory_policy,
         )
 
     def fork_exec(self, process: Process, streams: ChildStreams, *, init_pidfd: int) -> Launched:

@@ -13,7 +13,7 @@ from typing import NoReturn
 from wherryd.cgroups.manager import CgroupManager
 from wherryd.runtime import apparmor, child, devices, identity, init, namespaces, scheduling, seccomp
 from wherryd.runtime.messages import ChildMessage, Peer, Step
-from wherryd.spec.oci import NamespaceKind, Process
+from wherryd.spec.oci import MemoryPolicy, NamespaceKind, Process
 from wherryd.sys import namespaces as ns
 from wherryd.sys import paths
 from wherryd.sys import process as proc
@@ -37,6 +37,7 @@ class ExecPlan:
     preserve_fds: int = 0
     init_root: int = -1
     personality: int | None = None
+    memory_policy: MemoryPolicy | None = None
 
 
 def run(plan: ExecPlan, peer: Peer) -> NoReturn:
@@ -58,6 +59,7 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     to_join = [kind for kind in plan.namespaces if kind is not NamespaceKind.PID]
     if NamespaceKind.USER in plan.namespaces:
         identity.raise_rlimits(plan.process.rlimits)
+        os.setgroups([])  # not inside: see init.py
     ns.setns(plan.init_pidfd, namespaces.mask(to_join), "the container's namespaces")
     os.close(plan.init_pidfd)
     if plan.init_root >= 0:
@@ -66,7 +68,6 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
         os.close(plan.init_root)
     guard.note_pid()
     if NamespaceKind.USER in plan.namespaces:
-        os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         proc.prctl(proc.PR_SET_DUMPABLE, 0)
@@ -83,6 +84,7 @@ def _exec(plan: ExecPlan, peer: Peer) -> None:
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
     scheduling.set_personality(plan.personality)
+    scheduling.set_memory_policy(plan.memory_policy)
     init.settle(
         plan.process,
         who,

@@ -116,12 +116,13 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     )
     join = CgroupJoin(plan, peer)
     identity.set_oom_score(plan.process.oom_score_adj)
-    scheduling.apply(plan.process, forks=namespaces.needs_stage(linux))
     own_proc = apparmor.open_proc(plan.process.apparmor_profile)
     os.chdir(plan.bundle)
     os.umask(0)
     prepared = None
     if NamespaceKind.USER in linux.namespaces:
+        # It has no power over this once it is in there.
+        scheduling.apply(plan.process, forks=namespaces.needs_stage(linux))
         if namespaces.needs_stage(linux) and plan.cgroup.version == 2:
             # There the parent moves a process by its number, and that is ours until the fork.
             join.group()
@@ -145,6 +146,7 @@ def _init(plan: InitPlan, peer: Peer) -> None:
     state = _run_hooks(plan, peer)
     rootfs.enter(root, linux, pivot=plan.pivot)
     scheduling.set_personality(linux.personality)
+    scheduling.set_memory_policy(linux.memory_policy)
     identity.enter_cwd(root, plan.process.cwd, identity=who)
     os.close(root)
     settle(
@@ -184,8 +186,8 @@ def _enter_user_namespace(plan: InitPlan) -> outside.Prepared:
         namespaces.join_early(linux)
         _set_sysctls(plan.spec, early=True)
         identity.raise_rlimits(plan.process.rlimits)
+        os.setgroups([])  # not inside: a namespace that somebody else made may deny it
         ns.setns(user_namespace, ns.CLONE_NEWUSER, "the user namespace")
-    os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     # A change of ids has switched it back on.
@@ -239,6 +241,9 @@ def _build_root(
         )
     )
     join.all()
+    if NamespaceKind.USER not in spec.linux.namespaces:
+        # A real-time process may not join a group; what its group allows it gets in there.
+        scheduling.apply(plan.process, forks=False)
     devices.make_nodes(
         root,
         spec.linux.devices,

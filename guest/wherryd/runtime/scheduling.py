@@ -1,18 +1,23 @@
-"""process.scheduler, ioPriority and execCPUAffinity, and linux.personality, put into force.
+"""process.scheduler, ioPriority and execCPUAffinity, linux.personality and memoryPolicy, put into force.
 
 Called while the process still has the engine's power: a real-time class needs CAP_SYS_NICE or CAP_SYS_ADMIN.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import Final
 
 from wherryd.errors import KernelFault, RuntimeFault
-from wherryd.spec.oci import Process
+from wherryd.spec.oci import MemoryPolicy, Process
 from wherryd.sys import scheduling
 
 #: uapi/linux/sched.h: SCHED_FLAG_RESET_ON_FORK.
 _RESET_ON_FORK: Final = 0x01
+#: sched(7), "Real-time group scheduling".
+_REALTIME_HINT: Final = (
+    ": it needs CAP_SYS_NICE, and with cgroup v1 time of its group's: see linux.resources.cpu.realtimeRuntime"
+)
 
 
 def apply(wanted: Process, *, forks: bool) -> None:
@@ -38,7 +43,8 @@ def apply(wanted: Process, *, forks: bool) -> None:
                 period_ns=each.period_ns,
             )
         except KernelFault as error:
-            raise RuntimeFault(f"cannot set process.scheduler: {error}") from error
+            hint = _REALTIME_HINT if each.priority and error.errno == errno.EPERM else ""
+            raise RuntimeFault(f"cannot set process.scheduler: {error}{hint}") from error
     if wanted.io_priority is not None:
         try:
             scheduling.ioprio_set(wanted.io_priority.kind, wanted.io_priority.level)
@@ -49,6 +55,16 @@ def apply(wanted: Process, *, forks: bool) -> None:
 def set_personality(persona: int | None) -> None:
     if persona is not None:
         scheduling.personality(persona)
+
+
+def set_memory_policy(policy: MemoryPolicy | None) -> None:
+    """Once the process is in its cgroup, whose cpuset bounds the nodes. Raises RuntimeFault."""
+    if policy is None:
+        return
+    try:
+        scheduling.set_mempolicy(policy.mode, policy.nodes)
+    except KernelFault as error:
+        raise RuntimeFault(f"cannot set linux.memoryPolicy: {error}") from error
 
 
 def set_affinity(cpus: Sequence[int]) -> None:

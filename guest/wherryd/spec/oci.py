@@ -66,6 +66,14 @@ class IoPriority:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPolicy:
+    """config-linux.md, "Memory policy". mode: the kernel's number with its flags; see set_mempolicy(2)."""
+
+    mode: int
+    nodes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CpuAffinity:
     """config.md, "execCPUAffinity": CPUs before and after exec's process is in its cgroup; empty = leave."""
 
@@ -268,6 +276,7 @@ class Linux:
     time_offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # clock -> (seconds, ns)
     seccomp: Seccomp | None = None
     personality: int | None = None  # a PER_* of personality(2)
+    memory_policy: MemoryPolicy | None = None
 
     def is_new(self, kind: NamespaceKind) -> bool:
         return self.namespaces.get(kind, "") is None

@@ -17,9 +17,9 @@ from wherryd.spec.fields import Fields, Refusals
 #: A config beyond this is not a config; checked before it is read.
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 
-_REFUSED_TOP: Final = ("solaris", "windows", "vm", "zos")
+_REFUSED_TOP: Final = ("freebsd", "solaris", "vm", "windows", "zos")
 _REFUSED_PROCESS: Final = ("commandLine",)
-_REFUSED_LINUX: Final = ("intelRdt", "netDevices", "memoryPolicy")
+_REFUSED_LINUX: Final = ("intelRdt", "netDevices")
 
 _PROPAGATIONS = (
     "",
@@ -237,6 +237,9 @@ def _linux(fields: Fields, refused: Refusals) -> oci.Linux:
         },
         seccomp=seccomp.parse(fields.child("seccomp")) if "seccomp" in fields else None,
         personality=scheduling.personality(fields.child("personality")) if "personality" in fields else None,
+        memory_policy=scheduling.memory_policy(fields.child("memoryPolicy"))
+        if "memoryPolicy" in fields
+        else None,
     )
 
 

@@ -17,10 +17,14 @@ _U64: Final = 2**64 - 1
 
 def parse(fields: Fields, refused: Refusals) -> oci.Resources:
     """Problems and refusals are gathered; the result counts only when there are none."""
-    refused.look(fields.child("memory"), _OBSOLETE_MEMORY)
+    memory = fields.child("memory")
+    refused.look(memory, _OBSOLETE_MEMORY)
+    if memory.flag("useHierarchy") is False and memory.raw("useHierarchy") is not None:
+        # Since Linux 5.11 there is nothing else but a hierarchy.
+        refused.places.append("linux.resources.memory.useHierarchy (false)")
     return oci.Resources(
         devices=tuple(_device_rule(rule) for rule in fields.children("devices")),
-        memory=_memory(fields.child("memory")),
+        memory=_memory(memory),
         cpu=_cpu(fields.child("cpu")),
         pids_limit=fields.child("pids").number("limit"),
         block_io=_block_io(fields.child("blockIO")),

@@ -1,6 +1,6 @@
-"""process.scheduler, ioPriority and execCPUAffinity, and linux.personality, of config.json.
+"""process.scheduler, ioPriority and execCPUAffinity, linux.personality and memoryPolicy, of config.json.
 
-Source: runtime-spec config.md, "Linux Process"; config-linux.md, "Personality".
+Source: runtime-spec config.md, "Linux Process"; config-linux.md, "Personality" and "Memory policy".
 """
 
 from typing import Final
@@ -31,8 +31,26 @@ FLAGS: Final = {
 IO_CLASSES: Final = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 #: Source: uapi/linux/personality.h.
 DOMAINS: Final = {"LINUX": 0x0000, "LINUX32": 0x0008}
+#: Source: uapi/linux/mempolicy.h.
+MEMORY_MODES: Final = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_FLAGS: Final = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_STATIC_NODES": 1 << 15,
+}
+_WITHOUT_NODES: Final = ("MPOL_DEFAULT", "MPOL_LOCAL")
 #: More than any kernel can have: ranges are expanded.
 _MAX_CPUS: Final = 8192
+#: The kernel's own limit, MAX_NUMNODES.
+_MAX_NODES: Final = 1024
 _U64: Final = 2**64 - 1
 
 
@@ -68,20 +86,36 @@ def io_priority(fields: Fields) -> oci.IoPriority:
 
 
 def cpu_affinity(fields: Fields) -> oci.CpuAffinity:
-    return oci.CpuAffinity(initial=_cpus(fields, "initial"), final=_cpus(fields, "final"))
+    return oci.CpuAffinity(
+        initial=_numbers(fields, "initial", "CPUs", _MAX_CPUS),
+        final=_numbers(fields, "final", "CPUs", _MAX_CPUS),
+    )
 
 
-def _cpus(fields: Fields, name: str) -> tuple[int, ...]:
-    """ "0-3,7" -> (0, 1, 2, 3, 7)."""
+def memory_policy(fields: Fields) -> oci.MemoryPolicy:
+    mode, flags = fields.text("mode"), fields.texts("flags")
+    if mode not in MEMORY_MODES:
+        fields.problem("mode", f"must be one of {', '.join(MEMORY_MODES)}, is {mode!r}")
+    if set(flags) - set(MEMORY_FLAGS):
+        fields.problem("flags", f"must be of {', '.join(MEMORY_FLAGS)}")
+    nodes = _numbers(fields, "nodes", "NUMA nodes", _MAX_NODES)
+    if mode in _WITHOUT_NODES and (nodes or flags):
+        fields.problem("nodes", f"and flags are not for {mode}")
+    bits = sum(MEMORY_FLAGS.get(flag, 0) for flag in set(flags))
+    return oci.MemoryPolicy(mode=MEMORY_MODES.get(mode, 0) | bits, nodes=nodes)
+
+
+def _numbers(fields: Fields, name: str, what: str, end: int) -> tuple[int, ...]:
+    """ "0-3,7" -> (0, 1, 2, 3, 7), all below end. what: as the message calls them."""
     found: set[int] = set()
     for part in filter(None, fields.text(name).replace(" ", "").split(",")):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            fields.problem(name, f"must be a list of CPUs such as 0-3,7, is {fields.text(name)!r}")
+            fields.problem(name, f"must be a list of {what} such as 0-3,7, is {fields.text(name)!r}")
             return ()
         low, high = int(first), int(last or first)
-        if not low <= high < _MAX_CPUS:
-            fields.problem(name, f"{part} is no range of CPUs")
+        if not low <= high < end:
+            fields.problem(name, f"{part} is no range of {what}")
             return ()
         found.update(range(low, high + 1))
     return tuple(sorted(found))
