@@ -230,6 +230,48 @@ def test_a_fixed_address_is_given_and_refused_in_dockers_words(engine: NativeEng
 # Connecting
 
 
+_ENDPOINT = "com.docker.network.endpoint"
+
+
+def test_a_device_has_the_name_and_the_sysctls_that_were_asked_for(
+    engine: NativeEngine, docker_cli: str
+) -> None:
+    for name in ("own", "more"):
+        docker(engine, "network", "create", name)
+    sysctls = f"{_ENDPOINT}.sysctls=net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.forwarding=0"
+    wish = f'name=own,driver-opt={_ENDPOINT}.ifname=lan0,"driver-opt={sysctls}"'
+    run(engine, "aa", "--network", wish)
+    read = "cat /proc/sys/net/ipv4/conf/lan0/log_martians /proc/sys/net/ipv4/conf/lan0/forwarding"
+    assert inside(engine, "aa", "sh", "-c", read).split() == ["1", "0"]
+    assert networks_of(engine, "aa")["own"]["DriverOpts"][f"{_ENDPOINT}.ifname"] == "lan0"
+    # Beside it the usual names go on, and one that is taken is told.
+    connect = ("network", "connect", "--driver-opt")
+    said = refused(engine, *connect, f"{_ENDPOINT}.ifname=lan0", "more", "aa")
+    assert 'the container has a device "lan0" already' in said
+    docker(engine, "network", "connect", "more", "aa")
+    assert inside(engine, "aa", "ls", "/sys/class/net").split() == ["eth0", "lan0", "lo"]
+    docker(engine, "restart", "-t", "0", "aa")
+    assert inside(engine, "aa", "ls", "/sys/class/net").split() == ["eth0", "lan0", "lo"]
+    assert inside(engine, "aa", "sh", "-c", read).split() == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("ifname=a/b", "want up to 15 letters"),
+        ("ifname=lo", "and not lo"),
+        ("sysctls=net.ipv4.conf.eth0.forwarding=1", "unrecognised network interface sysctl"),
+        ("sysctls=net.ipv4.conf.IFNAME.nothing=1", "this kernel refuses it"),
+    ],
+)
+def test_options_of_a_device_that_cannot_be_are_refused(
+    engine: NativeEngine, docker_cli: str, option: str, said: str
+) -> None:
+    docker(engine, "network", "create", "own")
+    wish = f"name=own,driver-opt={_ENDPOINT}.{option}"
+    assert said in refused(engine, "run", "--name", "aa", "--network", wish, IMAGE, "true")
+
+
 def test_a_running_container_gets_and_loses_a_network(engine: NativeEngine, docker_cli: str) -> None:
     docker(engine, "network", "create", "--subnet", "10.252.8.0/24", "own")
     run(engine, "aa")

@@ -15,6 +15,7 @@ from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord
 from wherryd.containers.store import Container
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
+from wherryd.networks import deviceoptions
 from wherryd.networks.sandbox import EndpointWish, Sandbox
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def settings(value: Any, where: str) -> dict[str, Any]:
         and kinds.string_map(given["DriverOpts"], f"{where}.DriverOpts"),
         "GwPriority": kinds.integer(given.get("GwPriority") or 0, f"{where}.GwPriority"),
     }
+    deviceoptions.parse(found["DriverOpts"] or {})
     return {key: each for key, each in found.items() if each not in (None, "", 0)}
 
 
@@ -145,6 +147,7 @@ def wishes(record: ContainerRecord) -> list[EndpointWish]:
 
 def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
     ipam = given.get("IPAMConfig") or {}
+    device = deviceoptions.parse(given.get("DriverOpts") or {})
     return EndpointWish(
         network=network,
         ip=ipam.get("IPv4Address", ""),
@@ -154,6 +157,8 @@ def _wish(network: str, given: Mapping[str, Any]) -> EndpointWish:
         links=tuple(":".join(linking.split(link)) for link in given.get("Links") or ()),
         gw_priority=given.get("GwPriority") or 0,
         link_local=tuple(ipam.get("LinkLocalIPs") or ()),
+        device=device.name,
+        sysctls=device.sysctls,
     )
 
 

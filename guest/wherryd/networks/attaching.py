@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
-from wherryd.networks import namespaces, ports, wishes
+from wherryd.networks import deviceoptions, namespaces, ports, wishes
 from wherryd.networks.bridge import new_veth_name, published_ports
 from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.dns.resolvers import Resolvers
@@ -192,11 +192,12 @@ class Attacher:
             address6=str(address6),
             mac=_mac(wish.mac, address) if segment.bridge.own_macs else "",
             veth=new_veth_name() if segment.bridge.publishes else "",
-            device=free_device(segment.options.device_prefix, siblings),
+            device=_device(wish, segment.options.device_prefix, siblings),
             aliases=wish.aliases,
             links=wish.links,
             gw_priority=wish.gw_priority,
             link_local=wish.link_local,
+            sysctls=wish.sysctls,
         )
 
     def _reserve(self, gateway: Endpoint, wanted: Sequence[PortBinding]) -> Sequence[Reservation]:
@@ -488,6 +489,15 @@ def _take(pool: AddressPool, wanted: str, undo: contextlib.AsyncExitStack) -> Ad
         address = pool.allocate()
     undo.callback(pool.give_back, address)
     return address
+
+
+def _device(wish: EndpointWish, prefix: str, siblings: Sequence[Endpoint]) -> str:
+    if any(wish.device == sibling.device for sibling in siblings):
+        raise Conflict(
+            f'network {wish.network}: the container has a device "{wish.device}" already '
+            f"(hint: choose another {deviceoptions.IFNAME})"
+        )
+    return wish.device or free_device(prefix, siblings)
 
 
 def _mac(wanted: str | None, address: Address) -> str:

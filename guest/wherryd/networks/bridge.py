@@ -200,6 +200,7 @@ class Bridge:
             try:
                 if endpoint.address6:
                     namespaces.allow_ipv6(namespace.path, endpoint.device)
+                namespaces.set_sysctls(namespace.path, endpoint.device, endpoint.sysctls)
                 links.configure_container(
                     namespace.inside,
                     addresses=endpoint.interfaces(self.subnet, self.subnet6),

@@ -49,8 +49,8 @@ _LINK_LOCAL_BITS = {4: 16, 6: 64}
 class Endpoint:
     """network: its name, which never changes. device: the container's, "" without one, and then there are no
     addresses either. veth: the host's end, "" where there is none (macvlan, ipvlan). address6: "" on a
-    network without IPv6. link_local: further addresses, of 169.254.0.0/16 or fe80::/64. sandbox_id: as in
-    SandboxRecord."""
+    network without IPv6. link_local: further addresses, of 169.254.0.0/16 or fe80::/64. sysctls: as in
+    EndpointWish. sandbox_id: as in SandboxRecord."""
 
     container_id: str
     sandbox_id: str
@@ -65,6 +65,7 @@ class Endpoint:
     links: tuple[str, ...] = ()
     gw_priority: int = 0
     link_local: tuple[str, ...] = ()
+    sysctls: tuple[str, ...] = ()
 
     @property
     def has_device(self) -> bool:
@@ -110,7 +111,7 @@ def sandbox_from_json(text: str) -> SandboxRecord:
 
 def endpoint_from_json(text: str) -> Endpoint:
     values = _known(json.loads(text), Endpoint)
-    for key in ("aliases", "links", "link_local"):
+    for key in ("aliases", "links", "link_local", "sysctls"):
         values[key] = tuple(values.get(key, ()))
     return Endpoint(**values)
 

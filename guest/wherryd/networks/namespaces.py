@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from wherryd.errors import KernelFault, SystemFault
+from wherryd.errors import InvalidParameter, KernelFault, SystemFault
 from wherryd.networks import links
+from wherryd.networks.deviceoptions import PLACEHOLDER, SYSCTLS
 from wherryd.networks.netlink import Netlink
 from wherryd.runtime import idmap
 from wherryd.spec.oci import IdMapping
@@ -247,6 +248,23 @@ def allow_ipv6(path: Path, device: str) -> None:
         links.write_sysctl(f"net/ipv6/conf/{device}/disable_ipv6", "0")
 
     make_inside(path, body)
+
+
+def set_sysctls(path: Path, device: str, settings: Sequence[str]) -> None:
+    """Of one device, as EndpointWish has them. Raises InvalidParameter for one that this kernel refuses."""
+
+    def body() -> None:
+        for setting in settings:
+            key, _, value = setting.partition("=")
+            try:
+                links.write_sysctl(key.replace(PLACEHOLDER, device), value)
+            except KernelFault as fault:
+                raise InvalidParameter(
+                    f"{SYSCTLS}: {key.replace('/', '.')}={value}: this kernel refuses it: {fault}"
+                ) from fault
+
+    if settings:
+        make_inside(path, body)
 
 
 def is_namespace(path: Path) -> bool:

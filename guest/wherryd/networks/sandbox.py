@@ -32,7 +32,8 @@ class EndpointWish:
     one made from the address. aliases: further names on this network. links: `container:alias`, a name or
     id of another one and what only this container calls it. gw_priority: the network with the highest gives
     the default route; ties go to the name that sorts first. link_local: further addresses, for
-    neighbours only; of IPv6 where the network has it.
+    neighbours only; of IPv6 where the network has it. device: what its device is called inside, "" for the
+    next eth0, eth1, ... sysctls: of that device (deviceoptions.py).
     """
 
     network: str
@@ -43,6 +44,8 @@ class EndpointWish:
     links: tuple[str, ...] = ()
     gw_priority: int = 0
     link_local: tuple[str, ...] = ()
+    device: str = ""
+    sysctls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
