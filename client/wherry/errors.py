@@ -22,6 +22,19 @@ class UsageProblem(WherryError):  # noqa: N818 - what the user meets, not how Py
     pass
 
 
+class BadValue(UsageProblem):
+    """A value that an option cannot have. Shown with how the command is used, as docker does."""
+
+    exit_code = 125
+
+    def __init__(self, option: str, value: str, reason: str) -> None:
+        """option: its long name, with the dashes."""
+        super().__init__(f'invalid argument "{value}" for "{option}" flag: {reason}')
+        self.option = option
+        self.value = value
+        self.reason = reason
+
+
 class NoTerminal(UsageProblem):
     pass
 

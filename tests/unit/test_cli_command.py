@@ -6,7 +6,6 @@ import click
 import pytest
 
 from wherry.cli.command import flag, texts, verb
-from wherry.errors import UsageProblem
 
 
 def parsed(*args: str) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def test_flags_have_their_defaults() -> None:
 
 
 def test_flags_do_not_take_other_values() -> None:
-    with pytest.raises(UsageProblem, match='invalid boolean value "maybe" for --rm'):
+    with pytest.raises(click.UsageError, match='invalid argument "maybe" for "--rm" flag'):
         parsed("--rm=maybe", "img")
 
 

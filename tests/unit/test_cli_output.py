@@ -151,7 +151,7 @@ ROWS = [Row({"ID": "1", "Names": "db"}, {"Label": lambda name: f"<{name}>"})]
         (None, False, "CONTAINER ID   NAMES\n1              db\n"),
         ("table", False, "CONTAINER ID   NAMES\n1              db\n"),
         (None, True, "1\n"),
-        ("{{.Names}}", True, "1\n"),
+        ("{{.Names}}", True, "db\n"),
         ("{{.Names}}\\t{{.ID}}", False, "db\t1\n"),
         ("table {{.Names}}\\t{{upper .ID}}", False, "NAMES     CONTAINER ID\ndb        1\n"),
         ('table {{.Label "com.x.my-label"}}', False, "my label\n<com.x.my-label>\n"),
@@ -161,6 +161,13 @@ ROWS = [Row({"ID": "1", "Names": "db"}, {"Label": lambda name: f"<{name}>"})]
 def test_format_option(option: str | None, quiet: bool, expected: str) -> None:
     chosen = choose(option, columns=("ID", "Names"), quiet=quiet)
     assert render(chosen, ROWS, HEADERS) == expected
+
+
+def test_quiet_counts_more_than_a_template_where_it_is_asked_to() -> None:
+    chosen = choose("{{.Names}}", columns=("ID", "Names"), quiet=True, only_quiet=True)
+    assert render(chosen, ROWS, HEADERS) == "1\n"
+    raw = choose("raw", columns=("ID",), quiet=True, raw="names: {{.Names}}\nid: {{.ID}}\n")
+    assert render(raw, ROWS, HEADERS) == "id: 1\n"
 
 
 def test_bad_format_is_a_usage_problem() -> None:

@@ -25,5 +25,5 @@ def test_moments_keep_their_nanoseconds(text: str, seconds: str) -> None:
 
 @pytest.mark.parametrize("text", ["yesterday", "2013-13-01", "", "12:00:61.5", "1.2.3"])
 def test_what_is_no_time_is_told(text: str) -> None:
-    with pytest.raises(UsageProblem, match="invalid value for --until"):
+    with pytest.raises(UsageProblem, match='invalid value for "until": failed to parse value'):
         moment(text, "--until")

@@ -195,7 +195,7 @@ def test_import_of_a_missing_file_says_so(engine: FakeEngine, wherry: Wherry) ->
 def test_an_error_in_the_progress_fails(engine: FakeEngine, wherry: Wherry) -> None:
     lines = b'{"status":"a"}\n{"errorDetail":{"message":"bad tar"},"error":"bad tar"}\n'
     engine.on("POST", "/images/load", Answer(stream=iter([lines])))
-    assert wherry("load", stdin=b"x") == Result(1, "a\n", "wherry: bad tar\n")
+    assert wherry("load", stdin=b"x") == Result(1, "a\n", "bad tar\n")
 
 
 def test_save_writes_a_whole_file_or_none(engine: FakeEngine, wherry: Wherry, tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_another_missing_thing_is_not_pulled(engine: FakeEngine, wherry: Wherry)
 def test_a_bad_option_never_reaches_the_engine(engine: FakeEngine, wherry: Wherry) -> None:
     result = wherry("run", "-m", "10x", "img")
     assert result.status == 125
-    assert "invalid size for --memory" in result.err
+    assert 'invalid argument "10x" for "-m, --memory" flag: invalid size' in result.err
     assert engine.requests == []
 
 

@@ -79,7 +79,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @verb("build")
 @_options
-@click.argument("source", metavar="PATH | -")
+@click.argument("source", metavar="PATH | URL | -")
 @click.pass_context
 def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool, **given: Any) -> None:
     """Build an image from a Dockerfile."""

@@ -6,6 +6,7 @@ engine()      the client for the engine that -H or the environment names
 each()        one call per name, errors printed as they come
 """
 
+import re
 import sys
 from collections.abc import Callable, Container, Iterable
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 from wherry.cli.main import BAD_OPTIONS
-from wherry.errors import EngineProblem
+from wherry.errors import BadValue, EngineProblem
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from wherry.engine.endpoint import Wanted
 
 _FALSE = "@false"
+#: What click says of a number that is none.
+_NOT_A = re.compile(r"'(.*)' is not a valid (integer|float)(?: range)?\.$")
 
 
 class _BadCommandLine(click.UsageError):
@@ -80,15 +83,54 @@ class Verb(click.Command):
             return super().parse_args(ctx, _without_values(args, self.params, ctx.allow_interspersed_args))
         except click.UsageError as exc:
             raise _in_dockers_words(exc, self, exc.ctx or ctx) from exc
+        except BadValue as exc:
+            raise _bad_value(exc, self, ctx) from exc
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadValue as exc:  # of an option that is read later
+            raise _bad_value(exc, self, ctx) from exc
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """`[OPTIONS]` if there are any, and `CONTAINER [CONTAINER...]`, as docker writes them."""
+        shown = [param for param in self.params if isinstance(param, click.Option) and not param.hidden]
+        pieces = super().collect_usage_pieces(ctx)[1:]
+        return (["[OPTIONS]"] if shown else []) + [_more_than_one(piece) for piece in pieces]
+
+
+def _more_than_one(piece: str) -> str:
+    name = piece.removesuffix("...")
+    return piece if name == piece or piece.startswith("[") or " " in piece else f"{name} [{piece}]"
+
+
+def _bad_value(exc: BadValue, command: click.Command, ctx: click.Context) -> "BadOptions":
+    """With the option's short name, too."""
+    names = next((each.opts for each in command.params if exc.option in each.opts), [exc.option])
+    return BadOptions(f'invalid argument "{exc.value}" for "{_flag_name(names)}" flag: {exc.reason}', ctx=ctx)
+
+
+def _flag_name(names: Iterable[str]) -> str:
+    """`-n, --last`."""
+    known = list(names)
+    long = next((name for name in known if name.startswith("--")), known[0])
+    short = next((name for name in known if not name.startswith("--")), "")
+    return f"{short}, {long}" if short and short != long else long
 
 
 def _in_dockers_words(exc: click.UsageError, command: click.Command, ctx: click.Context) -> click.UsageError:
     if isinstance(exc, click.NoSuchOption):
         name = exc.option_name
-        text = f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: {name}"
+        text = f"unknown flag: {name}"
+        if not name.startswith("--"):
+            text = f"unknown shorthand flag: '{name[1:]}' in {_word_with(name[1:])}"
         likely = f" (did you mean {', '.join(sorted(exc.possibilities))}?)" if exc.possibilities else ""
         return BadOptions(text + likely, ctx=ctx)
     param = getattr(exc, "param", None)
+    if isinstance(param, click.Option) and (found := _NOT_A.match(exc.message)):
+        kind = "Int" if found[2] == "integer" else "Float"
+        reason = f'strconv.Parse{kind}: parsing "{found[1]}": invalid syntax'
+        return _bad_value(BadValue(param.opts[0], found[1], reason), command, ctx)
     if isinstance(exc, click.BadOptionUsage) or isinstance(param, click.Option):
         return BadOptions(exc.format_message(), ctx=ctx)
     if isinstance(exc, click.MissingParameter) or param is None:
@@ -102,12 +144,23 @@ def _wanted(command: click.Command, path: str) -> str:
     least = sum(param.required for param in arguments)
     if not arguments:
         return f"wherry: '{path}' accepts no arguments"
-    plural = "argument" if least == 1 else "arguments"
+    most = len(arguments)
     if any(param.nargs == -1 for param in arguments):
-        return f"wherry: '{path}' requires at least {least} {plural}"
-    if least < len(arguments):
-        return f"wherry: '{path}' requires {least} to {len(arguments)} arguments"
-    return f"wherry: '{path}' requires {least} {plural}"
+        return f"wherry: '{path}' requires at least {_arguments(least)}"
+    if least == most:
+        return f"wherry: '{path}' requires {_arguments(least)}"
+    least_text = f"at least {least} and " if least else ""
+    return f"wherry: '{path}' requires {least_text}at most {_arguments(most)}"
+
+
+def _arguments(count: int) -> str:
+    return f"{count} argument" if count == 1 else f"{count} arguments"
+
+
+def _word_with(letter: str) -> str:
+    """The word of the command line that an unknown letter stands in."""
+    words = (word for word in sys.argv[1:] if word.startswith("-") and not word.startswith("--"))
+    return next((word for word in words if letter in word), f"-{letter}")
 
 
 def _without_values(args: list[str], params: Iterable[click.Parameter], interspersed: bool) -> list[str]:
@@ -270,13 +323,15 @@ def _filters(*names: str) -> Callable[..., Any]:
 
 
 def _read_filters(
-    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    given: tuple[str, ...],
 ) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for text in given:
         key, found, value = text.partition("=")
         if not found:
-            raise click.BadParameter(f"invalid filter '{text}'; write --filter key=value", ctx, param)
+            raise BadValue("--filter", text, "bad format of filter (expected name=value)")
         pairs.append((key.strip().lower(), value.strip()))
     return pairs
 

@@ -19,7 +19,9 @@ COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Siz
 @flag("--no-trunc", help="Don't truncate output.")
 @flag("-q", "--quiet", help="Only show image IDs.")
 @refused("--tree", reason="it is experimental in docker; use --no-trunc or inspect", switch=True)
-@click.argument("repository", required=False, shell_complete=completing.repositories)
+@click.argument(
+    "repository", required=False, metavar="[REPOSITORY[:TAG]]", shell_complete=completing.repositories
+)
 @click.pass_context
 def images(
     ctx: click.Context,

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 import click
 
-from wherry.errors import WherryError
+from wherry.errors import EngineProblem, UsageProblem, WherryError
 
 #: Docker's exit status for a command line that cannot be read, and of `run` if the engine refuses.
 BAD_OPTIONS = 125
@@ -239,10 +239,10 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-        # What the engine says is shown as Docker shows it; scripts look for that. Notes are what went
-        # wrong while cleaning up after the error.
+        # Shown as docker shows it, which scripts look for: run and create say who speaks, and so does what
+        # docker has no word for. Notes are what went wrong while cleaning up after the error.
         text = str(exc)
-        said = text.startswith(("Error response from daemon: ", "Error: ")) and exc.exit_code < BAD_OPTIONS
-        click.echo("\n".join([text if said else f"wherry: {text}", *getattr(exc, "__notes__", ())]), err=True)
+        bare = isinstance(exc, UsageProblem | EngineProblem) and exc.exit_code < BAD_OPTIONS
+        click.echo("\n".join([text if bare else f"wherry: {text}", *getattr(exc, "__notes__", ())]), err=True)
         sys.exit(exc.exit_code)
     sys.exit(status if isinstance(status, int) else 0)

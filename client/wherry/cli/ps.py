@@ -38,7 +38,7 @@ def ps(
     if form and quiet:
         click.echo("WARNING: Ignoring custom format, because both --format and --quiet are set.", err=True)
     columns = (*COLUMNS, "Size") if size else COLUMNS
-    chosen = choose(form, columns=columns, quiet=quiet, raw=RAW, preference="psFormat")
+    chosen = choose(form, columns=columns, quiet=quiet, raw=RAW, preference="psFormat", only_quiet=True)
     params: dict[str, Any] = {"filters": encoded(filters)}
     if show_all:
         params["all"] = True

@@ -12,7 +12,7 @@ from wherry.cli import completing
 from wherry.cli.command import engine, flag, verb
 from wherry.cli.main import BAD_OPTIONS
 from wherry.cli.run_options import create_options
-from wherry.errors import EngineProblem, NoTerminal, UsageProblem, WherryError
+from wherry.errors import BadValue, EngineProblem, NoTerminal, UsageProblem, WherryError
 
 if TYPE_CHECKING:
     from wherry.engine.client import EngineClient
@@ -79,8 +79,13 @@ def run(
     mine = ClientOptions(name=name, pull=pull, quiet=quiet, cidfile=cidfile)
     try:
         return _run(lambda: engine(ctx), CreateOptions(**options), mine, detach_keys, sig_proxy)
+    except BadValue:
+        raise
     except WherryError as exc:
         exc.exit_code = status_of(exc)
+        about_us = isinstance(exc, UsageProblem) or (isinstance(exc, EngineProblem) and exc.status != 0)
+        if about_us and exc.exit_code >= BAD_OPTIONS:
+            exc.add_note("\nRun 'wherry run --help' for more information")
         raise
 
 

@@ -24,8 +24,10 @@ def moment(text: str, option: str, now: float | None = None) -> str:
         try:
             parsed = datetime.fromisoformat(whole + zone)
         except ValueError:
+            name = option.lstrip("-")
             raise UsageProblem(
-                f'invalid value for {option}: "{text}"; write 2013-01-02T13:23:37Z, 42m or unix seconds'
+                f'invalid value for "{name}": failed to parse value as time or duration: "{text}"; '
+                "write 2013-01-02T13:23:37Z, 42m or unix seconds"
             ) from None
         # Without a zone it is the user's local time, as in Docker.
         return f"{int(parsed.timestamp())}.{fraction:0<9}"

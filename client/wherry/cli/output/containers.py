@@ -6,7 +6,7 @@ from typing import Any
 from wherry.cli import references
 from wherry.cli.output import units
 from wherry.cli.output.table import ellipsis
-from wherry.cli.output.values import Row, quote
+from wherry.cli.output.values import NilPointer, Row, quote
 
 HEADERS = {
     "ID": "CONTAINER ID",
@@ -63,7 +63,7 @@ def row(item: Mapping[str, Any], *, truncate: bool) -> Row:
             "Mounts": ",".join(_mount(mount, truncate) for mount in mounts),
             "LocalVolumes": str(sum(mount.get("Driver") == "local" for mount in mounts)),
             "Networks": ",".join(networks),
-            "Platform": None,
+            "Platform": NilPointer(),
         },
         {"Label": lambda name: labels.get(name, "")},
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wherry.cli.output.template import Template
 
 TABLE = "table"
-QUIET = ("ID",)
+QUIET = "ID"
 _WHOLE_ROW = re.compile(r"json\s+\.(?!\w)")
 
 
@@ -39,15 +39,26 @@ class Format:
 
 
 def choose(
-    option: str | None, *, columns: tuple[str, ...], quiet: bool, raw: str = "", preference: str = ""
+    option: str | None,
+    *,
+    columns: tuple[str, ...],
+    quiet: bool,
+    raw: str = "",
+    preference: str = "",
+    only_quiet: bool = False,
+    quiet_column: str = QUIET,
 ) -> Format:
     """What the user's options ask for. columns: of the default table. preference: its field in config.json.
+    only_quiet: --quiet counts more than a template (of docker's listings, in `ps` alone).
 
     Raises UsageProblem.
     """
-    if quiet:
-        return Format(columns=QUIET, table=False)
-    if not option and preference:
+    if quiet and option == "raw":
+        mark = f"{{{{.{quiet_column}}}}}"
+        return _parse(next(line for line in raw.splitlines() if mark in line), table=False)
+    if quiet and (only_quiet or option in {None, "", TABLE}):
+        return Format(columns=(quiet_column,), table=False)
+    if not option and preference and not quiet:
         from wherry.cli import preferences
 
         option = preferences.text(preference)

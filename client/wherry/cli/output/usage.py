@@ -6,6 +6,10 @@ from typing import Any
 from wherry.cli.output import units
 from wherry.cli.output.values import Row
 
+RAW = (
+    "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\n"
+    "reclaimable: {{.Reclaimable}}\n"
+)
 HEADERS = {
     "Type": "TYPE",
     "TotalCount": "TOTAL",

@@ -14,12 +14,12 @@ COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
 def df(ctx: click.Context, form: str | None, verbose: bool) -> None:
     """Show disk usage of images, containers, volumes and build cache."""
     from wherry.cli.output.format import choose, render
-    from wherry.cli.output.usage import HEADERS, summary
+    from wherry.cli.output.usage import HEADERS, RAW, summary
 
     if verbose:
         from wherry.cli.output.usage_details import show
 
         print_text(show(engine(ctx).get("/system/df"), form))
         return
-    chosen = choose(form, columns=COLUMNS, quiet=False)
+    chosen = choose(form, columns=COLUMNS, quiet=False, raw=RAW)
     print_text(render(chosen, summary(engine(ctx).get("/system/df")), HEADERS))

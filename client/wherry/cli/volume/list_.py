@@ -16,14 +16,13 @@ COLUMNS = ("Driver", "Name")
 @click.pass_context
 def ls(ctx: click.Context, filters: list[tuple[str, str]], form: str | None, quiet: bool) -> None:
     """List volumes."""
-    from wherry.cli.output.format import Format, choose, render
+    from wherry.cli.output.format import choose, render
     from wherry.cli.output.volumes import HEADERS, RAW, rows
     from wherry.engine.client import filters as encoded
 
-    if quiet and not form:
-        chosen = Format(columns=("Name",), table=False)
-    else:
-        chosen = choose(form, columns=COLUMNS, quiet=False, raw=RAW, preference="volumesFormat")
+    chosen = choose(
+        form, columns=COLUMNS, quiet=quiet, raw=RAW, preference="volumesFormat", quiet_column="Name"
+    )
     found = engine(ctx).get("/volumes", {"filters": encoded(filters)})
     print_text(render(chosen, rows(found.get("Volumes") or []), HEADERS))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wherry.engine.parse import hostpaths
 from wherry.engine.parse.values import boolean, size
-from wherry.errors import UsageProblem
+from wherry.errors import BadValue, UsageProblem
 
 
 def volumes(specs: Iterable[str], cwd: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
@@ -67,7 +67,16 @@ _FLAG_KEYS = {
 
 
 def mount(spec: str, cwd: Path) -> dict[str, Any]:
-    """One `--mount`, as the API's Mount. Raises UsageProblem."""
+    """One `--mount`, as the API's Mount. Raises BadValue."""
+    try:
+        return _mount(spec, cwd)
+    except BadValue as exc:
+        raise BadValue("--mount", spec, exc.reason) from exc
+    except UsageProblem as exc:
+        raise BadValue("--mount", spec, str(exc)) from exc
+
+
+def _mount(spec: str, cwd: Path) -> dict[str, Any]:
     made: dict[str, Any] = {"Type": "volume"}
     for field in next(csv.reader([spec]), []):
         key, found, value = field.partition("=")

@@ -5,7 +5,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from wherry.errors import UsageProblem
+from wherry.errors import BadValue, UsageProblem
 
 _SIZE = re.compile(r"^(\d+(?:\.\d+)*) ?([kKmMgGtTpP])?[iI]?[bB]?$")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
@@ -33,7 +33,7 @@ def size(text: str, option: str) -> int:
             raise ValueError
         return int(float(match[1]) * 1024 ** _POWERS[(match[2] or "").lower()])
     except ValueError:
-        raise UsageProblem(f"invalid size for {option}: '{text}'; write a number with b, k, m or g") from None
+        raise BadValue(option, text, f"invalid size: '{text}'; write a number with b, k, m or g") from None
 
 
 def swap_size(text: str) -> int:
@@ -47,9 +47,10 @@ def nano_cpus(text: str) -> int:
         nano = Decimal(text) * 10**9
         whole = int(nano)
     except (InvalidOperation, ValueError, OverflowError):
-        raise UsageProblem(f"failed to parse {text} as a rational number; write --cpus=1.5") from None
+        reason = f"failed to parse {text} as a rational number; write --cpus=1.5"
+        raise BadValue("--cpus", text, reason) from None
     if whole != nano:
-        raise UsageProblem(f"value is too precise for --cpus: {text}")
+        raise BadValue("--cpus", text, "value is too precise")
     return whole
 
 
@@ -60,7 +61,8 @@ def duration(text: str, option: str) -> int:
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     parts = _DURATION.findall(digits)
     if not parts or "".join(number + unit for number, unit in parts) != digits:
-        raise UsageProblem(f'invalid duration for {option}: "{text}"; write 500ms, 30s, 1m30s or 1h')
+        reason = f'time: invalid duration "{text}"; write 500ms, 30s, 1m30s or 1h'
+        raise BadValue(option, text, reason)
     return sign * sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in parts)
 
 
@@ -70,24 +72,27 @@ def boolean(text: str, option: str) -> bool:
         return True
     if text in {"0", "f", "F", "false", "FALSE", "False"}:
         return False
-    raise UsageProblem(f'invalid boolean value "{text}" for {option}; write true or false')
+    reason = f'strconv.ParseBool: parsing "{text}": invalid syntax; write true or false'
+    raise BadValue(option, text, reason)
 
 
 def ulimit(text: str) -> dict[str, Any]:
     """`nofile=1024:2048` -> Name, Soft, Hard; one number is both."""
     name, found, limits = text.partition("=")
     if not found:
-        raise UsageProblem(f"invalid ulimit argument: {text}; write name=soft[:hard]")
+        raise BadValue("--ulimit", text, f"invalid ulimit argument: {text}; write name=soft[:hard]")
     if name.lower() not in _ULIMITS:
-        raise UsageProblem(f"invalid ulimit type: {name}")
+        raise BadValue("--ulimit", text, f"invalid ulimit type: {name}")
     soft_text, _, hard_text = limits.partition(":")
     try:
         soft = int(soft_text)
         hard = int(hard_text) if hard_text else soft
     except ValueError:
-        raise UsageProblem(f"invalid ulimit argument: {text}; write name=soft[:hard]") from None
+        reason = f"invalid ulimit argument: {text}; write name=soft[:hard]"
+        raise BadValue("--ulimit", text, reason) from None
     if hard != -1 and (soft == -1 or soft > hard):
-        raise UsageProblem(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+        reason = f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        raise BadValue("--ulimit", text, reason)
     return {"Name": name.lower(), "Soft": soft, "Hard": hard}
 
 
@@ -131,11 +136,12 @@ def extra_host(text: str) -> str:
     separator = "=" if "=" in text else ":"
     name, _, address = text.partition(separator)
     if not name or not address:
-        raise UsageProblem(f'bad format for add-host: "{text}"; write name:ip')
+        raise BadValue("--add-host", text, f'bad format for add-host: "{text}"; write name:ip')
     if address != "host-gateway":
         address = address.removeprefix("[").removesuffix("]")
         try:
             ipaddress.ip_address(address)
         except ValueError:
-            raise UsageProblem(f'invalid IP address in add-host: "{address}"') from None
+            reason = f'invalid IP address in add-host: "{address}"'
+            raise BadValue("--add-host", text, reason) from None
     return f"{name}:{address}"
