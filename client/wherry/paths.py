@@ -34,8 +34,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 APP = "wherry"
 
 
@@ -181,6 +179,8 @@ def paths() -> Paths:
         # The cache stays shared on purpose only when asked for: a test's home must not fetch boxes again.
         cache = Path(os.environ.get("WHERRY_CACHE", root / "cache"))
         return Paths(config=root / "config", cache=cache, data=root, runtime=root / "run")
+    import platformdirs  # as long to load as half a bare interpreter
+
     cache = Path(os.environ.get("WHERRY_CACHE", platformdirs.user_cache_path(APP, appauthor=False)))
     data = platformdirs.user_data_path(APP, appauthor=False)
     return Paths(

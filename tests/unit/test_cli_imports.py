@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cli_fake_engine import Answer, environment, fake_engine
@@ -48,6 +49,40 @@ def test_a_plain_call_loads_nothing_heavy(command: str, path: str, found: object
     others = {name for name in loaded if name.startswith("wherry.cli.") and name.count(".") == 2}
     light = {"main", "command", "completing", "output", "preferences", "references", command}
     assert others <= {f"wherry.cli.{name}" for name in light}
+
+
+#: What a build of an unchanged folder has no use for; parts of a plain call's list it needs.
+NOT_FOR_BUILDS = frozenset(
+    {
+        *("requests", "urllib3", "http.client", "email", "ssl", "rich", "paramiko", "asyncio", "logging"),
+        *("subprocess", "tarfile", "csv", "tempfile", "shutil", "decimal", "secrets", "hmac"),
+        *("concurrent.futures", "wherry.engine.contextarchive", "wherry.engine.lending"),
+        *("wherry.engine.create", "wherry.engine.hijack", "wherry.engine.parse.values"),
+        *("wherry.cli.bars", "wherry.cli.buildoutput", "wherry.cli.buildcheck", "wherry.cli.session"),
+    }
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake engine is on TCP there")
+def test_a_build_of_an_unchanged_folder_loads_little_and_asks_little(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY a /\n")
+    (tmp_path / "a").write_text("a")
+    with fake_engine() as engine:
+        engine.on("POST", "/build/contexts/needs", Answer(200, {"Paths": ["a"]}))
+        engine.on("POST", "/build/contexts", Answer(200, {"Token": "t", "Missing": []}))
+        engine.on("POST", "/build", Answer(200, {"stream": "sha256:1\n"}))
+        done = subprocess.run(
+            [sys.executable, "-c", _REPORT, "build", "-q", str(tmp_path)],
+            env={**environment(engine), "WHERRY_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "sha256:1\n"), done.stderr
+        asked = [request.path for request in engine.requests]
+    assert set(json.loads(done.stderr.splitlines()[-1])) & NOT_FOR_BUILDS == set()
+    assert asked == ["/_ping", "/build/contexts/needs", "/build/contexts", "/build"]
 
 
 def test_the_installed_command_keeps_status_and_output() -> None:

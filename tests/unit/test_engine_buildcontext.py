@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wherry.engine.buildcontext import ChunkReader, is_archive, only_dockerfile, scan
+from wherry.engine.buildcontext import BuildContext, ChunkReader, scan
+from wherry.engine.contextarchive import chunks, is_archive, only_dockerfile
 from wherry.errors import UsageProblem
 
 
@@ -22,8 +23,8 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def members(context: object) -> dict[str, tarfile.TarInfo]:
-    data = b"".join(context.chunks())  # type: ignore[attr-defined]
+def members(context: BuildContext) -> dict[str, tarfile.TarInfo]:
+    data = b"".join(chunks(context))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         return {member.name: member for member in archive}
 

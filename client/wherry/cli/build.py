@@ -1,34 +1,24 @@
 """`wherry build`."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from wherry.cli import buildoutput, preferences, progress
 from wherry.cli.command import engine, flag, texts, verb
-from wherry.cli.output import units
-from wherry.engine import buildcontext, contextsync, lending
-from wherry.engine.buildcontext import BuildContext, ChunkReader
-from wherry.engine.client import EngineClient, Readable, body_of
-from wherry.engine.logins import Logins
-from wherry.engine.parse import environment, values
-from wherry.engine.progress import Progress, read
-from wherry.engine.statcache import StatCache
 from wherry.errors import UsageProblem
-from wherry.paths import paths
-from wherrywire.contextsync import Needs
 
-_HEAD_BYTES = 512
-_CHUNK_BYTES = 256 * 1024
-_URLS = ("http://", "https://", "git://", "git@", "github.com/")
+if TYPE_CHECKING:
+    from wherry.cli.buildoutput import Output
+    from wherry.engine.lending import Loan
+    from wherry.engine.progress import Progress
+
+# What is imported inside functions is not for every build: that of an unchanged folder takes as long as its
+# imports.
 _OPTIONS = (
     texts("-t", "--tag", "tags", help="Name and optionally a tag in the name:tag format."),
     click.option("-f", "--file", "dockerfile", help="Name of the Dockerfile (default: PATH/Dockerfile)."),
@@ -87,13 +77,17 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         from wherry.cli import buildcheck
 
         ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout))
+    from wherry.cli import buildsource, preferences, progress
+    from wherry.engine.client import body_of
+    from wherry.engine.logins import Logins
+    from wherry.engine.progress import read
+
     quiet = quiet or given["style"] == "quiet"
-    outputs = buildoutput.parse(given["outputs"], push=given["push"])
+    outputs = _outputs(given["outputs"], push=given["push"])
     # An archive on stdout is alone there.
     out = sys.stderr if any(output.to_stdout for output in outputs) else sys.stdout
     if iidfile is not None:
         iidfile.unlink(missing_ok=True)
-    loan = lending.read(given["secrets"], given["agents"], os.environ)
     with ExitStack() as stack:
         called = engine(ctx)
         build_args = _build_args(given["build_args"])
@@ -101,18 +95,21 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         for each in preferences.proxies(str(called.endpoint), build_args):
             name, _, value = each.partition("=")
             build_args[name] = value
-        sent = _context(called, source, given, build_args, None if quiet else out, stack)
+        loan = _loan(given)
+        sent = buildsource.send(called, source, given, build_args, None if quiet else out, stack)
         params = _parameters(given, build_args, quiet, sent.dockerfile)
         params["remote"], params["context"] = sent.remote, sent.token
-        params["offer"] = stack.enter_context(lending.lent(called, loan))
-        upload = sent.upload or ChunkReader(iter(()))
+        if loan:
+            from wherry.engine import lending
+
+            params["offer"] = stack.enter_context(lending.lent(called, loan))
         logins = Logins().header_for_build()
         answer = stack.enter_context(
-            called.call("POST", "/build", params, upload=upload, headers=logins, stream=True)
+            called.call("POST", "/build", params, upload=sent.body, headers=logins, stream=True)
         )
         image_id = ""
 
-        def noted(lines: Iterable[Progress]) -> Iterator[Progress]:
+        def noted(lines: "Iterable[Progress]") -> "Iterator[Progress]":
             nonlocal image_id
             for line in lines:
                 if isinstance(line.aux, dict):
@@ -123,6 +120,8 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
 
         progress.show(noted(read(body_of(answer))), out, given["style"])
         for output in outputs:
+            from wherry.cli import buildoutput
+
             buildoutput.write(called, image_id, output, given["tags"], quiet=quiet)
     if iidfile is not None:
         if not image_id:
@@ -130,11 +129,31 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         iidfile.write_text(image_id)
 
 
+def _outputs(texts: Iterable[str], *, push: bool) -> "list[Output]":
+    if not (texts or push):
+        return []
+    from wherry.cli import buildoutput
+
+    return buildoutput.parse(list(texts), push=push)
+
+
+def _loan(given: dict[str, Any]) -> "Loan | None":
+    if not (given["secrets"] or given["agents"]):
+        return None
+    from wherry.engine import lending
+
+    return lending.read(given["secrets"], given["agents"], os.environ)
+
+
 def _parameters(
     given: dict[str, Any], build_args: dict[str, str | None], quiet: bool, dockerfile: str | None
 ) -> dict[str, Any]:
     """Query parameters of POST /build; what is None is not sent."""
-    memory, swap, shm = given["memory"], given["memory_swap"], given["shm_size"]
+    import json
+
+    from wherry.engine.parse import environment
+
+    sizes = _sizes(given) if any(given[name] for name in ("memory", "memory_swap", "shm_size")) else {}
     return {
         "dockerfile": dockerfile,
         "t": list(given["tags"]),
@@ -150,15 +169,24 @@ def _parameters(
         "platform": given["platform"],
         "extrahosts": list(given["hosts"]),
         "cachefrom": json.dumps(list(given["cache_from"])) if given["cache_from"] else None,
-        "memory": values.size(memory, "--memory") if memory else None,
-        "memswap": values.swap_size(swap) if swap else None,
-        "shmsize": values.size(shm, "--shm-size") if shm else None,
+        **sizes,
         "cpushares": given["cpu_shares"],
         "cpuperiod": given["cpu_period"],
         "cpuquota": given["cpu_quota"],
         "cpusetcpus": given["cpuset_cpus"],
         "cpusetmems": given["cpuset_mems"],
         "cgroupparent": given["cgroup_parent"],
+    }
+
+
+def _sizes(given: dict[str, Any]) -> dict[str, int | None]:
+    from wherry.engine.parse import values
+
+    memory, swap, shm = given["memory"], given["memory_swap"], given["shm_size"]
+    return {
+        "memory": values.size(memory, "--memory") if memory else None,
+        "memswap": values.swap_size(swap) if swap else None,
+        "shmsize": values.size(shm, "--shm-size") if shm else None,
     }
 
 
@@ -171,93 +199,3 @@ def _build_args(options: Iterable[str]) -> dict[str, str | None]:
             raise UsageProblem(f"invalid --build-arg: {option}; write NAME=value")
         made[name] = value if equals else os.environ.get(name)
     return made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sent:
-    """How the engine comes to the context. dockerfile: its name in it."""
-
-    dockerfile: str | None
-    upload: Readable | None = None
-    remote: str | None = None
-    token: str | None = None
-
-
-def _context(
-    called: EngineClient,
-    source: str,
-    given: dict[str, Any],
-    build_args: dict[str, str | None],
-    out: TextIO | None,
-    stack: ExitStack,
-) -> _Sent:
-    dockerfile = given["dockerfile"]
-    if source == "-":
-        if dockerfile == "-":
-            raise UsageProblem("invalid argument: can't use stdin for both build context and dockerfile")
-        return _Sent(upload=_from_stdin(), dockerfile=dockerfile)
-    if source.startswith(_URLS):
-        return _Sent(remote=source, dockerfile=dockerfile)
-    folder = Path(source)
-    if not folder.is_dir():
-        raise UsageProblem(
-            f'unable to prepare context: path "{source}" not found or no folder; name a folder'
-        )
-    if dockerfile == "-":
-        chosen: Path | bytes | None = sys.stdin.buffer.read()
-    else:
-        chosen = Path(dockerfile) if dockerfile else None
-    synced = True
-
-    def ask(text: bytes) -> Needs | None:
-        nonlocal synced
-        found = contextsync.needs(called, text, given["target"], build_args)
-        synced = found is not None
-        # A newer base image may have triggers that nobody knows yet.
-        return None if given["pull"] else found
-
-    context = buildcontext.scan(folder, chosen, ask)
-    if synced:
-        return _Sent(token=_sync(called, folder, context, out), dockerfile=context.dockerfile)
-    return _Sent(upload=_upload(context, out, stack), dockerfile=context.dockerfile)
-
-
-def _sync(called: EngineClient, folder: Path, context: BuildContext, out: TextIO | None) -> str:
-    """The token of the context, all of which the engine has then."""
-    announced = contextsync.announce(called, context, StatCache(paths().contexts, folder))
-    if out is not None:
-        sent, total = units.size(announced.missing_bytes), units.size(announced.total_bytes)
-        click.echo(
-            f"Sending build context to Docker daemon  {sent}" + (f" of {total}" if sent != total else ""), out
-        )
-    if announced.missing:
-        reader = ChunkReader(announced.contents())
-        with progress.uploading(reader, "context", announced.missing_bytes) as source:
-            contextsync.send(called, announced, source)
-    return announced.token
-
-
-def _upload(context: BuildContext, out: TextIO | None, stack: ExitStack) -> Readable:
-    """The whole, for an engine that cannot say what it lacks."""
-    if out is not None:
-        click.echo(f"Sending build context to Docker daemon  {units.size(context.size_bytes)}", out)
-    reader = ChunkReader(context.chunks())
-    return stack.enter_context(progress.uploading(reader, "context", context.size_bytes))
-
-
-def _from_stdin() -> Readable:
-    """A context's archive as it is; anything else is a Dockerfile without files."""
-    if sys.stdin.isatty():
-        raise UsageProblem("build - reads a Dockerfile or an archive from a pipe; name a folder otherwise")
-    stream = sys.stdin.buffer
-    head = _read_exactly(stream, _HEAD_BYTES)
-    if buildcontext.is_archive(head):
-        return ChunkReader(chain((head,), iter(lambda: stream.read(_CHUNK_BYTES), b"")))
-    return ChunkReader(iter((buildcontext.only_dockerfile(head + stream.read()),)))
-
-
-def _read_exactly(stream: IO[bytes], size: int) -> bytes:
-    data = b""
-    while len(data) < size and (more := stream.read(size - len(data))):
-        data += more
-    return data

@@ -1,15 +1,12 @@
-"""A folder as a build context: one tar stream, made while it is read, without what `.dockerignore` names.
+"""A folder as a build context: its files, without what `.dockerignore` names.
 
-Source: docker build reference, ".dockerignore files". Owners are left out (0:0): a COPY never takes
-them over, and the same folder is then the same context on every machine.
+Source: docker build reference, ".dockerignore files". How it is sent: contextsync.py, contextarchive.py.
 """
 
 import os
 import posixpath
-import secrets
 import stat
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -19,7 +16,6 @@ from wherry.errors import UsageProblem
 from wherrywire.contextsync import Needs
 from wherrywire.dockerignore import BadPattern, Matcher, always_sent, read
 
-_CHUNK_BYTES = 256 * 1024
 _IGNORE = ".dockerignore"
 
 
@@ -48,18 +44,6 @@ class BuildContext:
     entries: tuple[Found, ...]
     extra: dict[str, bytes] = field(default_factory=dict)
 
-    def chunks(self) -> Iterator[bytes]:
-        """The archive. Raises UsageProblem for a file that cannot be read."""
-        for name, data in self.extra.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), 0o600
-            yield _header(info) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
-        links: dict[tuple[int, int], str] = {}
-        for entry in self.entries:
-            if entry.name not in self.extra:
-                yield from _entry(entry, links)
-        yield bytes(2 * tarfile.BLOCKSIZE)
-
 
 def scan(folder: Path, dockerfile: Path | bytes | None, ask: AskNeeds | None = None) -> BuildContext:
     """Looks at every file that is needed. dockerfile: its path, its contents, or None for the folder's own.
@@ -79,7 +63,7 @@ def scan(folder: Path, dockerfile: Path | bytes | None, ask: AskNeeds | None = N
     patterns, ignore = _patterns(folder, name)
     if contents is not None:
         # From elsewhere: under a name that nobody has, and that is excluded from COPY.
-        name = f".dockerfile.{secrets.token_hex(10)}"
+        name = f".dockerfile.{os.urandom(10).hex()}"
         extra[name] = contents
         patterns = [*patterns, name]
         extra[_IGNORE] = (ignore + f"\n{name}\n{_IGNORE}\n".encode()).lstrip(b"\n")
@@ -105,23 +89,6 @@ def dockerfile_of(folder: Path, dockerfile: Path | None) -> tuple[str, bytes, li
     if dockerfile is None and not path.exists() and (folder / "dockerfile").exists():
         path = folder / "dockerfile"
     return path.name, dockerfile_bytes(path), _patterns(folder, _relative(folder, path) or path.name)[0]
-
-
-def only_dockerfile(data: bytes) -> bytes:
-    """The archive of a context that has nothing but a Dockerfile."""
-    context = BuildContext(dockerfile="Dockerfile", size_bytes=0, entries=(), extra={"Dockerfile": data})
-    return b"".join(context.chunks())
-
-
-def is_archive(head: bytes) -> bool:
-    """By the first 512 bytes: a tar, or something compressed that should be one."""
-    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")):
-        return True
-    try:
-        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
-    except tarfile.TarError:
-        return False
-    return True
 
 
 def dockerfile_bytes(path: Path) -> bytes:
@@ -201,30 +168,6 @@ def _walk(folder: Path, prefix: str, matcher: Matcher, needs: Needs | None) -> I
             yield from _walk(Path(entry.path), name + "/", matcher, needs)
 
 
-def _entry(entry: Found, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
-    mode = entry.status.st_mode
-    info = tarfile.TarInfo(entry.name)
-    info.mtime = int(entry.status.st_mtime)
-    info.mode = permissions(mode)
-    if stat.S_ISDIR(mode):
-        info.type = tarfile.DIRTYPE
-        yield _header(info)
-    elif stat.S_ISLNK(mode):
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, target_of(entry.path), 0o777
-        yield _header(info)
-    elif stat.S_ISFIFO(mode):
-        info.type = tarfile.FIFOTYPE
-        yield _header(info)
-    elif stat.S_ISREG(mode):
-        key = (entry.status.st_dev, entry.status.st_ino)
-        if entry.status.st_nlink > 1 and entry.status.st_ino and key in links:
-            info.type, info.linkname = tarfile.LNKTYPE, links[key]
-            yield _header(info)
-            return
-        links[key] = entry.name
-        yield from _file(entry, info)
-
-
 def permissions(mode: int) -> int:
     """Windows keeps none: everything can be executed there, as docker has it."""
     return 0o755 if sys.platform == "win32" else stat.S_IMODE(mode)
@@ -233,30 +176,6 @@ def permissions(mode: int) -> int:
 def target_of(path: Path) -> str:
     target = str(path.readlink())
     return target.replace("\\", "/") if sys.platform == "win32" else target
-
-
-def _file(entry: Found, info: tarfile.TarInfo) -> Iterator[bytes]:
-    """As many bytes as the header says, also if the file grows meanwhile."""
-    try:
-        with entry.path.open("rb") as file:
-            info.size = left = os.fstat(file.fileno()).st_size
-            yield _header(info)
-            while left:
-                data = file.read(min(left, _CHUNK_BYTES))
-                if not data:
-                    raise UsageProblem(f"{entry.path} became shorter while it was sent; build again")
-                left -= len(data)
-                yield data
-    except OSError as exc:
-        raise UsageProblem(
-            f"unable to prepare context: cannot read {entry.path}: {exc.strerror}; "
-            "correct its permissions, or name it in .dockerignore"
-        ) from exc
-    yield bytes(-info.size % tarfile.BLOCKSIZE)
-
-
-def _header(info: tarfile.TarInfo) -> bytes:
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 class ChunkReader:

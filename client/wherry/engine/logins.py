@@ -16,8 +16,6 @@ import contextlib
 import json
 import os
 import re
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,6 +157,8 @@ class Logins:
 
     def _write(self, document: Mapping[str, Any]) -> None:
         """Whole or not at all, readable by the user alone, through a symbolic link if it is one."""
+        import tempfile
+
         target = self.file.resolve()
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -218,6 +218,8 @@ def _ask(helper: str, server: str) -> Login | None:
 
 def _run(helper: str, verb: str, given: str, *, may_be_absent: bool = False) -> str | None:
     """The helper's output; None when it says that it has nothing. Raises UsageProblem."""
+    import subprocess  # most have no helper
+
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(

@@ -10,10 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wherry.engine.buildcontext import Found
@@ -48,11 +46,10 @@ class StatCache:
                 found[file.name], kept[file.name] = str(record[4]), record
             else:
                 unknown.append(file)
-        with ThreadPoolExecutor(_READERS) as readers:
-            for file, digest in zip(unknown, readers.map(_digest, unknown), strict=True):
-                found[file.name] = digest
-                if max(file.status.st_mtime_ns, file.status.st_ctime_ns) < now - _STEP_NS:
-                    kept[file.name] = [*_identity(file.status), digest]
+        for file, digest in zip(unknown, _read_all(unknown), strict=True):
+            found[file.name] = digest
+            if max(file.status.st_mtime_ns, file.status.st_ctime_ns) < now - _STEP_NS:
+                kept[file.name] = [*_identity(file.status), digest]
         if kept != before:
             self._store({**before, **kept})
         return found
@@ -69,7 +66,7 @@ class StatCache:
     def _store(self, files: dict[str, _Record]) -> None:
         """A cache: what cannot be written is read again next time."""
         data = json.dumps({"version": _VERSION, "files": files}, separators=(",", ":")).encode()
-        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        fresh = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -87,6 +84,16 @@ class StatCache:
 
 def _identity(status: os.stat_result) -> _Record:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _read_all(files: list[Found]) -> list[str]:
+    """Several at a time; one alone needs no threads, whose library takes as long to load as a small file."""
+    if len(files) < _READERS:
+        return [_digest(file) for file in files]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(_digest, files))
 
 
 def _digest(file: Found) -> str:

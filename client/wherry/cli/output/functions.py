@@ -22,7 +22,7 @@ def _json(value: Any) -> str:
         return "{" + ",".join(f"{json.dumps(key)}:{_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, values.Row):
         # Docker marshals rows by another path, which sorts the names and escapes for HTML.
-        dumped = json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+        dumped = json.dumps(values.plain(value), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
         for char in "<>&":
             dumped = dumped.replace(char, f"\\u{ord(char):04x}")
         return dumped
