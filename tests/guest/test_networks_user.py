@@ -96,6 +96,32 @@ def test_a_network_with_containers_is_neither_removed_nor_pruned(
     ]
 
 
+def test_a_network_has_its_configuration_from_another(engine: NativeEngine, docker_cli: str) -> None:
+    own = (
+        "--subnet",
+        "10.252.9.0/24",
+        "--ip-range",
+        "10.252.9.64/26",
+        "-o",
+        "com.docker.network.driver.mtu=1400",
+    )
+    docker(engine, "network", "create", "--config-only", *own, "--label", "a=b", "conf")
+    said = refused(engine, "run", "--rm", "--network", "conf", IMAGE, "true")
+    assert "cannot create endpoint on configuration-only network" in said
+    engine.restart()
+    docker(engine, "network", "create", "--config-from", "conf", "own")
+    shown = network(engine, "own")
+    assert shown["ConfigFrom"] == {"Network": "conf"}
+    assert shown["IPAM"]["Config"][0]["Subnet"] == "10.252.9.0/24"
+    assert (shown["Options"], shown["Labels"]) == ({"com.docker.network.driver.mtu": "1400"}, {"a": "b"})
+    run(engine, "aa", "--network", "own")
+    assert inside(engine, "aa", "cat", "/sys/class/net/eth0/mtu") == "1400"
+    assert networks_of(engine, "aa")["own"]["IPAddress"] == "10.252.9.64"
+    assert 'configuration network "conf" is in use' in refused(engine, "network", "rm", "conf")
+    docker(engine, "rm", "-f", "aa")
+    docker(engine, "network", "rm", "own", "conf")
+
+
 def test_subnets_come_from_dockers_pools_and_never_overlap(engine: NativeEngine, docker_cli: str) -> None:
     found = set()
     for number in range(3):

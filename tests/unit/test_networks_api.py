@@ -135,7 +135,14 @@ async def test_what_is_not_there_is_not_found(client: aiohttp.ClientSession, pat
         ({"Scope": "swarm"}, 403, "swarm is not active"),
         ({"EnableIPv6": "yes"}, 400, "EnableIPv6: wants true or false"),
         ({"EnableIPv4": False}, 501, "IPv4"),
-        ({"ConfigOnly": True}, 501, "configuration networks"),
+        ({"ConfigOnly": True, "Internal": True}, 403, "can only contain network specific fields"),
+        ({"ConfigOnly": True, "ConfigFrom": {"Network": "x"}}, 403, "cannot depend on another"),
+        ({"ConfigOnly": True, "IPAM": {"Config": [{"Subnet": "x"}]}}, 400, "invalid subnet x"),
+        ({"ConfigFrom": {"Network": "nobody"}}, 404, "network nobody not found"),
+        ({"ConfigFrom": {"Network": "host"}}, 403, "host is not a configuration network"),
+        ({"ConfigFrom": {"Network": "x"}, "EnableIPv6": True}, 403, "user specified configurations"),
+        ({"ConfigFrom": {"Network": "x"}, "Options": {"a": "b"}}, 403, "network driver options are not"),
+        ({"ConfigFrom": "x"}, 400, "ConfigFrom: wants an object"),
         ({"IPAM": {"Driver": "other"}}, 404, "could not find plugin other"),
         ({"EnableIPv6": False, "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, 400, "IPv6 is not enabled"),
         (
@@ -196,6 +203,18 @@ async def test_all_problems_of_a_subnet_are_told_at_once(client: aiohttp.ClientS
 @pytest.mark.parametrize(("name", "status"), [("", 400), ("bridge", 403), ("default", 403)])
 async def test_creating_checks_the_name_first(client: aiohttp.ClientSession, name: str, status: int) -> None:
     assert (await client.post("/networks/create", json={"Name": name})).status == status
+
+
+async def test_a_configuration_network_is_shown_as_it_was_given(client: aiohttp.ClientSession) -> None:
+    ipam = {"Config": [{"Subnet": "10.9.0.0/24", "IPRange": "10.9.0.128/25"}], "Options": None}
+    body = {"Name": "conf", "ConfigOnly": True, "IPAM": ipam, "Labels": {"a": "b"}, "Driver": "bridge"}
+    assert (await client.post("/networks/create", json=body)).status == 201
+    shown = await (await client.get("/networks/conf")).json()
+    assert (shown["ConfigOnly"], shown["Driver"], shown["Labels"]) == (True, "null", {"a": "b"})
+    assert shown["IPAM"]["Config"] == ipam["Config"]
+    assert await names(client, {"driver": ["null"]}) == ["conf", "none"]
+    pruned = await client.post("/networks/prune")
+    assert await pruned.json() == {"NetworksDeleted": ["conf"]}
 
 
 async def test_connecting_hands_the_request_to_the_containers(

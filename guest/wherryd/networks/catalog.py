@@ -31,6 +31,11 @@ class Network:
         return self.settings is not None
 
     @property
+    def config_only(self) -> bool:
+        """Whether it only says what others are like, and nobody can join it."""
+        return self.settings is not None and self.settings.config is not None
+
+    @property
     def device(self) -> str:
         """The bridge of a user's network: its own name for it, or br- and the beginning of the id."""
         assert self.settings is not None, "asked of a user's network only"  # noqa: S101
@@ -135,6 +140,8 @@ def document(
     config: list[dict[str, Any]] = []
     options: dict[str, str] = {}
     ipv6 = False
+    if settings is not None and settings.config is not None:
+        return _config_document(network, settings, settings.config)
     if settings is not None:
         config, options = _ipam_configs(settings), dict(settings.options)
         ipv6 = settings.ipv6 is not None
@@ -158,11 +165,36 @@ def document(
         "Internal": bool(settings and settings.internal),
         "Attachable": bool(settings and settings.attachable),
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
+        "ConfigFrom": {"Network": settings.config_from if settings else ""},
         "ConfigOnly": False,
         "Containers": dict(containers),
         "Options": options,
         "Labels": dict(settings.labels) if settings else {},
+    }
+
+
+def _config_document(
+    network: Network, settings: NetworkSettings, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of a configuration network: as it was given."""
+    ipam = config.get("IPAM") or {}
+    return {
+        "Name": network.name,
+        "Id": network.id,
+        "Created": network.created_at,
+        "Scope": "local",
+        "Driver": network.driver,
+        "EnableIPv4": config.get("EnableIPv4", True),
+        "EnableIPv6": bool(config.get("EnableIPv6")),
+        "IPAM": {"Driver": "default", "Options": ipam.get("Options"), "Config": ipam.get("Config") or []},
+        "Internal": False,
+        "Attachable": False,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": True,
+        "Containers": {},
+        "Options": dict(config.get("Options") or {}),
+        "Labels": dict(settings.labels),
     }
 
 

@@ -92,7 +92,7 @@ class Fabric:
         self._default = _default_segment(catalog.named("bridge"), setup)
         self._segments = {"bridge": self._default}
         for network in catalog.all():
-            if network.settings is not None:
+            if network.settings is not None and not network.config_only:
                 self._segments[network.name] = _segment(network, network.settings, directory)
 
     @property
@@ -177,6 +177,7 @@ class Fabric:
             labels=request.labels,
             options=request.options,
             ipam_options=request.ipam_options,
+            config_from=request.config_from,
         )
 
     def _with_parent(self, nl: Netlink, wish: SubinterfaceOptions) -> SubinterfaceOptions:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherryd.errors import EngineError, Forbidden, InvalidParameter, NotFound, NotSupported, Unavailable
-from wherryd.networks import ipamconfig
+from wherryd.networks import configs, ipamconfig
 from wherryd.networks.bridge import check_name
 from wherryd.networks.ipamconfig import Block
 from wherryd.networks.settings import BridgeOptions, SubinterfaceOptions, vlan_of
@@ -27,7 +27,9 @@ _ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRequest:
-    """ipv4: its addresses. ipv6: None for a network without. subinterfaces: None for a bridge network."""
+    """ipv4: its addresses. ipv6: None for a network without. subinterfaces: None for a bridge network. config:
+    what a configuration network has for others, None for any other (configs.py).
+    """
 
     name: str
     ipv4: Block = Block()  # noqa: RUF009 - frozen
@@ -39,10 +41,13 @@ class NetworkRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     ipam_options: Mapping[str, str] | None = None
+    config: Mapping[str, Any] | None = None
+    config_from: str = ""
 
 
 def parse(body: Mapping[str, Any]) -> NetworkRequest:
-    """Raises InvalidParameter, Forbidden, NotFound, NotSupported or Unavailable, in dockerd's words."""
+    """body: completed by its configuration network. Raises InvalidParameter, Forbidden, NotFound,
+    NotSupported or Unavailable, in dockerd's words."""
     name = _name(body.get("Name"))
     _check_kind(body)
     ipam = _object(body.get("IPAM"), "IPAM")
@@ -65,6 +70,8 @@ def parse(body: Mapping[str, Any]) -> NetworkRequest:
         labels=_strings(body.get("Labels"), "Labels"),
         options=options,
         ipam_options=None if ipam.get("Options") is None else _strings(ipam["Options"], "IPAM.Options"),
+        config=configs.kept(body) if _flag(body.get("ConfigOnly"), "ConfigOnly") else None,
+        config_from=(body.get("ConfigFrom") or {}).get("Network") or "",
     )
 
 
@@ -103,10 +110,6 @@ def _check_kind(body: Mapping[str, Any]) -> None:
         raise Forbidden("cannot create a swarm scoped network when swarm is not active")
     if _flag(body.get("Ingress"), "Ingress"):
         raise Unavailable(_NO_SWARM)
-    if _flag(body.get("ConfigOnly"), "ConfigOnly") or _object(body.get("ConfigFrom"), "ConfigFrom").get(
-        "Network"
-    ):
-        raise NotSupported("ConfigOnly, ConfigFrom: configuration networks are not available")
     if body.get("EnableIPv4") is not None and not _flag(body["EnableIPv4"], "EnableIPv4"):
         raise NotSupported("EnableIPv4: a network without IPv4 is not available")
     ipam_driver = _object(body.get("IPAM"), "IPAM").get("Driver") or "default"

@@ -20,7 +20,7 @@ from typing import Any
 
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
 from wherryd.metadata.database import Database
-from wherryd.networks import namespaces, recovery, request, wishes
+from wherryd.networks import configs, namespaces, recovery, request, wishes
 from wherryd.networks.attaching import Attacher, Joined
 from wherryd.networks.catalog import Network, NetworkCatalog, document
 from wherryd.networks.dns.resolvers import Resolvers
@@ -262,9 +262,13 @@ class NetworkService:
 
     async def create(self, body: Mapping[str, Any]) -> tuple[str, str]:
         """POST /networks/create: (id, warning). Raises InvalidParameter, Forbidden, Conflict, ..."""
-        wish = request.parse(body)
+        wish = request.parse(configs.completed(body, self._catalog.find))
         async with self._lock:
             self._catalog.check_free(wish.name)
+            if wish.config is not None:
+                network = self._catalog.add(wish.name, secrets.token_hex(32), configs.settings(wish))
+                self._tell_of("create", network)
+                return network.id, ""
             settings = await asyncio.to_thread(self._fabric.plan, wish)
             # On record first: what a kill leaves in the kernel is then the next engine's to finish.
             network = self._catalog.add(wish.name, secrets.token_hex(32), settings)
@@ -291,10 +295,21 @@ class NetworkService:
                 raise Forbidden(
                     f"error while removing network: network {network.name} has active endpoints ({users})"
                 )
+            if self._dependents(network):
+                raise Forbidden(f'configuration network "{network.name}" is in use')
             await self._remove(network)
 
+    def _dependents(self, network: Network) -> Sequence[Network]:
+        """The networks that have their configuration from this one."""
+        return [
+            each
+            for each in self._catalog.all()
+            if each.settings and each.settings.config_from == network.name
+        ]
+
     async def _remove(self, network: Network) -> None:
-        await asyncio.to_thread(self._fabric.remove, network)
+        if not network.config_only:
+            await asyncio.to_thread(self._fabric.remove, network)
         self._catalog.delete(network)
         self._tell_of("destroy", network)
 
@@ -303,7 +318,7 @@ class NetworkService:
         removed = []
         async with self._lock:
             for network in self._catalog.all():
-                if not network.user_defined or self._members.on(network.name):
+                if not network.user_defined or self._members.on(network.name) or self._dependents(network):
                     continue
                 if chosen(document(network, self._fabric.facts, {})):
                     await self._remove(network)

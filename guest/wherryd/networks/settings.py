@@ -69,7 +69,9 @@ class NetworkSettings:
     user_subnet: the user chose the subnet, so that fixed addresses may be given out. ip_range: the part
     of the subnet that addresses are taken from, "" for all. auxiliary: name -> address that is never
     given out. ipv6: None for a network without. subinterfaces: None for a bridge network. options, labels,
-    ipam_options: as the request had them, to be shown again.
+    ipam_options: as the request had them, to be shown again. config: what a configuration network has for
+    others (configs.py), and then there is no interface; None for every other. config_from: where a network
+    has its own from.
     """
 
     interface: str
@@ -84,6 +86,8 @@ class NetworkSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     ipam_options: Mapping[str, str] | None = None
+    config: Mapping[str, Any] | None = None
+    config_from: str = ""
 
     @property
     def subnet(self) -> ipaddress.IPv4Interface:
@@ -91,6 +95,8 @@ class NetworkSettings:
 
     @property
     def driver(self) -> str:
+        if self.config is not None:
+            return "null"
         return self.subinterfaces.driver if self.subinterfaces else "bridge"
 
     @property

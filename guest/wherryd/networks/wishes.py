@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from wherryd.errors import InvalidParameter
+from wherryd.errors import Forbidden, InvalidParameter
 from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.fabric import Fabric
 from wherryd.networks.links import pack_mac
@@ -10,8 +10,10 @@ from wherryd.networks.sandbox import EndpointWish
 
 
 def check(catalog: NetworkCatalog, fabric: Fabric, wish: EndpointWish) -> Network:
-    """The network. Raises NotFound, InvalidParameter."""
+    """The network. Raises NotFound, Forbidden, InvalidParameter."""
     network = catalog.find(wish.network)
+    if network.config_only:
+        raise Forbidden("cannot create endpoint on configuration-only network")
     problems = []
     if wish.mac is not None:
         _check_mac(wish.mac)
