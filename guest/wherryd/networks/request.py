@@ -27,8 +27,8 @@ _ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRequest:
-    """ipv4: its addresses. ipv6: None for a network without. subinterfaces: None for a bridge network. config:
-    what a configuration network has for others, None for any other (configs.py).
+    """ipv4: its addresses. ipv6: None for a network without. subinterfaces: None for a bridge network.
+    config: what a configuration network has for others, None for any other (configs.py).
     """
 
     name: str
