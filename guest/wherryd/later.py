@@ -9,11 +9,15 @@ registries, a few for the builder. What only some requests want is therefore imp
         pulling = later.module("wherryd.images.pulling")
 
 Not for what runs between a fork and an exec: there nothing may be imported.
+
+What the standard library's modules import of each other, needed or not, is put off by `stand_in`: asyncio
+wants ssl (and the memory of OpenSSL) for servers that have none, dataclasses want inspect, which wants ast.
 """
 
 import importlib
+import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 
 class _Later(ModuleType):
@@ -24,3 +28,46 @@ class _Later(ModuleType):
 def module(name: str) -> ModuleType:
     """name: in full. An ImportError comes with the first use."""
     return _Later(name)
+
+
+class _StandIn(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what the import system asks of each module does not count
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        real = importlib.import_module(self.__name__)
+        self.__dict__.update(real.__dict__)
+        return getattr(real, name)
+
+
+class _Sealed(_StandIn):
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self.__name__} is not imported in this process")
+
+
+def stand_in(name: str, **meanwhile: object) -> None:
+    """Has `import name` do nothing but hand out a module that imports itself when it is first looked into.
+
+    To be called before anything imports it; has no effect afterwards. meanwhile: what it has until then.
+    """
+    if name not in sys.modules:
+        module = _StandIn(name)
+        module.__dict__.update(meanwhile)
+        sys.modules[name] = module
+
+
+def without_inspect() -> None:
+    """dataclasses look into it for two things, which need none of what it imports."""
+    stand_in(
+        "inspect",
+        signature=lambda _: "",
+        get_annotations=lambda cls: cls.__dict__.get("__annotations__", {}),
+    )
+
+
+def seal() -> None:
+    """For a process that may import nothing from now on: what stands in for a module, stays."""
+    for module in sys.modules.values():
+        if type(module) is _StandIn:
+            module.__class__ = _Sealed

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wherryd.images.unpack.extract import Limits
+from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.process import Unpacked, Unpacking
 from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
 

@@ -232,3 +232,14 @@ def test_an_engine_that_stops_under_its_clients_says_nothing_loud(fresh_engine: 
         thread.join(20)
     text = fresh_engine.log.read_bytes()[before:].decode()
     assert_quiet(text.splitlines(), at_most=0)
+
+
+def test_an_engine_that_has_spoken_to_no_registry_has_not_loaded_openssl(fresh_engine: NativeEngine) -> None:
+    """It is 2 MB of memory of every idle engine; see daemon/main.py."""
+    container = fresh_engine.call("POST", "/containers/create", {"Image": "busybox:test", "Cmd": ["true"]})
+    assert fresh_engine.call("POST", f"/containers/{container.json['Id']}/start").status == 204
+    for pid in (fresh_engine.pid, *children(fresh_engine.pid).values()):
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "libpython" in mapped or "/python3" in mapped
+        assert "libssl" not in mapped
+        assert "libcrypto" not in mapped

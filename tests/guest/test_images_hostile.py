@@ -21,8 +21,7 @@ import zstandard
 from images_rig import Entry, archive, directory, entry, hard_link, symlink, unpack
 
 from wherryd.errors import InvalidParameter, SystemFault
-from wherryd.images.unpack.extract import Limits
-from wherryd.images.unpack.reader import Ratio
+from wherryd.images.unpack.order import Limits, Ratio
 from wherryd.snapshots.protocol import Whiteouts
 
 pytestmark = pytest.mark.root

@@ -18,7 +18,7 @@ import zstandard
 from images_rig import Entry, archive, directory, entry, hard_link, symlink, unpack
 
 from wherryd.errors import InvalidParameter, SystemFault
-from wherryd.images.unpack.extract import Limits
+from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.process import Unpacking
 from wherryd.images.unpack.recipe import replay
 from wherryd.snapshots.protocol import UnpackTarget, Whiteouts

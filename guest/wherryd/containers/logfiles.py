@@ -5,15 +5,22 @@ its inode; what was packed says of which one it was made (runtime/logfile.py, `p
 """
 
 import contextlib
-import gzip
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
+from wherryd import later
 from wherryd.runtime.logfile import HEADER_BYTES, PACKED, origin_of, packed_origin
+
+if TYPE_CHECKING:
+    from wherryd.containers import packedlog
+else:
+    packedlog = later.module("wherryd.containers.packedlog")
+
+Source: TypeAlias = "BinaryIO | packedlog.Unpacked"
 
 _BLOCK = 64 * 1024
 #: A record holds at most 16 KiB of output; escaped as JSON that is six times as much.
@@ -51,22 +58,7 @@ class LogFile:
         if os.fstat(file.fileno()).st_ino != self.inode:
             file.close()
             return None
-        return _Unpacked(file) if self.packed else file
-
-
-class _Unpacked(gzip.GzipFile):
-    """Closes the file below it too, and keeps its descriptor visible."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(fileobj=file, mode="rb")
-        self._below = file
-
-    def close(self) -> None:
-        super().close()
-        self._below.close()
-
-
-Source: TypeAlias = BinaryIO | _Unpacked
+        return packedlog.Unpacked(file) if self.packed else file
 
 
 def listing(path: Path) -> list[LogFile]:
@@ -152,7 +144,7 @@ class RotatedReader:
             yield from complete
             self._pending = rest if len(rest) <= _MAX_RECORD else b""
 
-    def _successor(self, file: Source) -> Source | None:
+    def _successor(self, file: Source) -> "Source | None":
         """The next newer file, when ours is not the newest any more."""
         ours = os.fstat(file.fileno()).st_ino
         for _ in range(_ATTEMPTS):

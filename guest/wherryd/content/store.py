@@ -16,11 +16,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
+from wherryd.content import digest as digests
 from wherryd.content.digest import check, encoded, is_digest
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.sys import durable
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 
 class ContentStore:
@@ -71,8 +75,8 @@ class ContentStore:
     def add(self, data: bytes) -> str:
         """Stores a small blob and returns its digest."""
         with self.writer() as writer:
-            writer.write(data)
-            return writer.commit()
+            writer.put(data)
+            return writer.commit(hash_again=True)
 
     def scratch(self) -> BinaryIO:
         """A nameless file on the store's disk, for data that must be read twice; gone when closed."""
@@ -103,11 +107,18 @@ class BlobWriter:
         descriptor, name = tempfile.mkstemp(dir=ingest)
         self._path = Path(name)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self._hash = hashlib.sha256()
+        #: Of what was written through `write`.
+        self._hash: _Hash | None = None
 
     def write(self, data: bytes) -> None:
         """All of data, or OSError."""
+        if self._hash is None:
+            self._hash = hashlib.sha256()
         self._hash.update(data)
+        self.put(data)
+
+    def put(self, data: bytes) -> None:
+        """Likewise, but hashed by commit(hash_again=True)."""
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) or 0 :]
@@ -120,8 +131,9 @@ class BlobWriter:
         """Makes the blob visible under its digest. Raises InvalidParameter if it is not the expected one."""
         if hash_again:
             with self._path.open("rb") as written:
-                self._hash = hashlib.file_digest(written, "sha256")
-        digest = "sha256:" + self._hash.hexdigest()
+                digest = digests.of_file(written)
+        else:
+            digest = f"sha256:{self._hash.hexdigest()}" if self._hash else digests.of(b"")
         if expected and digest != check(expected):
             raise InvalidParameter(f"content has digest {digest}, expected {expected}; fetch it again")
         os.fchmod(self._file.fileno(), 0o400)

@@ -1,4 +1,7 @@
-"""One engine per folder: an advisory lock that the kernel drops when the process ends, however it ends."""
+"""One engine per folder: an advisory lock that the kernel drops when the process ends, however it ends.
+
+And the file that says which process that is.
+"""
 
 import fcntl
 import os
@@ -24,3 +27,17 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def pidfile(path: Path | None) -> Iterator[None]:
+    """Holds our pid while we run."""
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

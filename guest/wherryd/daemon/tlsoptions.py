@@ -44,7 +44,7 @@ def read(values: Mapping[str, object]) -> TlsOptions | None:
     )
 
 
-def context_of(options: TlsOptions) -> ssl.SSLContext:
+def context_of(options: TlsOptions) -> "ssl.SSLContext":
     """Raises InvalidParameter for a file that is not there or is no certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2

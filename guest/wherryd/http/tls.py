@@ -26,7 +26,7 @@ _HANDSHAKE_SECONDS: Final = 10.0
 class TlsFront:
     """Takes TLS connections, and hands plain ones to protocols that the factory makes."""
 
-    def __init__(self, context: ssl.SSLContext, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, context: "ssl.SSLContext", factory: Callable[[], asyncio.Protocol]) -> None:
         self._context = context
         self._factory = factory
 
@@ -66,7 +66,7 @@ class _Session:
     """OpenSSL on memory, between the client's streams and a plain pair. Closing is the caller's."""
 
     def __init__(
-        self, context: ssl.SSLContext, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, context: "ssl.SSLContext", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._reader, self._writer = reader, writer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

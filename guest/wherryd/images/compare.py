@@ -14,12 +14,18 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wherryd import later
 from wherryd.errors import KernelFault
-from wherryd.images.entries import named_xattrs
 from wherryd.runtime import mounting
 from wherryd.snapshots.protocol import Whiteouts
 from wherryd.sys import paths
+
+if TYPE_CHECKING:
+    from wherryd.images import entries
+else:
+    entries = later.module("wherryd.images.entries")
 
 _BENEATH = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -166,6 +172,8 @@ def _same_xattrs(fd: int, old: int, name: str, status: os.stat_result, known: os
     if (status.st_ino, status.st_ctime_ns) == (known.st_ino, known.st_ctime_ns):
         return True  # a snapshot by the file system keeps both; cp(1) neither
     try:
-        return named_xattrs(f"/proc/self/fd/{fd}/{name}") == named_xattrs(f"/proc/self/fd/{old}/{name}")
+        return entries.named_xattrs(f"/proc/self/fd/{fd}/{name}") == entries.named_xattrs(
+            f"/proc/self/fd/{old}/{name}"
+        )
     except FileNotFoundError:
         return True  # a running container has just removed it

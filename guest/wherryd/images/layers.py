@@ -18,18 +18,25 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from wherryd import later
+from wherryd.content import digest as digests
 from wherryd.content.store import BlobWriter, ContentStore
 from wherryd.errors import InvalidParameter, KernelFault, NotFound, SystemFault
-from wherryd.images.diff import Diff, RecipeSink, StreamSink, diff
 from wherryd.images.stubs import find_stubs, remove_stubs
 from wherryd.images.together import Turns, uninterrupted
 from wherryd.images.unpack.process import Unpacked, Unpacking
-from wherryd.images.unpack.recipe import DamagedRecipe, replay
 from wherryd.metadata.database import Database
 from wherryd.snapshots.protocol import Snapshotter, Whiteouts
 from wherryd.sys import paths
+
+if TYPE_CHECKING:
+    from wherryd.images import diff as diffs
+    from wherryd.images.unpack import recipe as recipes
+else:
+    diffs = later.module("wherryd.images.diff")
+    recipes = later.module("wherryd.images.unpack.recipe")
 
 # Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
 UNPACKING = "unpack-"
@@ -60,7 +67,7 @@ def chain_id(parent: str, diff_id: str) -> str:
     """OCI image-spec, "Layer ChainID"."""
     if not parent:
         return diff_id
-    return "sha256:" + hashlib.sha256(f"{parent} {diff_id}".encode()).hexdigest()
+    return digests.of(f"{parent} {diff_id}".encode())
 
 
 def chain_ids(diff_ids: Iterable[str]) -> list[str]:
@@ -207,9 +214,14 @@ class LayerStore:
         if mount_points:
             await asyncio.to_thread(remove_stubs, written.directory, written.below, mount_points)
         with self._content.writer() as recipe:
-            sink = RecipeSink(recipe.fileno())
+            sink = diffs.RecipeSink(recipe.fileno())
             work = functools.partial(
-                diff, written.directory, written.whiteouts, written.below, sink, newest_seconds=newest_seconds
+                diffs.diff,
+                written.directory,
+                written.whiteouts,
+                written.below,
+                sink,
+                newest_seconds=newest_seconds,
             )
             size, sockets = await uninterrupted(asyncio.to_thread(work))
             found = sink.finish(size, sockets)
@@ -230,10 +242,14 @@ class LayerStore:
         left_out = await asyncio.to_thread(find_stubs, written.directory, written.below, mount_points)
         loop = asyncio.get_running_loop()
         async with self.unpacking(self._snapshotter.stat(key).parent, pins) as job:
-            sink = StreamSink(lambda data: asyncio.run_coroutine_threadsafe(job.feed(data), loop).result())
+            sink = diffs.StreamSink(
+                lambda data: asyncio.run_coroutine_threadsafe(job.feed(data), loop).result()
+            )
 
             def send() -> None:
-                diff(written.directory, written.whiteouts, written.below, sink, left_out=frozenset(left_out))
+                diffs.diff(
+                    written.directory, written.whiteouts, written.below, sink, left_out=frozenset(left_out)
+                )
                 sink.finish()
 
             work = asyncio.ensure_future(asyncio.to_thread(send))
@@ -259,7 +275,7 @@ class LayerStore:
     async def _keep(
         self,
         parent: str,
-        found: Unpacked | Diff,
+        found: "Unpacked | diffs.Diff",
         recipe_writer: BlobWriter,
         pins: set[str],
         commit: Callable[[str], None],
@@ -358,10 +374,10 @@ def archive_of(diff_id: str, directory: Path, recipe: BinaryIO) -> Iterator[byte
     root = paths.open_root(str(directory))
     digest = hashlib.sha256()
     try:
-        for data in replay(recipe, lambda path: _open_file(root, path)):
+        for data in recipes.replay(recipe, lambda path: _open_file(root, path)):
             digest.update(data)
             yield data
-    except (DamagedRecipe, KernelFault) as exc:
+    except (recipes.DamagedRecipe, KernelFault) as exc:
         raise SystemFault(f"layer {diff_id} was damaged on disk: {exc}; load the image again") from exc
     finally:
         os.close(root)

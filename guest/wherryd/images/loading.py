@@ -25,7 +25,7 @@ from wherryd.images.layers import LayerStore, chain_ids
 from wherryd.images.progress import bar
 from wherryd.images.together import Report, reported, taken, together
 from wherryd.images.unpack.errors import ArchiveError
-from wherryd.images.unpack.extract import Limits
+from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.reader import CHUNK_BYTES, is_compressed, open_stream
 
 _BYTES_BETWEEN_LINES = 8 * 1024 * 1024

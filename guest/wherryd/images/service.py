@@ -27,11 +27,9 @@ from wherryd.images.filters import Filters
 from wherryd.images.image import Image, ImageUse, InUse, Progress, Publish
 from wherryd.images.importing import import_tar
 from wherryd.images.layers import Layer, LayerStore
-from wherryd.images.loading import Loader
 from wherryd.images.origins import Origins
 from wherryd.images.reference import Reference
 from wherryd.images.removing import ImageRemover
-from wherryd.images.saving import ToSave, save
 from wherryd.images.stubs import ENGINE_MOUNT_POINTS, find_stubs
 from wherryd.images.threads import iterate
 from wherryd.images.together import uninterrupted
@@ -43,10 +41,12 @@ from wherryd.snapshots.protocol import Kind
 from wherryd.spec.mount import Mount
 
 if TYPE_CHECKING:
-    from wherryd.images import pulling, pushing
+    from wherryd.images import loading, pulling, pushing, saving
 else:
+    loading = later.module("wherryd.images.loading")
     pulling = later.module("wherryd.images.pulling")
     pushing = later.module("wherryd.images.pushing")
+    saving = later.module("wherryd.images.saving")
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,6 @@ class ImageService:
         self._snapshotter = open_driver(data_root, storage_driver, storage_options)
         self._catalog = ImageCatalog(database, self._content)
         self._layers = LayerStore(database, self._content, self._snapshotter)
-        self._loader = Loader(self._catalog, self._layers, self._content, publish)
         self._origins = Origins(database)
         self._registry = registry or Registry()
         self._publish = publish
@@ -145,7 +144,9 @@ class ImageService:
         self, stream: AsyncIterator[bytes], quiet: bool = False, platform: str = ""
     ) -> AsyncIterator[Progress]:
         """Progress lines. Raises InvalidParameter, NotFound, SystemFault."""
-        return self._loader.load(stream, quiet, platform)
+        return loading.Loader(self._catalog, self._layers, self._content, self._publish).load(
+            stream, quiet, platform
+        )
 
     def pull(
         self, reference: str, *, tag: str = "", platform: str = "", credentials: Credentials = ANONYMOUS
@@ -194,12 +195,12 @@ class ImageService:
 
         platform: which the images must be for.
         """
-        chosen: dict[str, ToSave] = {}
+        chosen: dict[str, saving.ToSave] = {}
         for text in wanted:
             for image, name in self._to_save(text):
                 if platform:
                     platforms.check(image.config, platforms.parse(platform), text)
-                known = chosen.get(image.id, ToSave(image, ()))
+                known = chosen.get(image.id, saving.ToSave(image, ()))
                 if name is not None and name not in known.names:
                     known = replace(known, names=(*known.names, name))
                 chosen[image.id] = known
@@ -207,7 +208,7 @@ class ImageService:
             raise InvalidParameter("no image names given; say which images to save")
         for image_id, entry in chosen.items():
             self._publish("image", "save", image_id, {**entry.image.labels, "name": image_id})
-        return iterate(save(list(chosen.values()), self._layers, self._content))
+        return iterate(saving.save(list(chosen.values()), self._layers, self._content))
 
     def _to_save(self, text: str) -> Iterable[tuple[Image, Reference | None]]:
         """One image, or with a bare repository name all of its tags, as Docker does."""

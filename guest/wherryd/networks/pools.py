@@ -1,10 +1,10 @@
 """The subnet of a network whose user names none: the first of the engine's pools that is free. Pure."""
 
-import hashlib
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter, SystemFault
 from wherryd.networks.ipam import Subnet
 
@@ -52,7 +52,7 @@ def parse(text: str) -> Pool:
 
 def unique_local(identity: str) -> Pool:
     """The pool for IPv6 networks: a private prefix that is this engine's own, always the same (RFC 4193)."""
-    bits = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:5], "big")
+    bits = int.from_bytes(digests.raw(identity.encode())[:5], "big")
     return Pool(ipaddress.IPv6Network(((0xFD << 120) | (bits << 80), 48)), _SIZE6)
 
 

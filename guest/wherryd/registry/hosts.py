@@ -121,14 +121,14 @@ class Hosts:
             for address in addresses
         )
 
-    def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
+    def tls(self, endpoint: Endpoint) -> "ssl.SSLContext":
         """Raises InvalidParameter when a file of certs.d cannot be used."""
         key = (endpoint.host, endpoint.secure)
         if key not in self._contexts:
             self._contexts[key] = self._make_context(endpoint)
         return self._contexts[key]
 
-    def _make_context(self, endpoint: Endpoint) -> ssl.SSLContext:
+    def _make_context(self, endpoint: Endpoint) -> "ssl.SSLContext":
         context = ssl.create_default_context()
         if not endpoint.secure:
             context.check_hostname = False

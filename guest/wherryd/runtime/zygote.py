@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from wherryd import later
 from wherryd.cgroups.manager import layout
 from wherryd.errors import EngineError
 from wherryd.runtime import monitorprocess, seccomp
@@ -25,6 +26,7 @@ NAME = "wherry-zygote"
 def serve(control: socket.socket, exec_root: Path) -> NoReturn:
     """Until the daemon's end is closed and no container is left."""
     layout()
+    later.seal()
     _keep_shared()
     try:
         control.send(READY)
@@ -57,7 +59,3 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     serve(control, exec_root)
-
-
-if __name__ == "__main__":
-    main()

@@ -34,7 +34,7 @@ class ZygoteProcess:
         with theirs:
             fd = theirs.fileno()
             # -P: no module from the working directory may take the place of ours.
-            module = "wherryd.runtime.zygote"
+            module = "wherryd.runtime.zygotestart"
             command = [sys.executable, "-P", "-m", module, str(fd), str(self._exec_root)]
             try:
                 with selfexe.protected_interpreter() as interpreter:

@@ -18,7 +18,8 @@ from wherryd.builder.copying.order import CopyOrder, Job
 from wherryd.builder.copying.tree import Copier, Rules
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.unpack.errors import ArchiveError
-from wherryd.images.unpack.extract import Extractor, Limits
+from wherryd.images.unpack.extract import Extractor
+from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.reader import TarReader, open_stream
 from wherryd.images.unpack.recipe import RecipeWriter
 from wherryd.runtime import mounting

@@ -24,7 +24,7 @@ from wherryd.containers.archive.pack import GzipSink, PipeSink, pack, tree
 from wherryd.errors import EngineError, InvalidParameter, KernelFault
 from wherryd.images.entries import EntryWriter, encoded
 from wherryd.images.unpack.errors import ArchiveError
-from wherryd.images.unpack.extract import Limits
+from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.reader import TarReader, open_stream
 from wherryd.spec import users
 from wherryd.sys import paths

@@ -26,9 +26,10 @@ from wherryd.containers.archive.errors import CopyFault, Fault, wish
 from wherryd.errors import KernelFault
 from wherryd.images.unpack.directories import clean
 from wherryd.images.unpack.errors import ArchiveError
-from wherryd.images.unpack.extract import Limits, printable
+from wherryd.images.unpack.extract import printable
 from wherryd.images.unpack.members import members
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
+from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.reader import TarReader
 from wherryd.images.unpack.recipe import write_all
 from wherryd.images.unpack.remove import remove

@@ -11,12 +11,12 @@ import resource
 import socket
 import sys
 import tarfile
-from dataclasses import dataclass
 
 from wherryd.errors import EngineError
 from wherryd.images.unpack.errors import ArchiveError
-from wherryd.images.unpack.extract import Extractor, Limits
-from wherryd.images.unpack.reader import Ratio, Readable, TarReader, open_stream
+from wherryd.images.unpack.extract import Extractor
+from wherryd.images.unpack.order import Limits, Order, Ratio
+from wherryd.images.unpack.reader import Readable, TarReader, open_stream
 from wherryd.images.unpack.recipe import RecipeWriter
 from wherryd.sys import capabilities, mounts, namespaces, process
 
@@ -25,19 +25,6 @@ from wherryd.sys import capabilities, mounts, namespaces, process
 _CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP")
 # Enough for an xz or zstd window and the bookkeeping of two million entries.
 _MAX_MEMORY_BYTES = 3 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the engine tells the child, as one JSON argument."""
-
-    directory: str
-    overlay: bool
-    control: int
-    recipe: int
-    max_entries: int
-    max_bytes: int
-    ratio: tuple[int, int]
 
 
 def main() -> None:

@@ -11,30 +11,20 @@ import os
 import stat
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import cast
 
 from wherryd.images.unpack.directories import Directories, Directory, open_directory
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.members import members
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
-from wherryd.images.unpack.reader import Ratio, TarReader
+from wherryd.images.unpack.order import Limits
+from wherryd.images.unpack.reader import TarReader
 from wherryd.images.unpack.recipe import RecipeWriter, write_all
 from wherryd.images.unpack.remove import remove
 from wherryd.images.unpack.whiteouts import PREFIX, Whiteouts
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """More than real images have, less than what hurts the machine."""
-
-    entries: int = 2_000_000
-    bytes: int = 256 * 1024**3
-    trailing_bytes: int = 64 * 1024 * 1024
-    ratio: Ratio = field(default_factory=Ratio)
 
 
 class Extractor:

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from wherryd.errors import EngineError, InvalidParameter, SystemFault
-from wherryd.images.unpack.child import Order
-from wherryd.images.unpack.extract import Limits
+from wherryd.images.unpack.order import Limits, Order
 from wherryd.images.unpack.pipe import PipeWriter
 from wherryd.snapshots.protocol import UnpackTarget, Whiteouts
 

@@ -4,10 +4,10 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wherryd.images.unpack.errors import ArchiveError
+from wherryd.images.unpack.order import Ratio
 
 CHUNK_BYTES = 1024 * 1024
 # A single read by the header parser: a PAX header that claims more is an attack on our memory.
@@ -61,18 +61,6 @@ class _Input(io.RawIOBase):
         size = os.readv(self._fd, [buffer])
         self.consumed += size
         return size
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """What a compressed archive may grow to: `times` its size, once it is larger than `from_bytes`.
-
-    With nothing but zeros gzip reaches 230 to 1032, by its level, and the others thousands; file systems that
-    people pack stay below 20.
-    """
-
-    times: int = 200
-    from_bytes: int = 2 * 1024**3
 
 
 class _Decoder:
