@@ -5,13 +5,15 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wherryd.cgroups.files import ids, read
 from wherryd.cgroups.manager import REMOVE_TIMEOUT_S
 from wherryd.errors import SystemFault
 
+#: Descriptors are limited.
+_HELD_AT_ONCE = 256
 _POLL_S = 0.001
 _POLL_MAX_S = 0.05
 
@@ -29,18 +31,37 @@ def pids(directory: Path) -> list[int]:
     return found
 
 
-def signal_all(directory: Path, signum: int) -> int:
-    """How many were there. A process that ended meanwhile is none."""
-    targets = pids(directory)
-    for pid in targets:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signum)
+def signal_all(members: Callable[[], Sequence[int]], signum: int) -> int:
+    """How many were there. members: reads the group's processes.
+
+    A number may be another process's by the time it is used. So each process is held by a pidfd first, and
+    gets the signal when the group, read again, still has its number: then it was a member when it was held.
+    """
+    targets = members()
+    for start in range(0, len(targets), _HELD_AT_ONCE):
+        _signal_those(targets[start : start + _HELD_AT_ONCE], members, signum)
     return len(targets)
+
+
+def _signal_those(targets: Sequence[int], members: Callable[[], Sequence[int]], signum: int) -> None:
+    with contextlib.ExitStack() as held:
+        pidfds: dict[int, int] = {}
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError):
+                pidfds[pid] = os.pidfd_open(pid)
+                held.callback(os.close, pidfds[pid])
+        for pid in pidfds.keys() & set(members()):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfds[pid], signum)
 
 
 def kill_until_empty(directory: Path, timeout_s: float) -> None:
     """Raises SystemFault when some are left after timeout_s (in uninterruptible sleep)."""
-    wait_until(lambda: signal_all(directory, signal.SIGKILL) == 0, timeout_s, f"kill all of {directory}")
+    wait_until(
+        lambda: signal_all(lambda: pids(directory), signal.SIGKILL) == 0,
+        timeout_s,
+        f"kill all of {directory}",
+    )
 
 
 def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -150,7 +150,7 @@ class CgroupV1:
     def kill(self) -> None:
         if not self._main.exists():
             return
-        tree.signal_all(self._main, 9)
+        tree.signal_all(lambda: tree.pids(self._main), 9)
         freezer = self._directories.get("freezer")
         if freezer is not None and freezer.exists():
             # A frozen process dies only once it is thawed.

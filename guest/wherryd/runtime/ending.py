@@ -1,10 +1,10 @@
 """kill and delete of containers made by wherry-runc. Nothing enters a container here."""
 
-import contextlib
 import os
 import signal
 from pathlib import Path
 
+from wherryd.cgroups import tree
 from wherryd.errors import Conflict, EngineError, NotFound
 from wherryd.runtime import hooks, mounting, status
 from wherryd.runtime.state import State, StateDir
@@ -28,9 +28,7 @@ def _kill_all(state: State, signum: int) -> None:
     if signum == signal.SIGKILL:
         cgroup.kill()
         return
-    for pid in cgroup.pids():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signum)
+    tree.signal_all(cgroup.pids, signum)
 
 
 def delete(container_id: str, root: Path, *, force: bool) -> None:

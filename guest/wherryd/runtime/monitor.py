@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from wherryd import clock, later
-from wherryd.cgroups.manager import CgroupManager
+from wherryd.cgroups import tree
 from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound, RuntimeFault
 from wherryd.runtime import children, launch, pipes
 from wherryd.runtime.child import ChildStreams
@@ -367,7 +367,7 @@ class Monitor:
                 self._process.signal(signum)
                 cgroup.kill()
                 return
-            _signal_all(cgroup, signum)
+            tree.signal_all(cgroup.pids, signum)
             return
         self._process.signal(signum)
         if signum == signal.SIGKILL and self._paused:
@@ -472,16 +472,3 @@ class Monitor:
         """Into the container's own file."""
         with contextlib.suppress(OSError), self._directory.log_file.open("a") as file:
             file.write(f"{clock.now()} {text}\n")
-
-
-def _signal_all(cgroup: CgroupManager, signum: int) -> None:
-    """By pidfds of processes that are seen to be in the group while it is held: a number may be another's."""
-    with contextlib.ExitStack() as held:
-        pidfds: dict[int, int] = {}
-        for pid in cgroup.pids():
-            with contextlib.suppress(ProcessLookupError):
-                pidfds[pid] = os.pidfd_open(pid)
-                held.callback(os.close, pidfds[pid])
-        for pid in pidfds.keys() & set(cgroup.pids()):
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfds[pid], signum)
