@@ -324,6 +324,17 @@ def test_a_running_container_gets_and_loses_a_network(engine: NativeEngine, dock
     assert "is not connected to network own" in refused(engine, "network", "disconnect", "own", "aa")
 
 
+def test_a_resolv_conf_that_the_container_changed_is_left_alone(
+    engine: NativeEngine, docker_cli: str
+) -> None:
+    docker(engine, "network", "create", "own")
+    run(engine, "aa")
+    docker(engine, "exec", "aa", "sh", "-c", "echo nameserver 192.0.2.53 >/etc/resolv.conf")
+    for change in ("connect", "disconnect"):
+        docker(engine, "network", change, "own", "aa")
+        assert inside(engine, "aa", "cat", "/etc/resolv.conf") == "nameserver 192.0.2.53", change
+
+
 def test_a_stopped_container_joins_at_its_start_what_it_was_connected_to(
     engine: NativeEngine, docker_cli: str
 ) -> None:

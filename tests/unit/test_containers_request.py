@@ -200,6 +200,25 @@ def test_a_bad_port_is_refused(key: str) -> None:
         ports.wanted(found.config, found.host_config)
 
 
+@pytest.mark.parametrize(
+    ("mode", "writable"), [("", [True, False]), ("rw,z", [True, False]), ("ro,Z", [False, False])]
+)
+def test_volumes_of_another_container_are_no_more_writable_than_there(
+    mode: str, writable: list[bool]
+) -> None:
+    there = points({"Binds": ["name:/a", "/b:/b:ro"], "Tmpfs": {"/c": ""}})
+    found = mountpoints.inherit(there, mode)
+    assert [(point.destination, point.rw) for point in found] == list(
+        zip(["/a", "/b"], writable, strict=True)
+    )
+
+
+@pytest.mark.parametrize("mode", ["ro,rw", "nocopy", "rshared", "wild"])
+def test_a_mode_that_volumes_of_another_container_cannot_have_is_refused(mode: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"invalid mode: {mode}"):
+        mountpoints.inherit((), mode)
+
+
 def bound(**more: Any) -> dict[str, Any]:
     return {"Type": "bind", "Source": "/src", "Target": "/dst", **more}
 

@@ -121,22 +121,16 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
 
 
 def _inherited(deps: Deps, references: Sequence[str]) -> list[MountPoint]:
-    """Volumes and binds of other containers: `name`, `name:ro`, `name:rw`. Raises NotFound, ..."""
+    """Volumes and binds of other containers: `name`, `name:ro`, `name:rw,z`. Raises InvalidParameter."""
     found: list[MountPoint] = []
     for text in references:
-        reference, colon, mode = text.partition(":")
-        if colon and mode not in ("ro", "rw", "z", "Z", ""):
-            raise InvalidParameter(f"invalid mode: {mode} (hint: --volumes-from takes ro or rw)")
+        reference, _, mode = text.partition(":")
         try:
             peer = deps.store.get(reference).record
         except NotFound as exc:
             # Not as "not found": to a client that would mean the image, which it then pulls.
             raise InvalidParameter(f"--volumes-from: {exc}") from exc
-        found += [
-            replace(point, rw=point.rw and mode != "ro", mode=mode, copy_up=False)
-            for point in peer.mounts
-            if point.type in ("volume", "bind")
-        ]
+        found += mountpoints.inherit(peer.mounts, mode)
     return found
 
 

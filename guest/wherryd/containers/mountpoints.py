@@ -5,7 +5,7 @@ two mounts of a request at one place are an error, an image's VOLUME gives way t
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -93,10 +93,7 @@ def _bind(text: str) -> MountPoint:
         return _volume("", check_destination(parts[0]), (), anonymous=True)
     if len(parts) > 3 or not all(parts[:2]):
         raise InvalidParameter(f"invalid volume specification: '{text}'")
-    modes = tuple(filter(None, parts[2].split(","))) if len(parts) == 3 else ()
-    unknown = [mode for mode in modes if mode not in _MODES]
-    if unknown or any(len(kind.intersection(modes)) > 1 for kind in _ONE_OF):
-        raise InvalidParameter(f"invalid mode: {parts[2]}")
+    modes = _modes(parts[2], _MODES) if len(parts) == 3 else ()
     destination = check_destination(parts[1])
     if not parts[0].startswith("/"):
         return _volume(check_volume_name(parts[0]), destination, modes, anonymous=False)
@@ -110,6 +107,25 @@ def _bind(text: str) -> MountPoint:
         propagation=propagation,
         options=("create",),
     )
+
+
+def _modes(text: str, known: Collection[str]) -> tuple[str, ...]:
+    """ "ro,z" -> ("ro", "z"). Raises InvalidParameter."""
+    modes = tuple(filter(None, text.split(",")))
+    if not set(modes) <= set(known) or any(len(kind.intersection(modes)) > 1 for kind in _ONE_OF):
+        raise InvalidParameter(f"invalid mode: {text}")
+    return modes
+
+
+def inherit(points: Sequence[MountPoint], mode: str) -> list[MountPoint]:
+    """The volumes and binds of another container (--volumes-from). mode: ro or rw, z or Z, with commas
+    between; what the other may not write, this one may not either. Raises InvalidParameter."""
+    read_only = "ro" in _modes(mode, _MODES - _PROPAGATION - {"nocopy"})
+    return [
+        replace(point, rw=point.rw and not read_only, mode=mode, copy_up=False)
+        for point in points
+        if point.type in ("volume", "bind")
+    ]
 
 
 def check_volume_name(name: str) -> str:
