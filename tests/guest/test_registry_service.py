@@ -73,7 +73,8 @@ class Engine:
         layers = len(list((self.root / self.driver / "l").iterdir()))
         known = self.database.query("SELECT count(*) AS n FROM layers")[0]["n"]
         extra = [f"{layers - known} layers"] if layers != known else []
-        return [*sorted(blobs - rows - images), *extra, *map(str, (self.root / "content/ingest").iterdir())]
+        halves = [*(self.root / "content/ingest").iterdir(), *(self.root / "content/partial").iterdir()]
+        return [*sorted(blobs - rows - images), *extra, *map(str, halves)]
 
 
 @pytest.fixture(params=["overlay", "vfs"])

@@ -3,6 +3,7 @@
     <root>/blobs/sha256/<64 hex>    complete and verified; read-only
     <root>/ingest/<random>          being written; swept when the store opens, since a writer does not
                                     outlive its process
+    <root>/partial/<64 hex>         the beginning of a blob that somebody fetches or will go on to fetch
 
 A blob is written to ingest/, hashed while it is written, fsynced, renamed, and its folder is fsynced: a
 name below blobs/ always has all its bytes, also after a power cut. Who still needs a blob is not known
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 from wherryd.content import digest as digests
 from wherryd.content.digest import check, encoded, is_digest
+from wherryd.content.partial import Partial
 from wherryd.errors import InvalidParameter, NotFound
 from wherryd.sys import durable
 
@@ -34,7 +36,10 @@ class ContentStore:
         """Makes the folders and removes what an earlier process left half-written."""
         self._blobs = root / "blobs" / "sha256"
         self._ingest = root / "ingest"
+        self._partial = root / "partial"
+        self._partials_in_use: set[str] = set()
         self._blobs.mkdir(parents=True, exist_ok=True)
+        self._partial.mkdir(exist_ok=True)
         root.chmod(0o700)
         shutil.rmtree(self._ingest, ignore_errors=True)
         self._ingest.mkdir()
@@ -81,6 +86,20 @@ class ContentStore:
     def scratch(self) -> BinaryIO:
         """A nameless file on the store's disk, for data that must be read twice; gone when closed."""
         return tempfile.TemporaryFile(dir=self._ingest)
+
+    def partial(self, digest: str) -> Partial | None:
+        """What an earlier attempt has of the blob, or a new one; None while somebody else has it."""
+        if digest in self._partials_in_use:
+            return None
+        self._partials_in_use.add(digest)
+        return Partial(self._partial / encoded(digest), lambda: self._partials_in_use.discard(digest))
+
+    def sweep_partials(self, keep: set[str]) -> None:
+        """Removes those that are neither in `keep` nor in use."""
+        for path in list(self._partial.iterdir()):
+            digest = "sha256:" + path.name
+            if digest not in keep and digest not in self._partials_in_use:
+                path.unlink(missing_ok=True)
 
     def remove(self, digest: str) -> None:
         """Idempotent."""

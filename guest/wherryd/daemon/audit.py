@@ -4,6 +4,7 @@ Everything is looked at once, by its place; nothing is changed, so it may be don
 The sums are of allocated bytes, a hard link once, and add up to what `du -s` says of the data root.
 
     content/blobs, content/ingest        images' configs, layers' recipes; half-written ones
+    content/partial                      beginnings of blobs, which belong to a lease (images/leases.py)
     <driver>/{m,l,w,trash}               snapshots/index.py
     containers/<id>, volumes/<name>      containers/files.py, containers/volumes.py
     builder/{builds,cache,blobs}         builder/service.py
@@ -72,6 +73,7 @@ class _Known:
     names: dict[str, str]
     layers: dict[str, _Layer]
     containers: frozenset[str]
+    partials: frozenset[str]
 
 
 def audit(root: Path, *, verify: bool = False) -> Report:
@@ -107,6 +109,9 @@ def _read_database(path: Path) -> _Known:
                     )
                 },
                 containers=frozenset(row[0] for row in rows("SELECT id FROM containers")),
+                partials=frozenset(
+                    row[0] for row in rows("SELECT item FROM lease_items WHERE kind = 'partial'")
+                ),
             )
         finally:
             connection.close()
@@ -156,8 +161,18 @@ class _Audit:
                 self._owned("engine", self._own_bytes(path))
                 for below in _entries(path):
                     self._nobodys(below, "half-written content")
+            elif path.name == "partial":
+                self._owned("engine", self._own_bytes(path))
+                for below in _entries(path):
+                    self._partials(below)
             else:
                 self._nobodys(path, "not a name that the content store uses")
+
+    def _partials(self, path: Path) -> None:
+        if f"sha256:{path.name}" in self._known.partials:
+            self._owned("interrupted pulls", self._bytes(path))
+        else:
+            self._nobodys(path, "no pull is going to go on with this beginning of a blob")
 
     def _blobs(self, folder: Path) -> None:
         for path in _entries(folder):

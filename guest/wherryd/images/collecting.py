@@ -1,12 +1,12 @@
 """Collection: what no image, container or piece of work under way refers to goes. Mark and sweep.
 
     roots    images (their config, their layers), containers' snapshots (their parents), and leases: what
-             `LayerStore.pinned` holds while an import, a pull or a build has no image yet
+             `LayerStore.pinned` holds while an import, a pull or a build has no image yet, and what an
+             interrupted pull left for the next one (leases.py)
     marked   every layer below a root, with its recipe
-    swept    rows, snapshots and blobs that were not marked
+    swept    rows, snapshots, blobs and beginnings of blobs that were not marked
 
-Leases are in memory: their holders are coroutines of this process and end with it. What a killed engine
-was making is nobody's when the next one opens, and goes then.
+What a killed engine was making for anything else than a pull is nobody's when the next one opens, and goes.
 
 Rows go first, and durably: a power cut must not bring back a row whose files are gone, while files without
 a row are found again by the next collection.
@@ -20,6 +20,8 @@ from wherryd.content.store import ContentStore
 from wherryd.errors import EngineError
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.layers import UNPACKING, Layer, LayerStore
+from wherryd.images.leases import Kind as Leased
+from wherryd.images.leases import Leases
 from wherryd.images.origins import Origins
 from wherryd.metadata.database import Database
 from wherryd.snapshots.protocol import Kind, Snapshotter
@@ -35,12 +37,14 @@ class Collector:
         snapshotter: Snapshotter,
         catalog: ImageCatalog,
         layers: LayerStore,
+        leases: Leases,
     ) -> None:
         self._database = database
         self._content = content
         self._snapshotter = snapshotter
         self._catalog = catalog
         self._layers = layers
+        self._leases = leases
         self._origins = Origins(database)
 
     async def open(self) -> None:
@@ -50,6 +54,7 @@ class Collector:
             if info.kind is Kind.ACTIVE and info.key.startswith(UNPACKING):
                 await asyncio.to_thread(self._snapshotter.remove, info.key)
         self._drop_broken()
+        self._leases.expire()
         await self.collect()
         self._origins.forget_orphans()
 
@@ -58,13 +63,19 @@ class Collector:
         async with self._layers.committing, self._layers.sweeping:
             live = self.live(self._catalog.tops())
             gone = await asyncio.to_thread(self._sweep_layers, live)
+            self._content.sweep_partials(self._leases.items(Leased.PARTIAL))
             # In one turn of the loop, and with no layer being committed: nobody adds a blob meanwhile.
             self._content.sweep(self._catalog.ids() | self._layers.recipes())
         return gone
 
+    async def collect_expired(self) -> None:
+        """When the time of a lease may be over."""
+        if self._leases.expire():
+            await self.collect()
+
     def live(self, tops: Iterable[str]) -> set[str]:
         """Chain ids that images with these uppermost layers, containers and leases need."""
-        waiting = [*tops, *self._layers.leased()]
+        waiting = [*tops, *self._layers.leased(), *self._leases.items(Leased.LAYER)]
         waiting += [info.parent for info in self._snapshotter.walk() if info.kind is not Kind.COMMITTED]
         parents = {
             row["chain_id"]: row["parent"]

@@ -8,11 +8,12 @@ committed in order; elsewhere a layer is put aside until those below it are ther
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 
 from wherryd.content.digest import short
+from wherryd.content.partial import Partial
 from wherryd.content.store import ContentStore
 from wherryd.errors import EngineError, InvalidParameter, NotFound
 from wherryd.images import imageconfig, platforms
@@ -20,6 +21,7 @@ from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.imageconfig import ImageConfig
 from wherryd.images.layers import LayerStore, chain_ids
+from wherryd.images.leases import Leases
 from wherryd.images.origins import Origins
 from wherryd.images.progress import bar
 from wherryd.images.reference import Reference
@@ -29,7 +31,7 @@ from wherryd.registry import manifests
 from wherryd.registry.credentials import Credentials
 from wherryd.registry.manifests import Descriptor, Index, Manifest, RawManifest
 from wherryd.registry.refusals import Refusal
-from wherryd.registry.remote import Damaged, Remote
+from wherryd.registry.remote import Beginning, Damaged, Remote
 from wherryd.registry.service import Registry
 
 #: As dockerd's --max-concurrent-downloads, over all pulls.
@@ -62,6 +64,7 @@ class Puller:
         layers: LayerStore,
         content: ContentStore,
         origins: Origins,
+        leases: Leases,
         registry: Registry,
         publish: Publish,
     ) -> None:
@@ -69,6 +72,7 @@ class Puller:
         self._layers = layers
         self._content = content
         self._origins = origins
+        self._leases = leases
         self._registry = registry
         self._publish = publish
         self._slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
@@ -107,7 +111,7 @@ class Puller:
             pull.check_platform(config)
             yield {"status": f"Pulling from {name.path}", "id": name.digest or name.tag}
             if not stored:
-                async with aclosing(self._install(pull, manifest, data, config)) as lines:
+                async with aclosing(self._leased(pull, manifest, data, config)) as lines:
                     async for line in lines:
                         yield line
         except Refusal as exc:
@@ -127,6 +131,18 @@ class Puller:
             self._catalog.tag(name, image_id)
         labels = self._catalog.get(image_id).labels
         self._publish("image", "pull", name.familiar, {**labels, "name": name.familiar_name})
+
+    async def _leased(
+        self, pull: "_Pull", manifest: Manifest, data: bytes, config: ImageConfig
+    ) -> AsyncGenerator[Progress, None]:
+        """Interrupted, it leaves what it has to the next pull of the same image."""
+        chains = chain_ids(config.diff_ids)
+        blobs = [layer.digest for layer in manifest.layers]
+        name = f"pull {pull.name.name} {manifest.config.digest}"
+        with self._leases.held(name, layers=chains, partials=blobs):
+            async with aclosing(self._install(pull, manifest, data, config)) as lines:
+                async for line in lines:
+                    yield line
 
     async def _install(
         self, pull: "_Pull", manifest: Manifest, data: bytes, config: ImageConfig
@@ -172,28 +188,30 @@ class Puller:
             if await self._layers.reuse(step.chain, step.pins):
                 step.say("Already exists")
             else:
-                try:
-                    await self._fetch(remote, step)
-                except Damaged:
-                    # Once more: a broken proxy's cache is not always asked again.
-                    await self._fetch(remote, step)
+                with _kept(self._content.partial(step.blob.digest)) as kept:
+                    await self._fetch(remote, step, kept)
                 step.say("Pull complete")
         step.done.set()
 
-    async def _fetch(self, remote: Remote, step: _Step) -> None:
-        if self._layers.independent:
-            await self._stream(remote, step)
-        else:
-            await self._stage(remote, step)
+    async def _fetch(self, remote: Remote, step: _Step, kept: Partial | None) -> None:
+        fetch = self._stream if self._layers.independent else self._stage
+        try:
+            await fetch(remote, step, kept)
+        except Damaged:
+            # Once more, from the first byte: what was kept may have suffered in a power cut, and a broken
+            # proxy's cache is not always asked again.
+            if kept is not None:
+                await asyncio.to_thread(kept.empty)
+            await fetch(remote, step, kept)
 
-    async def _stream(self, remote: Remote, step: _Step) -> None:
+    async def _stream(self, remote: Remote, step: _Step, kept: Partial | None) -> None:
         """From the network into the unpacker; the commit waits for the layers below."""
         async with AsyncExitStack() as stack:
             # The slot is for the download alone, and so is given back before the job's own end.
             slot = await stack.enter_async_context(taken(self._slots))
             job = await stack.enter_async_context(self._layers.unpacking(step.parent, step.pins))
             problem: InvalidParameter | None = None
-            async with aclosing(_download(remote, step)) as pieces:
+            async with aclosing(_download(remote, step, kept)) as pieces:
                 async for data in pieces:
                     if problem is None:
                         try:
@@ -209,10 +227,10 @@ class Puller:
             await step.below.wait()
             await job.commit(step.diff_id)
 
-    async def _stage(self, remote: Remote, step: _Step) -> None:
+    async def _stage(self, remote: Remote, step: _Step, kept: Partial | None) -> None:
         """Onto the disk first, and unpacked when the layers below are there."""
         with self._content.scratch() as file:
-            async with self._slots, aclosing(_download(remote, step)) as pieces:
+            async with self._slots, aclosing(_download(remote, step, kept)) as pieces:
                 async for data in pieces:
                     await asyncio.to_thread(file.write, data)
             step.say("Download complete")
@@ -263,13 +281,37 @@ class _Throttle:
             self._step.report(bar(self._status, self._current, total, short(self._step.blob.digest)))
 
 
-async def _download(remote: Remote, step: _Step) -> AsyncGenerator[bytes, None]:
-    """The blob, with its bars. Raises Damaged at the end."""
-    progress = _Throttle("Downloading", step)
+@contextmanager
+def _kept(partial: Partial | None) -> Iterator[Partial | None]:
+    """What came of a blob stays when the body is interrupted; not when it is done, or the blob is bad."""
     try:
-        async with aclosing(remote.blob(step.blob)) as pieces:
+        yield partial
+    except InvalidParameter:
+        if partial is not None:
+            partial.discard()
+        raise
+    else:
+        if partial is not None:
+            partial.discard()
+    finally:
+        if partial is not None:
+            partial.close()
+
+
+async def _download(remote: Remote, step: _Step, kept: Partial | None) -> AsyncGenerator[bytes, None]:
+    """The blob, with its bars; its beginning as far as it was kept. Raises Damaged at the end."""
+    progress = _Throttle("Downloading", step)
+    beginning = Beginning()
+    while kept is not None and (data := await asyncio.to_thread(kept.read, beginning.size)):
+        beginning.add(data)
+        yield data
+        progress.add(len(data))
+    try:
+        async with aclosing(remote.blob(step.blob, beginning)) as pieces:
             async for data in pieces:
                 yield data
+                if kept is not None and kept.add(data):
+                    await asyncio.to_thread(kept.flush)
                 progress.add(len(data))
     except Refusal as exc:
         raise exc.as_engine_error(f"layer {step.blob.digest}") from exc

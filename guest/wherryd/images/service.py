@@ -27,6 +27,7 @@ from wherryd.images.filters import Filters
 from wherryd.images.image import Image, ImageUse, InUse, Progress, Publish
 from wherryd.images.importing import import_tar
 from wherryd.images.layers import Layer, LayerStore
+from wherryd.images.leases import Expiry, Leases
 from wherryd.images.origins import Origins
 from wherryd.images.reference import Reference
 from wherryd.images.removing import ImageRemover
@@ -85,7 +86,11 @@ class ImageService:
         self._publish = publish
         self.in_use: InUse = _nobody
         self._freeing: set[asyncio.Task[None]] = set()
-        self._collector = Collector(database, self._content, self._snapshotter, self._catalog, self._layers)
+        self._leases = Leases(database)
+        self._collector = Collector(
+            database, self._content, self._snapshotter, self._catalog, self._layers, self._leases
+        )
+        self._expiry = Expiry(self._leases, self._collector.collect_expired)
         self._remover = ImageRemover(
             self._catalog, self._collector, publish, lambda image_id: self.in_use(image_id)
         )
@@ -93,7 +98,13 @@ class ImageService:
     @cached_property
     def _puller(self) -> "pulling.Puller":
         return pulling.Puller(
-            self._catalog, self._layers, self._content, self._origins, self._registry, self._publish
+            self._catalog,
+            self._layers,
+            self._content,
+            self._origins,
+            self._leases,
+            self._registry,
+            self._publish,
         )
 
     @cached_property
@@ -109,9 +120,11 @@ class ImageService:
     async def open(self) -> None:
         """Sweeps what an earlier process left and neither an image nor a container refers to."""
         await self._collector.open()
+        self._expiry.start()
 
     async def close(self) -> None:
         """Nothing is held open; imports under way end with the requests they belong to."""
+        await self._expiry.stop()
         await asyncio.gather(*self._freeing)
 
     # archives
@@ -257,6 +270,8 @@ class ImageService:
         selection.check_keys(filters, selection.PRUNE_KEYS)
         only_dangling = selection.flag(filters, "dangling") is not False
         others = {key: values for key, values in filters.items() if key != "dangling"}
+        if not others:
+            self._leases.release_abandoned()
         candidates = selection.select(self._catalog.all(), others, self.resolve)
         removal = await self._remover.prune(candidates, only_dangling=only_dangling)
         return {"ImagesDeleted": removal.records or None, "SpaceReclaimed": removal.bytes_freed}

@@ -123,4 +123,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # 9. images: what an interrupted pull needs when it is tried again, see images/leases.py.
+    (
+        """
+        CREATE TABLE leases (
+            name        TEXT PRIMARY KEY,   -- of the work, the same when it is tried again
+            expires_at  REAL NOT NULL       -- seconds since the epoch
+        )
+        """,
+        """
+        CREATE TABLE lease_items (
+            lease       TEXT NOT NULL REFERENCES leases(name) ON DELETE CASCADE,
+            kind        TEXT NOT NULL,      -- "layer": a chain id; "partial": the digest of a blob
+            item        TEXT NOT NULL,
+            PRIMARY KEY (lease, kind, item)
+        )
+        """,
+    ),
 )

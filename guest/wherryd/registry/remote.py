@@ -57,6 +57,18 @@ class Site:
     authorizer: Authorizer
 
 
+class Beginning:
+    """How much of a blob somebody has already: `add` its bytes in order."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self.digest.update(data)
+        self.size += len(data)
+
+
 class Remote:
     """path: of the repository ("library/mysql"). push: asks for that right too, and never uses a mirror."""
 
@@ -110,15 +122,19 @@ class Remote:
             )
         return b"".join([data async for data in self.blob(descriptor)])
 
-    async def blob(self, descriptor: Descriptor) -> AsyncGenerator[bytes, None]:
-        """The blob's bytes, over as many connections as it takes: an interrupted download is resumed.
+    async def blob(
+        self, descriptor: Descriptor, have: "Beginning | None" = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The blob's bytes behind its beginning that the caller has, over as many connections as it takes:
+        an interrupted download is resumed.
 
-        Raises Damaged behind the last byte when they are not what the digest says.
+        Raises Damaged behind the last byte when all of them are not what the digest says.
         """
-        digest, received = hashlib.sha256(), 0
-        failures, resumed_at = 0, 0
+        have = have or Beginning()
+        digest, received = have.digest.copy(), have.size
+        failures, resumed_at = 0, received
         retries = self.transport.retries
-        while True:
+        while received != descriptor.size or not received:
             try:
                 async for data in self._blob_from(descriptor, received):
                     received += len(data)

@@ -1,0 +1,144 @@
+"""A pull that was interrupted goes on where it was, also in the next engine; and leaves nothing for ever."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from images_rig import archive, entry
+from test_registry_service import (
+    Cut,
+    Engine,
+    FakeRegistry,
+    config,
+    fake_registry,
+    publish,
+    sha256,
+)
+
+from wherryd.errors import Unavailable
+from wherryd.images.leases import LIFETIME_SECONDS
+
+pytestmark = pytest.mark.root
+
+MIB = 1024 * 1024
+SMALL = archive(entry("small", b"s" * 1000))
+LARGE = archive(entry("large", random.Random(1).randbytes(4 * MIB)))  # noqa: S311 - no secret
+
+
+@pytest.fixture(params=["overlay", "vfs"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
+    made = Engine(tmp_path, request.param)
+    await made.images.open()
+    yield made
+    await made.images.close()
+    await made.registry.close()
+    made.database.close()
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeRegistry]:
+    async with fake_registry() as made:
+        publish(made, "a/b:1", [SMALL, LARGE], compress=bytes)
+        yield made
+
+
+def _beginnings(engine: Engine) -> list[Path]:
+    return list((engine.root / "content/partial").iterdir())
+
+
+async def _interrupted(engine: Engine, fake: FakeRegistry) -> str:
+    """A pull of a/b:1 of which the first layer is done and 3 MB of the second came; the name."""
+
+    async def cut(request: web.Request) -> None:
+        if request.path.endswith(sha256(LARGE)):
+            while not engine.database.query("SELECT * FROM layers"):
+                await asyncio.sleep(0.01)
+            # From here on nothing else is read.
+            fake.cuts[:] = fake.cuts or [Cut(3 * MIB), *(Cut(0) for _ in range(20))]
+
+    fake.hooks.append(cut)
+    with pytest.raises(Unavailable):
+        await engine.pull(f"{fake.host}/a/b:1")
+    fake.hooks.clear()
+    fake.cuts.clear()
+    fake.seen.clear()
+    return f"{fake.host}/a/b:1"
+
+
+async def _restarted(engine: Engine) -> None:
+    await engine.images.close()
+    await engine.restart()
+
+
+async def test_next_engine_goes_on_with_the_same_pull(engine: Engine, fake: FakeRegistry) -> None:
+    name = await _interrupted(engine, fake)
+    await _restarted(engine)
+    assert [path.name for path in _beginnings(engine)] == [sha256(LARGE).removeprefix("sha256:")]
+    said = await engine.pull(name)
+    assert any(line["status"] == "Already exists" for line in said), "the first layer was kept"
+    (asked,) = fake.asked("GET", "/blobs/" + sha256(LARGE))
+    assert int(asked.headers["range"].removeprefix("bytes=").removesuffix("-")) >= 2 * MIB
+    assert engine.images.resolve(name).size_bytes == 1000 + 4 * MIB
+    assert not engine.unowned()
+    assert not engine.database.query("SELECT * FROM leases")
+
+
+async def test_beginning_that_suffered_is_fetched_again(engine: Engine, fake: FakeRegistry) -> None:
+    name = await _interrupted(engine, fake)
+    (beginning,) = _beginnings(engine)
+    with beginning.open("r+b") as file:
+        os.pwrite(file.fileno(), bytes(4096), 1 * MIB)  # blocks that a power cut left unwritten
+    await engine.pull(name)
+    assert engine.images.resolve(name).size_bytes == 1000 + 4 * MIB
+    assert not engine.unowned()
+
+
+async def test_beginning_that_is_longer_than_the_blob_is_fetched_again(
+    engine: Engine, fake: FakeRegistry
+) -> None:
+    name = await _interrupted(engine, fake)
+    with _beginnings(engine)[0].open("ab") as file:
+        file.write(bytes(4 * MIB))
+    await engine.pull(name)
+    assert not engine.unowned()
+
+
+async def test_prune_gives_back_what_an_interrupted_pull_left(engine: Engine, fake: FakeRegistry) -> None:
+    await _interrupted(engine, fake)
+    assert _beginnings(engine)
+    await engine.images.prune()
+    assert not _beginnings(engine)
+    assert not engine.unowned()
+    assert not engine.database.query("SELECT * FROM layers")
+
+
+async def test_nobody_comes_back_and_it_goes_by_itself(engine: Engine, fake: FakeRegistry) -> None:
+    await _interrupted(engine, fake)
+    with engine.database.transaction() as cursor:
+        cursor.execute("UPDATE leases SET expires_at = expires_at - ?", (LIFETIME_SECONDS + 1,))
+    await _restarted(engine)
+    assert not _beginnings(engine)
+    assert not engine.unowned()
+    assert not engine.database.query("SELECT * FROM layers")
+
+
+async def test_removal_of_another_image_leaves_it_alone(engine: Engine, fake: FakeRegistry) -> None:
+    publish(fake, "other:1", [archive(entry("other", b"o"))])
+    await _interrupted(engine, fake)
+    await engine.pull(f"{fake.host}/other:1")
+    await engine.images.remove(f"{fake.host}/other:1")
+    assert _beginnings(engine)
+    assert len(engine.database.query("SELECT * FROM layers")) == 1
+
+
+async def test_two_images_with_one_blob_do_not_share_its_beginning(
+    engine: Engine, fake: FakeRegistry
+) -> None:
+    fake.add_image("c", "1", config([LARGE]), [LARGE])
+    await asyncio.gather(engine.pull(f"{fake.host}/c:1"), engine.pull(f"{fake.host}/a/b:1"))
+    assert len(engine.database.query("SELECT * FROM layers")) == 3
+    assert not engine.unowned()
