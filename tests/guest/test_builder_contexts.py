@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,26 @@ def test_a_torn_content_of_an_earlier_boot_is_not_believed(engine: NativeEngine,
     output = wherry(engine, folder, "--no-cache", "-t", "ctx:torn", ".")
     assert sent(output).startswith("100kB of ")
     assert tree(saved(engine, "ctx:torn"))["src/main"][4] == name
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"short")])
+def test_a_content_that_somebody_took_away_is_asked_for_again(
+    engine: NativeEngine, folder: Path, harm: Callable[[Path], None]
+) -> None:
+    """What is there is remembered: the build that finds a content missing fails, and the next one has it."""
+    data = os.urandom(5000)
+    (folder / "src" / "main").write_bytes(data)
+    wherry(engine, folder, ".")
+    name = hashlib.sha256(data).hexdigest()
+    harm(engine.data_root / "builder" / "blobs" / name[:2] / name)
+    files = {"Dockerfile": b"FROM scratch\nCOPY main /main\n", "main": data}
+    made = announced(engine, files)
+    engine.call(
+        "PUT", f"/build/contexts/{made['Token']}", b"".join(files.values())[: 31 * len(made["Missing"])]
+    )
+    answer = engine.call("POST", "/build", b"", context=made["Token"])
+    assert (answer.status, "not sent; build again" in answer.message) == (400, True)
+    assert digest(data) in announced(engine, files)["Missing"]
 
 
 def test_nothing_of_a_build_is_left_but_its_contents(engine: NativeEngine, folder: Path) -> None:

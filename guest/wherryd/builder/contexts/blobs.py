@@ -11,6 +11,7 @@ that a power cut may have torn are found by their digest.
 # Files are made relative to a descriptor, for which pathlib has no form.
 # ruff: noqa: PTH101, PTH108
 
+import errno
 import hashlib
 import os
 import secrets
@@ -26,6 +27,8 @@ from wherrywire.contextsync import Entry
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _COPY_BYTES = 128 * 1024 * 1024
+#: How exactly it is known when a build used a content last: a call saved for each file of most builds.
+_USED_NS = 600 * 1_000_000_000
 
 
 class BlobStore:
@@ -36,6 +39,9 @@ class BlobStore:
         self._earlier = root / "earlier"
         #: A content's mode and time are set and linked in one go.
         self._lock = threading.Lock()
+        #: Digest -> bytes, of what is known to be there: contexts have thousands of files, of which a build
+        #: changes one. What is found missing after all is forgotten (`link`).
+        self._present: dict[str, int] = {}
 
     def open(self) -> None:
         self._earlier.mkdir(parents=True, exist_ok=True)
@@ -49,6 +55,12 @@ class BlobStore:
             mark.write_text(boot)
 
     def has(self, digest: str, size: int) -> bool:
+        if self._present.get(digest) == size or self._found(digest, size):
+            self._present[digest] = size
+            return True
+        return False
+
+    def _found(self, digest: str, size: int) -> bool:
         path = self._path(digest)
         try:
             return path.stat().st_size == size
@@ -98,22 +110,32 @@ class BlobStore:
         if data or await anext(stream, b""):
             raise InvalidParameter("context: more was sent than is missing; build again")
 
-    def link(self, entry: Entry, folder: int, name: str, *, copied: bool) -> None:
-        """The content as a file in folder, a descriptor; copied: an inode of its own.
+    def link(self, entry: Entry, folder: int, name: str, *, copied: bool) -> tuple[int, int]:
+        """The content as a file in folder, a descriptor; its device and inode. copied: an inode of its own.
 
-        Raises FileNotFoundError when it is gone."""
-        path = self._path(entry.value)
+        Raises FileNotFoundError when it is gone or has another length."""
+        # Text, and one look at most files: this runs for each file of each build.
+        path = self._name(entry.value)
         now = time.time_ns()
-        with self._lock:
-            status = path.stat()
-            same = status.st_mode & 0o7777 == entry.mode and status.st_mtime_ns == entry.mtime_ns
-            if not copied and (same or status.st_nlink == 1):
-                if not same:
-                    path.chmod(entry.mode)
-                os.utime(path, ns=(now, entry.mtime_ns))
-                os.link(path, name, dst_dir_fd=folder)
-                return
-        _copy(path, entry, folder, name)
+        try:
+            with self._lock:
+                status = os.stat(path)  # noqa: PTH116
+                if status.st_size != entry.size:
+                    raise FileNotFoundError(errno.ENOENT, "not as long as it was", path)
+                same = status.st_mode & 0o7777 == entry.mode and status.st_mtime_ns == entry.mtime_ns
+                if not copied and (same or status.st_nlink == 1):
+                    if not same:
+                        os.chmod(path, entry.mode)
+                    if not same or not 0 <= now - status.st_atime_ns < _USED_NS:
+                        os.utime(path, ns=(now, entry.mtime_ns))
+                    os.link(path, name, dst_dir_fd=folder)
+                    return status.st_dev, status.st_ino
+            _copy(Path(path), entry, folder, name)
+        except FileNotFoundError:
+            self._present.clear()
+            raise
+        made = os.lstat(name, dir_fd=folder)
+        return made.st_dev, made.st_ino
 
     def usage(self) -> int:
         """Bytes on the disk."""
@@ -143,6 +165,7 @@ class BlobStore:
             if left <= most_bytes:
                 break
             if f"sha256:{path.name}" not in keep:
+                self._present.pop(f"sha256:{path.name}", None)
                 path.unlink(missing_ok=True)
                 left, freed = left - size, freed + size
         return freed
@@ -155,8 +178,11 @@ class BlobStore:
         return [path for folder in folders for path in folder.iterdir()]
 
     def _path(self, digest: str) -> Path:
+        return Path(self._name(digest))
+
+    def _name(self, digest: str) -> str:
         hexadecimal = digest.removeprefix("sha256:")
-        return self._root / hexadecimal[:2] / hexadecimal
+        return f"{self._root}/{hexadecimal[:2]}/{hexadecimal}"
 
 
 async def _next(stream: AsyncIterator[bytes]) -> bytes:

@@ -11,37 +11,58 @@ from wherrywire.contextsync import Entry, Kind
 #: Bounds against memory use; a kernel's source tree has 90,000 files.
 MAX_ENTRIES = 300_000
 MAX_LINE_BYTES = 64 * 1024
+#: A longer list is read anew each time.
+MAX_KEPT_BYTES = 16 * 1024 * 1024
 _MAX_MODE = 0o7777
 _MAX_SIZE_BYTES = 1 << 42
 _MAX_TIME_NS = 1 << 62
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-async def read(stream: AsyncIterator[bytes]) -> list[Entry]:
-    """The entries, each folder before what is in it. Raises InvalidParameter."""
-    checked = _Checked()
+class Lines:
+    """The lines of the last list and what they say: of the next one, most are the same."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, Entry] = {}
+
+    def entry(self, line: bytes) -> Entry:
+        """Raises InvalidParameter."""
+        return self._last.get(line) or _entry(line)
+
+    def keep(self, lines: dict[bytes, Entry]) -> None:
+        self._last = lines if sum(map(len, lines)) <= MAX_KEPT_BYTES else {}
+
+
+async def read(stream: AsyncIterator[bytes], lines: Lines | None = None) -> list[Entry]:
+    """The entries, each folder before what is in it. lines: what is known of an earlier list.
+
+    Raises InvalidParameter."""
+    lines = lines or Lines()
+    checked = _Checked(lines)
     rest = b""
     async for data in stream:
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
+        *whole, rest = (rest + data).split(b"\n")
+        for line in whole:
             checked.add(line)
         if len(rest) > MAX_LINE_BYTES:
             raise InvalidParameter(f"context: a line of more than {MAX_LINE_BYTES} bytes")
     if rest:
         raise InvalidParameter("context: the list of its files was cut off; send it again")
-    return checked.entries
+    lines.keep(checked.lines)
+    return list(checked.lines.values())
 
 
 class _Checked:
     """No entry is below anything but a folder: what makes the files follows no link, wherever it leads."""
 
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
+    def __init__(self, known: Lines) -> None:
+        self.lines: dict[bytes, Entry] = {}
+        self._known = known
         self._kinds: dict[str, Kind] = {}
 
     def add(self, line: bytes) -> None:
-        entry = _entry(line)
-        if len(self.entries) >= MAX_ENTRIES:
+        entry = self._known.entry(line)
+        if len(self.lines) >= MAX_ENTRIES:
             raise InvalidParameter(f"context: more than {MAX_ENTRIES} files")
         if entry.path in self._kinds:
             raise InvalidParameter(f"context: {entry.path!r} comes twice")
@@ -49,7 +70,7 @@ class _Checked:
         if entry.kind is Kind.HARD_LINK and self._kinds.get(entry.value) is not Kind.FILE:
             raise InvalidParameter(f"context: {entry.path!r} is a second name of no file before it")
         self._kinds[entry.path] = entry.kind
-        self.entries.append(entry)
+        self.lines[line] = entry
 
     def _check_folders(self, path: str) -> None:
         folder = path.rpartition("/")[0]

@@ -37,6 +37,7 @@ class SyncedContexts:
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self._waiting: dict[str, _Waiting] = {}
+        self._lines = manifest.Lines()
 
     def leased(self) -> set[str]:
         """Digests that a build is about to use."""
@@ -44,7 +45,7 @@ class SyncedContexts:
 
     async def announce(self, stream: AsyncIterator[bytes]) -> tuple[str, list[str]]:
         """(token, digests that are to be sent, in order). stream: the list. Raises InvalidParameter."""
-        entries = await manifest.read(stream)
+        entries = await manifest.read(stream, self._lines)
         if len(self._waiting) >= _MAX_WAITING:
             raise InvalidParameter("too many contexts wait for their build; try again in a minute")
         wanted = {each.value: each.size for each in entries if each.kind is Kind.FILE and each.size}
@@ -167,15 +168,15 @@ class _Maker:
     def _file(self, entry: Entry, at: int, name: str) -> None:
         if entry.size:
             # A second file with the same content is one of its own: COPY would keep a hard link.
-            self._blobs.link(entry, at, name, copied=entry.value in self._seen)
+            inode = self._blobs.link(entry, at, name, copied=entry.value in self._seen)
             self._seen.add(entry.value)
             digest = entry.value
         else:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=at))
             self._finish(name, entry, at)
-            digest = _EMPTY
-        status = os.lstat(name, dir_fd=at)
-        self.known[(status.st_dev, status.st_ino)] = digests.encoded(digest)
+            status = os.lstat(name, dir_fd=at)
+            inode, digest = (status.st_dev, status.st_ino), _EMPTY
+        self.known[inode] = digests.encoded(digest)
 
     def _finish(self, name: str, entry: Entry, at: int) -> None:
         os.chmod(name, entry.mode, dir_fd=at)  # noqa: PTH101 - relative to a descriptor
