@@ -108,7 +108,9 @@ ASKS: Mapping[str, Ask] = {
     "PUT /volumes/{name}": Ask(names={"name": "made"}),
     "DELETE /volumes/{name}": Ask(names={"name": "made"}),
     "POST /networks/create": Ask(
-        body={"Name": "made"}, remark="bridge, macvlan and ipvlan; no overlay, no plugins"
+        body={"Name": "made"},
+        remark="bridge, macvlan and ipvlan; no overlay, no plugins, no network without IPv4, of the gateway "
+        "modes nat only",
     ),
     "GET /networks/{id}": Ask(names={"id": "made"}),
     "POST /networks/{id}/connect": Ask(names={"id": "made"}, body={"Container": RUNNING}),
