@@ -71,6 +71,13 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "machine logs": (("what its kernel and services said", "wherry machine logs"),),
     "machine restart": (("stop and start", "wherry machine restart"),),
     "machine rm": (("remove it, and keep images and volumes", "wherry machine rm --keep-data"),),
+    "machine set": (
+        ("pull from a mirror of Docker Hub", "wherry machine set --registry-mirror https://mirror.example"),
+        (
+            "trust a company's registry",
+            "wherry machine set --registry-ca registry.example:5000=company-ca.pem",
+        ),
+    ),
     "machine ssh": (("look around inside", "wherry machine ssh"),),
     "machine start": (("start it, made or stopped or saved", "wherry machine start"),),
     "machine status": (("is it on?", "wherry machine status"),),

@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from wherryd.daemon import auditcommand
 
             sys.exit(auditcommand.run(arguments[1:]))
+        if arguments[:1] == ["configure"]:
+            from wherryd.daemon import configurecommand
+
+            sys.exit(configurecommand.run(arguments[1:]))
         from wherryd.daemon.options import parse
 
         options = parse(arguments)

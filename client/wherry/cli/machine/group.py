@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = {
         "logs": "logs",
         "restart": "restart",
         "rm": "rm",
+        "set": "set_",
         "ssh": "ssh",
         "start": "start",
         "status": "status",

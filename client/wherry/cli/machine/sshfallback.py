@@ -10,17 +10,45 @@ from wherry.tunnel.dial import SshTarget, dial
 CHUNK_BYTES = 64 * 1024
 
 
-def run_command(machine: Machine, command: str) -> int:
-    """Runs it with our stdin, stdout and stderr; returns its exit status. Raises TunnelProblem."""
+def target_of(machine: Machine) -> SshTarget:
     endpoint = machine.provider.ssh_endpoint()
-    target = SshTarget(
+    return SshTarget(
         host=endpoint.host,
         port=endpoint.port,
         user="wherry",
         private_key=machine.files.private_key,
         host_key=machine.files.known_host.read_text(encoding="ascii").strip(),
     )
-    tunnel = dial(target)
+
+
+def answer_of(machine: Machine, command: str, data: bytes) -> tuple[int, bytes, bytes]:
+    """(exit status, stdout, stderr) of a command that is given data. Raises TunnelProblem."""
+    tunnel = dial(target_of(machine))
+    try:
+        channel = tunnel.open_session()
+        channel.exec_command(command)
+        channel.sendall(data)
+        channel.shutdown_write()
+        complaints: list[bytes] = []
+
+        def errors() -> None:
+            while more := channel.recv_stderr(CHUNK_BYTES):
+                complaints.append(more)
+
+        reader = threading.Thread(target=errors)
+        reader.start()
+        out = b""
+        while more := channel.recv(CHUNK_BYTES):
+            out += more
+        reader.join()
+        return channel.recv_exit_status(), out, b"".join(complaints)
+    finally:
+        tunnel.close()
+
+
+def run_command(machine: Machine, command: str) -> int:
+    """Runs it with our stdin, stdout and stderr; returns its exit status. Raises TunnelProblem."""
+    tunnel = dial(target_of(machine))
     try:
         channel = tunnel.open_session()
         channel.exec_command(command)
