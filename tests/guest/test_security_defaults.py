@@ -1,5 +1,7 @@
 """What a plain container gets, beside what dockerd gives it: the same, or a difference with its reason."""
 
+import json
+import platform
 import re
 import shutil
 import subprocess
@@ -133,3 +135,69 @@ def test_docker_has_no_limit_of_processes_and_we_have(engine: NativeEngine, daem
     assert probed(engine.socket)["pids"] == [str(defaults.PIDS_LIMIT)]
     assert probed(engine.socket, "--pids-limit", "100")["pids"] == ["100"]
     assert probed(engine.socket, "--pids-limit", "-1")["pids"] == ["max"]
+
+
+#: Each call by its number, with arguments that fit nothing, in a child of its own. What is refused by the
+#: filter is EPERM, or ENOSYS; the rest is whatever the kernel says, or how the child ended.
+_EVERY_CALL = """
+import ctypes, json, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+found = {}
+for number in [each for each in range(0, 470) if each not in (58,)]:  # vfork shares our memory
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(1)
+        me = os.getpid()
+        got = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(-1)] * 6)
+        if os.getpid() != me:
+            os._exit(0)
+        os.write(write, str(ctypes.get_errno() if got == -1 else 0).encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    found[number] = os.read(read, 16).decode() if number else ""
+    os.close(read)
+print(json.dumps(found))
+"""
+
+
+#: Number -> call, where Docker's profile has changed since 20.10. Ours is today's.
+_SINCE = {
+    41: "socket: by families that are allowed, AF_ALG and AF_VSOCK not among them",
+    425: "io_uring_setup",
+    426: "io_uring_enter",
+    427: "io_uring_register",
+    450: "set_mempolicy_home_node",
+    303: "name_to_handle_at",
+    310: "process_vm_readv",
+    311: "process_vm_writev",
+    329: "pkey_mprotect",
+    330: "pkey_alloc",
+    331: "pkey_free",
+}
+_STRICTER = {41, 425, 426, 427, 450}
+
+
+def filtered(socket: Path, *options: str) -> set[int]:
+    """System calls of x86_64 that end with EPERM."""
+    binds = ("-v", "/usr:/usr:ro", "-v", "/usr/lib:/lib:ro", "-v", "/usr/lib64:/lib64:ro")
+    command = ["docker", "-H", f"unix://{socket}", "run", "--rm", "--network", "none", *binds, *options]
+    done = subprocess.run(
+        [*command, "busybox:test", "/usr/bin/python3", "-I", "-S", "-c", _EVERY_CALL],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return {int(number) for number, said in json.loads(done.stdout).items() if said == "1"}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="system calls are named by x86_64 numbers")
+def test_the_filter_is_dockers_call_by_call(engine: NativeEngine, daemon: DockerDaemon) -> None:
+    """Every number is tried in both; the differences are those between that dockerd's profile and today's."""
+    ours, theirs = filtered(engine.socket, "--userns", "host"), filtered(daemon.socket)
+    assert len(ours & theirs) > 100  # the table is not empty, and mostly the same
+    assert {_SINCE.get(number, f"number {number}") for number in ours ^ theirs} <= set(_SINCE.values())
+    assert ours - theirs <= _STRICTER, ours - theirs
