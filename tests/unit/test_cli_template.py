@@ -1,12 +1,14 @@
 # ruff: noqa: S104 - addresses of published ports, as engines report them
 """Go templates against what Docker's client prints for the same data (checked with 28.2.2)."""
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wherry.cli.output import units
 from wherry.cli.output.template import Template, TemplateError
 from wherry.cli.output.values import Row, structs
 
@@ -143,3 +145,35 @@ def test_any_text_prints_or_is_a_template_error(source: str) -> None:
     except TemplateError:
         printed = None
     assert "{{" in source or printed == source
+
+
+def test_structs_print_the_fields_that_engines_leave_out() -> None:
+    state = {"Status": "running", "Running": True, "Pid": 7, "StartedAt": "2026-01-02T03:04:05Z"}
+    health = {"Test": ["CMD", "x"], "Interval": 90 * 10**9}
+    held = structs({"State": state, "Config": {"Hostname": "h", "Healthcheck": health}, "Id": "abc"})
+    for form, shown in (
+        ("{{.State}}", "{running true false false false false 7 0  2026-01-02T03:04:05Z  <nil>}"),
+        ("{{.Config.Healthcheck}}", "{[CMD x] 1m30s 0s 0s 0s 0}"),
+        ("{{json .Config.Healthcheck}}", '{"Test":["CMD","x"],"Interval":90000000000}'),
+        ("{{json .State}}", json.dumps(state, separators=(",", ":"))),
+        ("{{.Config.StopTimeout}} {{.Config.Env}} {{.ID}}", "<nil> [] abc"),
+    ):
+        assert Template.parse(form).render(held) == shown
+    created = "2026-01-02T03:04:05Z"
+    network = structs({"Name": "n", "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}]}, "Created": created})
+    form = "{{.Peers}} {{.IPAM.Config}} {{.Created}} {{json .Created}}"
+    shown = '[] [{10.0.0.0/24   map[]}] 2026-01-02 03:04:05 +0000 UTC "2026-01-02T03:04:05Z"'
+    assert Template.parse(form).render(network) == shown
+    volume = structs({"Mountpoint": "/x"})
+    assert Template.parse("{{.Status}} {{.ClusterVolume}}").render(volume) == "map[] <nil>"
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "shown"),
+    [
+        (0, "0s"), (1, "1ns"), (1_500, "1.5µs"), (1_500_000, "1.5ms"), (10**9, "1s"), (1_500_000_000, "1.5s"),
+        (90 * 10**9, "1m30s"), (3600 * 10**9, "1h0m0s"), (-5 * 10**9, "-5s"), (999_999_999, "999.999999ms"),
+    ],
+)  # fmt: skip
+def test_durations_print_as_go_prints_them(nanoseconds: int, shown: str) -> None:
+    assert units.go_duration(nanoseconds) == shown

@@ -62,6 +62,10 @@ def timestamp(unix_seconds: float) -> str:
 _RFC3339 = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
 
+#: Units of durations below a second.
+_SMALL = (("ms", 10**6), ("µs", 10**3), ("ns", 1))
+
+
 def go_time(rfc3339: str) -> str:
     """2025-05-30T12:07:14.5Z -> 2025-05-30 12:07:14.5 +0000 UTC, how Go prints a time; other text stays."""
     match = _RFC3339.match(rfc3339)
@@ -70,6 +74,21 @@ def go_time(rfc3339: str) -> str:
     day, clock, fraction, zone = match.groups()
     shown = "+0000 UTC" if zone == "Z" else f"{zone.replace(':', '')} {zone.replace(':', '')}"
     return f"{day} {clock}{(fraction or '').rstrip('0').rstrip('.')} {shown}"
+
+
+def go_duration(nanoseconds: int) -> str:
+    """90000000000 -> 1m30s, 1500000 -> 1.5ms, how Go prints a duration."""
+    sign, left = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    if 0 < left < 10**9:
+        name, size = next((name, size) for name, size in _SMALL if left >= size)
+        return f"{sign}{left / size:.9f}".rstrip("0").rstrip(".") + name
+    minutes, seconds = divmod(left, 60 * 10**9)
+    text = f"{seconds // 10**9}.{seconds % 10**9:09}".rstrip("0").rstrip(".") + "s"
+    if minutes >= 60:
+        text = f"{minutes // 60}h{minutes % 60}m{text}"
+    elif minutes:
+        text = f"{minutes}m{text}"
+    return sign + text
 
 
 def ctime(rfc3339: str) -> str:

@@ -62,6 +62,15 @@ _ORDERS = {
 }
 
 
+#: Go's names of fields that JSON calls otherwise.
+_GO_NAMES = {
+    "ID": "Id", "DNS": "Dns", "DNSOptions": "DnsOptions", "DNSSearch": "DnsSearch", "NanoCPUs": "NanoCpus",
+    "CPUShares": "CpuShares", "CPUPeriod": "CpuPeriod", "CPUQuota": "CpuQuota", "CPUCount": "CpuCount",
+    "CPURealtimePeriod": "CpuRealtimePeriod", "CPURealtimeRuntime": "CpuRealtimeRuntime",
+    "CPUPercent": "CpuPercent", "HTTPProxy": "HttpProxy", "HTTPSProxy": "HttpsProxy",
+}  # fmt: skip
+
+
 class NilPointer:
     """A struct's pointer that points nowhere: false, and printed as <nil>."""
 
@@ -77,8 +86,22 @@ class NilMap(dict[str, Any]):
     """A struct's map that was null."""
 
 
+class GoTime(str):
+    """A time.Time: RFC 3339 in JSON."""
+
+    __slots__ = ()
+
+
+class GoDuration(int):
+    """A time.Duration: nanoseconds in JSON."""
+
+
 class Struct(dict[str, Any]):
-    """A JSON object that is a struct in Docker's types."""
+    """A JSON object that is a struct in Docker's types. shape: all of its fields, where that is known."""
+
+    def __init__(self, fields: Mapping[str, Any], shape: Mapping[str, Any] | None = None) -> None:
+        super().__init__(fields)
+        self.shape = shape or {}
 
 
 class Tagged(Struct):
@@ -102,8 +125,9 @@ def plain(value: Any) -> Any:
 
 def field(struct: Struct, name: str) -> Any:
     """A struct's field as Go holds it. Raises KeyError if Docker's struct has no such field."""
-    if name == "Status" and name not in struct:
-        return NilMap()  # a volume's; that of a container's state is always there
+    name = _GO_NAMES.get(name, name) if name not in struct else name
+    if struct.get(name) is None and name in struct.shape:
+        return struct.shape[name]
     value = struct[name] if name in struct else OMITTED[name]
     if value is not None:
         return value
@@ -136,7 +160,13 @@ def structs(value: Any, name: str = "", parent: str = "") -> Any:
     inside_map = parent in MAP_FIELDS
     if not inside_map and (name in MAP_FIELDS or (parent, name) in _MAPS_BELOW):
         return made
-    return Struct(made)
+    from wherry.cli.output import shapes  # for templates over whole objects alone
+
+    struct = Struct(made, None if inside_map else shapes.of(name, parent, made))
+    for key, zero in struct.shape.items():
+        if isinstance(zero, GoDuration | GoTime) and struct.get(key) is not None:
+            struct[key] = type(zero)(struct[key])
+    return struct
 
 
 def _ordered(item: Any, order: Iterable[str]) -> Any:
@@ -163,7 +193,12 @@ def text(value: Any, *, top: bool = False) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Struct):
-        return "{" + " ".join(text(field(value, name)) for name in value) + "}"
+        rest = [name for name in value if name not in value.shape]
+        return "{" + " ".join(text(field(value, name)) for name in (*value.shape, *rest)) + "}"
+    if isinstance(value, GoTime | GoDuration):
+        from wherry.cli.output import units
+
+        return units.go_time(value) if isinstance(value, GoTime) else units.go_duration(value)
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{text(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list | tuple):
