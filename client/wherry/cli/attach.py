@@ -59,11 +59,11 @@ def attach(ctx: click.Context, detach_keys: str, no_stdin: bool, sig_proxy: bool
 
 def _check_state(state: dict[str, Any]) -> None:
     if not state.get("Running"):
-        raise EngineProblem("cannot attach to a stopped container, start it first")
+        raise EngineProblem("You cannot attach to a stopped container, start it first")
     if state.get("Paused"):
-        raise EngineProblem("cannot attach to a paused container, unpause it first")
+        raise EngineProblem("You cannot attach to a paused container, unpause it first")
     if state.get("Restarting"):
-        raise EngineProblem("cannot attach to a restarting container, wait until it is running")
+        raise EngineProblem("You cannot attach to a restarting container, wait until it is running")
 
 
 def _redrawn(

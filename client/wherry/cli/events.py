@@ -29,8 +29,8 @@ def events(
 
     show = printer(form)
     params = {
-        "since": since and moment(since, "--since"),
-        "until": until and moment(until, "--until"),
+        "since": since and moment(since, ""),
+        "until": until and moment(until, ""),
         "filters": encoded(filters),
     }
     decoder = Decoder()

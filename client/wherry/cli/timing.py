@@ -12,7 +12,10 @@ _FRACTION = re.compile(r"^(.*:\d\d)\.(\d{1,9})(.*)$")
 
 
 def moment(text: str, option: str, now: float | None = None) -> str:
-    """A time, an age or unix seconds -> unix seconds with a fraction, as the API wants them."""
+    """A time, an age or unix seconds -> unix seconds with a fraction, as the API wants them.
+
+    option: named in the error, unless it is "".
+    """
     if _UNIX_TIME.match(text):
         return text
     try:
@@ -24,9 +27,10 @@ def moment(text: str, option: str, now: float | None = None) -> str:
         try:
             parsed = datetime.fromisoformat(whole + zone)
         except ValueError:
-            name = option.lstrip("-")
+            # docker names the option for logs, which parses it itself, and not for events.
+            where = f'invalid value for "{option.lstrip("-")}": ' if option else ""
             raise UsageProblem(
-                f'invalid value for "{name}": failed to parse value as time or duration: "{text}"; '
+                f'{where}failed to parse value as time or duration: "{text}"; '
                 "write 2013-01-02T13:23:37Z, 42m or unix seconds"
             ) from None
         # Without a zone it is the user's local time, as in Docker.

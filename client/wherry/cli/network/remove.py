@@ -25,8 +25,10 @@ def rm(ctx: click.Context, force: bool, networks: tuple[str, ...]) -> int:
         except EngineProblem as exc:
             if not (force and exc.status == 404):
                 raise
+        else:
+            click.echo(name)
 
-    return each(networks, remove)
+    return each(networks, remove, show=False)
 
 
 @verb("prune")
