@@ -1,12 +1,20 @@
 """Block devices: rates, weight, use. Kernel: cgroup-v1/blkio-controller.rst, cgroup-v2.rst "IO"."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wherryd import later
 from wherryd.cgroups.files import Write, read
-from wherryd.cgroups.stats import BlkioEntry, BlkioStats
 from wherryd.errors import InvalidParameter
-from wherryd.spec.oci import BlockIoLimits
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+    from wherryd.spec.oci import BlockIoLimits
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 CONTROLLER_V1 = "blkio"
 CONTROLLER_V2 = "io"
@@ -80,15 +88,15 @@ def _weight(weight: int, bfq: bool) -> int:
     return weight if bfq else 1 + (max(weight, 10) - 10) * 9999 // 990
 
 
-def read_v1(directory: Path) -> BlkioStats:
+def read_v1(directory: Path) -> stats.BlkioStats:
     """BFQ's counters where it schedules the disk, else those of throttling."""
-    return BlkioStats(
+    return stats.BlkioStats(
         service_bytes=_table_v1(directory, "io_service_bytes_recursive"),
         serviced=_table_v1(directory, "io_serviced_recursive"),
     )
 
 
-def _table_v1(directory: Path, name: str) -> tuple[BlkioEntry, ...]:
+def _table_v1(directory: Path, name: str) -> tuple[stats.BlkioEntry, ...]:
     for prefix in ("blkio.bfq.", "blkio.throttle."):
         entries = tuple(_entries_v1(read(directory / f"{prefix}{name}")))
         if entries:
@@ -96,18 +104,18 @@ def _table_v1(directory: Path, name: str) -> tuple[BlkioEntry, ...]:
     return ()
 
 
-def _entries_v1(text: str) -> Iterator[BlkioEntry]:
+def _entries_v1(text: str) -> Iterator[stats.BlkioEntry]:
     """Lines such as `254:0 Read 4096`; the last one is a grand total without a device."""
     for line in text.splitlines():
         device, _, rest = line.partition(" ")
         op, _, value = rest.partition(" ")
         major, colon, minor = device.partition(":")
         if colon and value.isdigit():
-            yield BlkioEntry(major=int(major), minor=int(minor), op=op.lower(), value=int(value))
+            yield stats.BlkioEntry(major=int(major), minor=int(minor), op=op.lower(), value=int(value))
 
 
-def read_v2(directory: Path) -> BlkioStats:
-    found: dict[str, list[BlkioEntry]] = {"bytes": [], "requests": []}
+def read_v2(directory: Path) -> stats.BlkioStats:
+    found: dict[str, list[stats.BlkioEntry]] = {"bytes": [], "requests": []}
     for line in read(directory / "io.stat").splitlines():
         device, *pairs = line.split()
         major, _, minor = device.partition(":")
@@ -115,5 +123,7 @@ def read_v2(directory: Path) -> BlkioStats:
             key, _, value = pair.partition("=")
             if key in _V2_NAMES and value.isdigit():
                 kind, op = _V2_NAMES[key]
-                found[kind].append(BlkioEntry(major=int(major), minor=int(minor), op=op, value=int(value)))
-    return BlkioStats(service_bytes=tuple(found["bytes"]), serviced=tuple(found["requests"]))
+                found[kind].append(
+                    stats.BlkioEntry(major=int(major), minor=int(minor), op=op, value=int(value))
+                )
+    return stats.BlkioStats(service_bytes=tuple(found["bytes"]), serviced=tuple(found["requests"]))

@@ -1,11 +1,19 @@
 """CPU shares, quota and use. Kernel: scheduler/sched-bwc.rst, admin-guide/cgroup-v2.rst "CPU"."""
 
-from pathlib import Path
+from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherryd import later
 from wherryd.cgroups.files import Write, ids, number, read, table
-from wherryd.cgroups.stats import CpuStats
 from wherryd.errors import InvalidParameter
-from wherryd.spec.oci import CpuLimits
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+    from wherryd.spec.oci import CpuLimits
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 CONTROLLER = "cpu"
 _DEFAULT_PERIOD_US = 100_000
@@ -64,10 +72,10 @@ def weight(shares: int) -> int:
     return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
 
 
-def read_v1(cpu: Path | None, cpuacct: Path | None) -> CpuStats:
+def read_v1(cpu: Path | None, cpuacct: Path | None) -> stats.CpuStats:
     throttling = table(cpu / "cpu.stat") if cpu else {}
     ticks = table(cpuacct / "cpuacct.stat") if cpuacct else {}
-    return CpuStats(
+    return stats.CpuStats(
         total_ns=number(cpuacct / "cpuacct.usage") if cpuacct else 0,
         user_ns=ticks.get("user", 0) * _TICK_NS,
         system_ns=ticks.get("system", 0) * _TICK_NS,
@@ -78,10 +86,10 @@ def read_v1(cpu: Path | None, cpuacct: Path | None) -> CpuStats:
     )
 
 
-def read_v2(directory: Path) -> CpuStats:
+def read_v2(directory: Path) -> stats.CpuStats:
     """cpu.stat is there, without the quota's lines, even when the controller is off."""
     stat = table(directory / "cpu.stat")
-    return CpuStats(
+    return stats.CpuStats(
         total_ns=stat.get("usage_usec", 0) * 1000,
         user_ns=stat.get("user_usec", 0) * 1000,
         system_ns=stat.get("system_usec", 0) * 1000,

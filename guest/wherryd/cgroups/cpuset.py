@@ -1,9 +1,14 @@
 """Which CPUs and memory nodes. Kernel: admin-guide/cgroup-v1/cpusets.rst, cgroup-v2.rst "Cpuset"."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wherryd.cgroups.files import Write, read, write
-from wherryd.spec.oci import CpuLimits
+
+if TYPE_CHECKING:
+    from wherryd.spec.oci import CpuLimits
 
 CONTROLLER = "cpuset"
 _FILES = ("cpuset.cpus", "cpuset.mems")

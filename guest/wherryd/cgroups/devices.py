@@ -4,14 +4,22 @@ Kernel: admin-guide/cgroup-v1/devices.rst, admin-guide/cgroup-v2.rst "Device con
 uapi/linux/bpf.h "bpf_cgroup_dev_ctx". The last rule that fits decides; none fits: denied.
 """
 
+from __future__ import annotations
+
 import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wherryd import later
 from wherryd.cgroups.files import Write
-from wherryd.spec.oci import DeviceRule
 from wherryd.sys import bpf
+
+if TYPE_CHECKING:
+    from wherryd.spec import oci
+else:
+    oci = later.module("wherryd.spec.oci")
 
 CONTROLLER = "devices"
 
@@ -20,14 +28,14 @@ _ALL_ACCESS = 7
 _TYPE_NUMBERS = {"b": 1, "c": 2}
 
 
-def writes_v1(rules: Sequence[DeviceRule]) -> list[Write]:
+def writes_v1(rules: Sequence[oci.DeviceRule]) -> list[Write]:
     """A rule for all devices must be written as plain "a": "a *:* rwm" with numbers is refused."""
     return [
         Write(CONTROLLER, "devices.allow" if rule.allow else "devices.deny", _text(rule)) for rule in rules
     ]
 
 
-def _text(rule: DeviceRule) -> str:
+def _text(rule: oci.DeviceRule) -> str:
     if rule.kind == "a" and rule.major is None and rule.minor is None:
         return "a"
     major = "*" if rule.major is None else rule.major
@@ -35,7 +43,7 @@ def _text(rule: DeviceRule) -> str:
     return f"{rule.kind} {major}:{minor} {rule.access}"
 
 
-def attach_v2(directory: Path, rules: Sequence[DeviceRule]) -> None:
+def attach_v2(directory: Path, rules: Sequence[oci.DeviceRule]) -> None:
     """Instead of rules given before. Raises KernelFault when the kernel was built without cgroup BPF."""
     program = bpf.prog_load(bpf.BPF_PROG_TYPE_CGROUP_DEVICE, compile_rules(rules))
     try:
@@ -64,7 +72,7 @@ _JNE_REG = 0x5D
 _EXIT = 0x95
 
 
-def compile_rules(rules: Sequence[DeviceRule]) -> bytes:
+def compile_rules(rules: Sequence[oci.DeviceRule]) -> bytes:
     """The program's bytes. Rules are tested last to first, as the last one that fits decides."""
     code = [
         _instruction(_LOAD_WORD, 2, 1, 0),
@@ -83,15 +91,15 @@ def compile_rules(rules: Sequence[DeviceRule]) -> bytes:
     return b"".join(code)
 
 
-def _merged(rules: Sequence[DeviceRule]) -> list[DeviceRule]:
+def _merged(rules: Sequence[oci.DeviceRule]) -> list[oci.DeviceRule]:
     """Neighbours for one device become one rule: `r` and then `w` allow opening for both, as in v1."""
-    merged: list[DeviceRule] = []
+    merged: list[oci.DeviceRule] = []
     for rule in rules:
         last = merged[-1] if merged else None
         key = (rule.allow, rule.kind, rule.major, rule.minor)
         if last is not None and key == (last.allow, last.kind, last.major, last.minor):
             access = "".join(sorted(set(last.access + rule.access)))
-            merged[-1] = DeviceRule(
+            merged[-1] = oci.DeviceRule(
                 allow=rule.allow, kind=rule.kind, major=rule.major, minor=rule.minor, access=access
             )
         else:
@@ -99,15 +107,15 @@ def _merged(rules: Sequence[DeviceRule]) -> list[DeviceRule]:
     return merged
 
 
-def _bits(rule: DeviceRule) -> int:
+def _bits(rule: oci.DeviceRule) -> int:
     return sum(_ACCESS_BITS[letter] for letter in set(rule.access))
 
 
-def _fits_all(rule: DeviceRule) -> bool:
+def _fits_all(rule: oci.DeviceRule) -> bool:
     return rule.kind == "a" and rule.major is None and rule.minor is None and _bits(rule) == _ALL_ACCESS
 
 
-def _rule(rule: DeviceRule) -> list[bytes]:
+def _rule(rule: oci.DeviceRule) -> list[bytes]:
     """Tests that jump past the rule when it does not fit, then its answer."""
     tests: list[tuple[int, int, int, int]] = []  # (opcode, dst, src, imm); the jumps' offsets come last
     if rule.kind != "a":

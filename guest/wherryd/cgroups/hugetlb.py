@@ -1,11 +1,19 @@
 """Huge pages, by their size. Kernel: admin-guide/cgroup-v1/hugetlb.rst, cgroup-v2.rst "HugeTLB"."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wherryd import later
 from wherryd.cgroups.files import Write, limit, number, table
-from wherryd.cgroups.stats import HugetlbStats
-from wherryd.spec.oci import HugepageLimit
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+    from wherryd.spec.oci import HugepageLimit
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 CONTROLLER = "hugetlb"
 _UNITS = {"KB": 10, "MB": 20, "GB": 30}
@@ -45,9 +53,9 @@ def _v2(value: int) -> str:
     return "max" if value >= 2**63 else str(value)
 
 
-def read_v1(directory: Path) -> dict[str, HugetlbStats]:
+def read_v1(directory: Path) -> dict[str, stats.HugetlbStats]:
     return {
-        size: HugetlbStats(
+        size: stats.HugetlbStats(
             usage_bytes=number(directory / f"hugetlb.{size}.usage_in_bytes"),
             max_usage_bytes=number(directory / f"hugetlb.{size}.max_usage_in_bytes"),
             limit_bytes=limit(directory / f"hugetlb.{size}.limit_in_bytes"),
@@ -57,9 +65,9 @@ def read_v1(directory: Path) -> dict[str, HugetlbStats]:
     }
 
 
-def read_v2(directory: Path) -> dict[str, HugetlbStats]:
+def read_v2(directory: Path) -> dict[str, stats.HugetlbStats]:
     return {
-        size: HugetlbStats(
+        size: stats.HugetlbStats(
             usage_bytes=number(directory / f"hugetlb.{size}.current"),
             limit_bytes=limit(directory / f"hugetlb.{size}.max"),
             failcnt=table(directory / f"hugetlb.{size}.events").get("max", 0),

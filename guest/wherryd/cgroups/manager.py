@@ -3,17 +3,21 @@
 Mount points are read from /proc/self/mountinfo once per process: they do not change while it runs.
 """
 
+from __future__ import annotations
+
 import os
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from wherryd.cgroups.stats import CgroupStats
 from wherryd.errors import InvalidParameter, SystemFault, Unavailable
-from wherryd.spec.oci import Resources
+
+if TYPE_CHECKING:
+    from wherryd.cgroups.stats import CgroupStats
+    from wherryd.spec.oci import Resources
 
 #: Where containers live when config.json names no cgroupsPath.
 PARENT: Final = "/wherry"

@@ -1,11 +1,19 @@
 """Memory and swap. Kernel: admin-guide/cgroup-v1/memory.rst, admin-guide/cgroup-v2.rst "Memory"."""
 
-from pathlib import Path
+from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherryd import later
 from wherryd.cgroups.files import Write, limit, number, table
-from wherryd.cgroups.stats import MemoryStats
 from wherryd.errors import Conflict, InvalidParameter
-from wherryd.spec.oci import MemoryLimits
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+    from wherryd.spec.oci import MemoryLimits
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 CONTROLLER = "memory"
 
@@ -85,11 +93,11 @@ def check_update(limits: MemoryLimits, usage_bytes: int) -> None:
         )
 
 
-def read_v1(directory: Path) -> MemoryStats:
+def read_v1(directory: Path) -> stats.MemoryStats:
     """memsw counts memory and swap together, and is not there when the kernel does not account for swap."""
     used, most = number(directory / "memory.usage_in_bytes"), limit(directory / "memory.limit_in_bytes")
     together = limit(directory / "memory.memsw.limit_in_bytes")
-    return MemoryStats(
+    return stats.MemoryStats(
         swap_bytes=max(number(directory / "memory.memsw.usage_in_bytes", used) - used, 0),
         swap_limit_bytes=None if together is None else max(together - (most or 0), 0),
         usage_bytes=used,
@@ -101,9 +109,9 @@ def read_v1(directory: Path) -> MemoryStats:
     )
 
 
-def read_v2(directory: Path) -> MemoryStats:
+def read_v2(directory: Path) -> stats.MemoryStats:
     events = table(directory / "memory.events")
-    return MemoryStats(
+    return stats.MemoryStats(
         usage_bytes=number(directory / "memory.current"),
         max_usage_bytes=number(directory / "memory.peak"),
         limit_bytes=limit(directory / "memory.max"),

@@ -3,9 +3,15 @@
 v2 has neither: packets are matched by their cgroup's path or by BPF instead.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from wherryd.cgroups.files import Write
 from wherryd.errors import InvalidParameter
-from wherryd.spec.oci import NetworkLimits
+
+if TYPE_CHECKING:
+    from wherryd.spec.oci import NetworkLimits
 
 CONTROLLER_CLASS = "net_cls"
 CONTROLLER_PRIORITY = "net_prio"

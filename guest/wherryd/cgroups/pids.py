@@ -1,9 +1,17 @@
 """Number of tasks. Kernel: admin-guide/cgroup-v1/pids.rst; the same files in v2."""
 
-from pathlib import Path
+from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherryd import later
 from wherryd.cgroups.files import Write, limit, number
-from wherryd.cgroups.stats import PidsStats
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 CONTROLLER = "pids"
 
@@ -15,5 +23,5 @@ def writes(tasks: int | None) -> list[Write]:
     return [Write(CONTROLLER, "pids.max", str(tasks) if tasks > 0 else "max")]
 
 
-def read(directory: Path) -> PidsStats:
-    return PidsStats(current=number(directory / "pids.current"), limit=limit(directory / "pids.max"))
+def read(directory: Path) -> stats.PidsStats:
+    return stats.PidsStats(current=number(directory / "pids.current"), limit=limit(directory / "pids.max"))

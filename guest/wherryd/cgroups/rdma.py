@@ -1,9 +1,14 @@
 """RDMA handles and objects, by device. Kernel: admin-guide/cgroup-v1/rdma.rst; the same file in v2."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wherryd.cgroups.files import Write
-from wherryd.spec.oci import RdmaLimit
+
+if TYPE_CHECKING:
+    from wherryd.spec.oci import RdmaLimit
 
 CONTROLLER = "rdma"
 

@@ -3,17 +3,25 @@
 CI machines and many Linux hosts are like this. The guest VM is not: see v2.py.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wherryd import later
 from wherryd.cgroups import blkio, cpu, cpuset, devices, hugetlb, memory, network, pids, rdma, tree
 from wherryd.cgroups.files import Write, limit, number, read, write
 from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View, join
-from wherryd.cgroups.stats import BlkioStats, CgroupStats, MemoryStats, PidsStats
 from wherryd.errors import Conflict, InvalidParameter, SystemFault, Unavailable
-from wherryd.spec.oci import Resources
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+    from wherryd.spec.oci import Resources
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 
 class CgroupV1:
@@ -104,16 +112,16 @@ class CgroupV1:
     def pids(self) -> list[int]:
         return tree.pids(self._main)
 
-    def stats(self) -> CgroupStats:
+    def stats(self) -> stats.CgroupStats:
         at = self._directories.get
         memory_dir, pids_dir, blkio_dir = at("memory"), at("pids"), at("blkio")
         hugetlb_dir = at("hugetlb")
-        return CgroupStats(
+        return stats.CgroupStats(
             version=1,
             cpu=cpu.read_v1(at("cpu"), at("cpuacct")),
-            memory=memory.read_v1(memory_dir) if memory_dir else MemoryStats(),
-            blkio=blkio.read_v1(blkio_dir) if blkio_dir else BlkioStats(),
-            pids=pids.read(pids_dir) if pids_dir else PidsStats(),
+            memory=memory.read_v1(memory_dir) if memory_dir else stats.MemoryStats(),
+            blkio=blkio.read_v1(blkio_dir) if blkio_dir else stats.BlkioStats(),
+            pids=pids.read(pids_dir) if pids_dir else stats.PidsStats(),
             hugetlb=hugetlb.read_v1(hugetlb_dir) if hugetlb_dir else {},
         )
 

@@ -4,15 +4,23 @@ Controllers are switched on from the root downwards, in each parent's cgroup.sub
 leaf holds processes ("no internal processes" rule). Kernel: admin-guide/cgroup-v2.rst.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from wherryd import later
 from wherryd.cgroups import blkio, cpu, cpuset, devices, hugetlb, memory, network, pids, rdma, tree
 from wherryd.cgroups.files import Write, limit, number, read, table, write
 from wherryd.cgroups.manager import FREEZE_TIMEOUT_S, KILL_TIMEOUT_S, Layout, View
-from wherryd.cgroups.stats import CgroupStats
 from wherryd.errors import Conflict, SystemFault, Unavailable
-from wherryd.spec.oci import Resources
+
+if TYPE_CHECKING:
+    from wherryd.cgroups import stats
+    from wherryd.spec.oci import Resources
+else:
+    stats = later.module("wherryd.cgroups.stats")
 
 _WANTED = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids", "rdma")
 
@@ -94,8 +102,8 @@ class CgroupV2:
     def pids(self) -> list[int]:
         return tree.pids(self._directory)
 
-    def stats(self) -> CgroupStats:
-        return CgroupStats(
+    def stats(self) -> stats.CgroupStats:
+        return stats.CgroupStats(
             version=2,
             cpu=cpu.read_v2(self._directory),
             memory=memory.read_v2(self._directory),

@@ -34,6 +34,8 @@ VERBS = {
 }
 #: These bring a process into a container.
 _ENTERING = frozenset({"create", "exec", "run"})
+#: These start programs, a container's or its hooks.
+_STARTING = _ENTERING | {"delete", "start"}
 
 
 def main(arguments: "Sequence[str] | None" = None) -> None:
@@ -43,14 +45,22 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
         selfexe.start_again_protected()
     import importlib
 
+    from wherryd import later
+
+    later.without_inspect()
+    for name in ("bz2", "lzma"):  # argparse asks shutil how wide the terminal is
+        later.stand_in(name)
     from wherryd.errors import EngineError
     from wherryd.runtime.verbs import options
-    from wherryd.sys import signals
 
     parsed = options.parse_global(given, VERBS)
     module = importlib.import_module(f"wherryd.runtime.verbs.{VERBS[parsed.verb][0]}")
     verb = module.VERBS[parsed.verb]
-    signals.default_inherited()
+    later.seal()
+    if parsed.verb in _STARTING:
+        from wherryd.sys import signals
+
+        signals.default_inherited()
     try:
         options.check_global(parsed)
         sys.exit(verb.action(options.parse_verb(parsed, verb)) or 0)

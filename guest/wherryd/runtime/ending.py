@@ -1,4 +1,7 @@
-"""kill and delete of containers made by wherry-runc. Nothing enters a container here."""
+"""kill and delete of containers made by wherry-runc. Nothing enters a container here.
+
+What only few containers need is imported for them alone: a caller waits for an interpreter each time.
+"""
 
 import os
 import signal
@@ -6,9 +9,8 @@ from pathlib import Path
 
 from wherryd.cgroups import tree
 from wherryd.errors import Conflict, EngineError, NotFound
-from wherryd.runtime import hooks, mounting, status
+from wherryd.runtime import status
 from wherryd.runtime.state import State, StateDir
-from wherryd.spec import parse
 
 
 def kill(container_id: str, root: Path, signum: int, *, everyone: bool) -> None:
@@ -49,12 +51,20 @@ def delete(container_id: str, root: Path, *, force: bool) -> None:
     status.cgroup_of(state).kill()
     run_poststop(state, directory)
     status.cgroup_of(state).destroy()
-    mounting.unmount_root(state.namespaces, state.rootfs)
+    if "mount" not in state.namespaces:
+        from wherryd.runtime import mounting
+
+        mounting.unmount_root(state.namespaces, state.rootfs)
     directory.remove()
 
 
 def run_poststop(state: State, directory: StateDir) -> None:
     """By the config it was created with. What goes wrong is told, and changes nothing any more."""
+    if not _may_name_poststop(directory.config_file):
+        return
+    from wherryd.runtime import hooks
+    from wherryd.spec import parse
+
     try:
         spec = parse.load(directory.config_file)
     except EngineError:
@@ -62,6 +72,15 @@ def run_poststop(state: State, directory: StateDir) -> None:
     if spec.hooks.poststop:
         document = hooks.state_document(spec, state.container_id, state.bundle, status="stopped", pid=0)
         hooks.run_to_the_end("poststop", spec.hooks.poststop, document, complain)
+
+
+def _may_name_poststop(config: Path) -> bool:
+    """Without parsing all of it; a name may be spelled with escapes."""
+    try:
+        text = config.read_bytes()
+    except FileNotFoundError:
+        return True
+    return b'"poststop"' in text or b"\\u" in text
 
 
 def complain(text: str) -> None:

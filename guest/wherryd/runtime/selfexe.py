@@ -29,18 +29,34 @@ class protected_interpreter:  # noqa: N801 - used as a with statement's function
     """
 
     def __enter__(self) -> str:
-        from wherryd.sys import mounts
-
-        self._fd = mounts.clone_mount(os.path.realpath(sys.executable), recursive=False)
-        try:
-            mounts.mount_setattr(self._fd, set_=mounts.MOUNT_ATTR_RDONLY, subject=sys.executable)
-        except BaseException:
-            os.close(self._fd)
-            raise
+        self._fd = _read_only_mount(os.path.realpath(sys.executable))
         return f"/proc/{os.getpid()}/fd/{self._fd}"
 
     def __exit__(self, *_error: object) -> None:
         os.close(self._fd)
+
+
+def _read_only_mount(path: str) -> int:
+    """A detached mount of a file, as sys/mounts.py makes it, without what that imports. Raises KernelFault."""
+    import ctypes
+
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    empty, number = ctypes.c_char_p(b""), ctypes.c_long
+    # open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+    fd = int(call(number(428), number(-100), ctypes.c_char_p(os.fsencode(path)), number(0o2000001)))
+    name = "open_tree"
+    if fd >= 0:
+        # mount_setattr(fd, "", AT_EMPTY_PATH, {attr_set: MOUNT_ATTR_RDONLY, ...}, sizeof)
+        wanted = (ctypes.c_uint64 * 4)(1)
+        if call(number(442), number(fd), empty, number(0x1000), wanted, number(ctypes.sizeof(wanted))) == 0:
+            return fd
+        name = "mount_setattr"
+    error = ctypes.get_errno()
+    if fd >= 0:
+        os.close(fd)
+    from wherryd.errors import KernelFault
+
+    raise KernelFault(name, path, error)
 
 
 def start_again_protected() -> None:

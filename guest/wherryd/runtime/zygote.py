@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wherryd import later
+from wherryd.cgroups import stats  # noqa: F401 - what monitors import later is to be here already
 from wherryd.cgroups.manager import layout
 from wherryd.errors import EngineError
 from wherryd.runtime import monitorprocess, seccomp
