@@ -37,7 +37,7 @@ class protected_interpreter:  # noqa: N801 - used as a with statement's function
 
 
 def _read_only_mount(path: str) -> int:
-    """A detached mount of a file, as sys/mounts.py makes it, without what that imports. Raises KernelFault."""
+    """A detached mount of a file, as sys/mounts.py makes it, without its imports. Raises KernelFault."""
     import ctypes
 
     call = ctypes.CDLL(None, use_errno=True).syscall
