@@ -30,6 +30,12 @@ INSIDE = (
 #: (file, call as written) -> why it is no path of a container. One that fits nothing any more is an error.
 ALLOWED = {
     ("builder/copying/child.py", "os.chdir(order.mount_point)"): "the engine's own folder, before the pivot",
+    ("builder/copying/child.py", "Path(order.merge)"): "the engine's own file, before the pivot",
+    ("builder/copying/merging.py", "os.listdir(there)"): "a descriptor",
+    ("builder/copying/merging.py", "os.listdir(wanted)"): "a descriptor",
+    ("builder/copying/merging.py", "shutil.rmtree(name, dir_fd=folder)"): "one name below a descriptor",
+    ("builder/cachemounts.py", "shutil.rmtree(folder)"): "a cache's folder, by the engine's own name",
+    ("builder/cachemounts.py", "os.chown(files, mount.uid or 0, mount.gid or 0)"): "just made by the engine",
     ("builder/runmounts.py", "Path(root[0].source)"): "a folder of the snapshotter's, by its own name",
     ("containers/populate.py", "os.scandir(volume)"): "the volume's folder, by the engine's own name",
     ("containers/rootfiles.py", "os.open(f'/proc/{pid}/root', paths.O_PATH | os.O_DIRECTORY)"): "its root",

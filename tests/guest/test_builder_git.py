@@ -1,8 +1,11 @@
 """Sources in git repositories, from a real git daemon on loopback; and contexts from web servers."""
 
+import io
+import json
 import os
 import socket
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,6 +130,44 @@ def test_a_folder_of_a_repository_and_its_checksum(engine: NativeEngine, reposit
     assert {"Dockerfile", "run"} == {name for name, entry in tree(saved(engine, "git:3")).items()}
     bad = build(engine, {"Dockerfile": good.replace("v1", "main")})
     assert f"expected {repository.first[:12]}" in bad.error["message"]
+
+
+@pytest.mark.parametrize(("ref", "head"), [("#main", "refs/heads/main"), ("#v1", "v1"), ("", "commit")])
+def test_a_kept_git_folder_is_one_that_git_can_read(
+    engine: NativeEngine, repository: Repository, tmp_path: Path, ref: str, head: str
+) -> None:
+    file = f"FROM scratch\nADD --keep-git-dir=true {repository.url}{ref} /\n"
+    built(engine, {"Dockerfile": file}, t="git:kept")
+    assert "Using cache" in built(engine, {"Dockerfile": file}).text
+    with tarfile.open(fileobj=io.BytesIO(saved(engine, "git:kept"))) as outer:
+        manifest = outer.extractfile("manifest.json")
+        assert manifest is not None
+        layer = outer.extractfile(json.load(manifest)[0]["Layers"][0])
+        assert layer is not None
+        with tarfile.open(fileobj=layer) as inner:
+            inner.extractall(tmp_path, filter="fully_trusted")  # noqa: S202 - made by this test
+    assert git(tmp_path, "fsck", "--strict") == ""
+    assert git(tmp_path, "status", "--porcelain", "--ignore-submodules") == ""
+    assert git(tmp_path, "config", "remote.origin.url") == repository.url
+    if head.startswith("refs/"):
+        assert git(tmp_path, "symbolic-ref", "HEAD") == head
+    elif head == "v1":
+        assert git(tmp_path, "describe") == "v1"
+        assert git(tmp_path, "rev-parse", "HEAD") == repository.first
+    else:
+        assert len(git(tmp_path, "rev-parse", "HEAD")) == 40
+
+
+def test_a_git_context_keeps_its_folder_when_it_is_asked_to(
+    engine: NativeEngine, repository: Repository
+) -> None:
+    for keep, expected in (("1", ".git\n"), ("0", "")):
+        arguments = json.dumps({"BUILDKIT_CONTEXT_KEEP_GIT_DIR": keep})
+        built(
+            engine, b"", remote=f"{repository.url}#v1", dockerfile="app/Dockerfile", buildargs=arguments,
+            t="git:6",
+        )  # fmt: skip
+        assert shell(engine, "git:6", "cd /ctx; ls -d .git 2>/dev/null; true") == expected
 
 
 @pytest.mark.parametrize(

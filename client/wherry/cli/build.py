@@ -36,7 +36,10 @@ _OPTIONS = (
     flag("--rm", default=True, help="Remove intermediate containers, also of a failing step."),
     flag("--force-rm", help="Always remove intermediate containers."),
     texts("--add-host", "hosts", help="Add a custom host-to-IP mapping (host:ip)."),
-    texts("--cache-from", help="Images to consider as cache sources; the engine's own cache is used always."),
+    texts("--cache-from", help="Images whose steps are taken where they fit, and then only theirs."),
+    texts("--build-context", help="Additional build contexts: NAME=FOLDER, docker-image://IMAGE or a URL."),
+    texts("--allow", help="Allow an extra entitlement: security.insecure, for RUN --security=insecure."),
+    flag("--squash", help="Squash newly built layers into a single new layer."),
     click.option(
         "--progress", "style", type=click.Choice(["auto", "plain", "tty", "quiet"]), help="Type of output."
     ),
@@ -96,9 +99,13 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
             name, _, value = each.partition("=")
             build_args[name] = value
         loan = _loan(given)
+        given["contexts"] = _contexts(given["build_context"])
         sent = buildsource.send(called, source, given, build_args, None if quiet else out, stack)
         params = _parameters(given, build_args, quiet, sent.dockerfile)
         params["remote"], params["context"] = sent.remote, sent.token
+        if given["contexts"]:
+            named = buildsource.named(called, given["contexts"], None if quiet else out)
+            params["contexts"] = _json(named)
         if loan:
             from wherry.engine import lending
 
@@ -168,6 +175,8 @@ def _parameters(
         "networkmode": given["network"],
         "platform": given["platform"],
         "extrahosts": list(given["hosts"]),
+        "allow": list(given["allow"]) or None,
+        "squash": given["squash"] or None,
         "cachefrom": json.dumps(list(given["cache_from"])) if given["cache_from"] else None,
         **sizes,
         "cpushares": given["cpu_shares"],
@@ -188,6 +197,22 @@ def _sizes(given: dict[str, Any]) -> dict[str, int | None]:
         "memswap": values.swap_size(swap) if swap else None,
         "shmsize": values.size(shm, "--shm-size") if shm else None,
     }
+
+
+def _contexts(options: Iterable[str]) -> dict[str, str]:
+    made: dict[str, str] = {}
+    for option in options:
+        name, _, place = option.partition("=")
+        if not name or not place:
+            raise UsageProblem(f"invalid --build-context: {option}; write NAME=FOLDER, an image or a URL")
+        made[name] = place
+    return made
+
+
+def _json(document: object) -> str:
+    import json
+
+    return json.dumps(document)
 
 
 def _build_args(options: Iterable[str]) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """How the engine gets what `wherry build` is given: by contents where it can, as an archive, or by itself."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -69,7 +70,7 @@ def send(
 
     def ask(text: bytes) -> Needs | None:
         nonlocal synced
-        found = contextsync.needs(called, text, given["target"], build_args)
+        found = contextsync.needs(called, text, given["target"], build_args, given["contexts"])
         synced = found is not None
         # A newer base image may have triggers that nobody knows yet.
         return None if given["pull"] else found
@@ -78,6 +79,25 @@ def send(
     if synced:
         return Sent(token=_sync(called, folder, context, out), dockerfile=context.dockerfile)
     return Sent(upload=_upload(context, out, stack), dockerfile=context.dockerfile)
+
+
+def named(called: EngineClient, texts: Mapping[str, str], out: TextIO | None) -> dict[str, str]:
+    """Named contexts as the engine wants them; folders are there when this returns. texts: by name.
+
+    Raises EngineProblem, UsageProblem."""
+    return {name: _named(called, name, text, out) for name, text in texts.items()}
+
+
+def _named(called: EngineClient, name: str, text: str, out: TextIO | None) -> str:
+    if text.startswith(("docker-image://", *_URLS)):
+        return f"https://{text}" if text.startswith("github.com/") else text
+    folder = Path(text)
+    if not folder.is_dir():
+        raise UsageProblem(
+            f'build context {name}: "{text}" is no folder (hint: an image is docker-image://NAME, a git '
+            "repository or an archive a URL)"
+        )
+    return f"context:{_sync(called, folder, buildcontext.whole(folder), out)}"
 
 
 def _sync(called: EngineClient, folder: Path, context: BuildContext, out: TextIO | None) -> str:

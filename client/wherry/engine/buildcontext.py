@@ -81,6 +81,20 @@ def scan(folder: Path, dockerfile: Path | bytes | None, ask: AskNeeds | None = N
     return BuildContext(dockerfile=name, size_bytes=size, entries=entries, extra=extra)
 
 
+def whole(folder: Path) -> BuildContext:
+    """All of a folder but what its `.dockerignore` names: a named context, without a Dockerfile.
+
+    Raises UsageProblem."""
+    patterns, _ = _patterns(folder, "")
+    try:
+        matcher = Matcher(patterns)
+    except BadPattern as exc:
+        raise UsageProblem(f"cannot read {folder / _IGNORE}: {exc}") from exc
+    entries = _needed(folder, matcher, None, ())
+    size = sum(entry.status.st_size for entry in entries if stat.S_ISREG(entry.status.st_mode))
+    return BuildContext(dockerfile="", size_bytes=size, entries=entries)
+
+
 def dockerfile_of(folder: Path, dockerfile: Path | None) -> tuple[str, bytes, list[str]]:
     """(its name, its text, the patterns of the ignore file). dockerfile: None for the folder's own.
 

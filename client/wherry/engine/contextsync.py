@@ -21,13 +21,20 @@ _BYTES = "application/octet-stream"
 
 
 def needs(
-    client: EngineClient, dockerfile: bytes, target: str | None, build_args: Mapping[str, str | None]
+    client: EngineClient,
+    dockerfile: bytes,
+    target: str | None,
+    build_args: Mapping[str, str | None],
+    contexts: Mapping[str, str],
 ) -> Needs | None:
     """What a build can need of its context; None when the engine does not know such questions.
+    contexts: named ones.
 
     Raises EngineProblem for what is wrong with the Dockerfile.
     """
     params = {"target": target, "buildargs": json.dumps(build_args)}
+    if contexts:
+        params["contexts"] = json.dumps(dict.fromkeys(contexts, ""))
     try:
         answer = client.call(
             "POST", "/build/contexts/needs", params, upload=ChunkReader(iter((dockerfile,)))

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from wherryd.api import copying, hijack, params, progress
 from wherryd.builder.offers import Line
-from wherryd.builder.options import BuildOptions
+from wherryd.builder.options import BuildOptions, Entitlement
 from wherryd.builder.service import BuilderService
 from wherryd.errors import InvalidParameter, NotFound, NotSupported
 from wherryd.http import web
@@ -31,6 +31,7 @@ _NUMBERS = {
     "shmsize": "ShmSize",
 }
 _TEXTS = {"cpusetcpus": "CpusetCpus", "cpusetmems": "CpusetMems", "cgroupparent": "CgroupParent"}
+_CONTEXTS = ("docker-image://", "context:", "http://", "https://", "git://")
 _MAX_JSON_CHARACTERS = 1024 * 1024
 
 
@@ -88,7 +89,8 @@ class _Handlers:
         """{"Paths": [pattern, ...]}; "" means everything."""
         arguments = _strings(_json(request, "buildargs", dict), "buildargs", null=True)
         target = request.query.get("target", "")
-        found = await self._service.needed_paths(request.blocks(), target, arguments)
+        contexts = _json(request, "contexts", dict)
+        found = await self._service.needed_paths(request.blocks(), target, arguments, contexts)
         return web.json_response({"Paths": list(found)})
 
     async def announce(self, request: web.Request) -> web.Response:
@@ -164,6 +166,9 @@ def options(request: web.Request) -> BuildOptions:
         host_config=host,
         offer=query.get("offer", ""),
         credentials=credentials.from_config_header(request.headers.get("X-Registry-Config", "")),
+        squash=params.boolean(query, "squash"),
+        contexts=_contexts(request),
+        allow=frozenset(map(_entitlement, query.getall("allow", []))),
     )
 
 
@@ -171,8 +176,6 @@ def _refuse(request: web.Request) -> None:
     query = request.query
     if query.get("version") == "2":
         raise NotSupported("BuildKit is not available; set DOCKER_BUILDKIT=0")
-    if params.boolean(query, "squash"):
-        raise NotSupported("squash is not available; use a multi-stage build with COPY --from")
     if query.get("outputs"):
         raise NotSupported(
             "outputs is not available yet; build an image and use `docker save` or `docker cp`"
@@ -182,6 +185,26 @@ def _refuse(request: web.Request) -> None:
 def _remote(text: str) -> str:
     """Docker's own client names what it sends itself "client-session"; older ones send nothing."""
     return "" if text == "client-session" else text
+
+
+def _contexts(request: web.Request) -> dict[str, str]:
+    """{name: where it comes from}; our own parameter: docker's clients use BuildKit sessions for it."""
+    found: dict[str, str] = {}
+    for name, text in _strings(_json(request, "contexts", dict), "contexts", null=False).items():
+        if not name or not text or not text.startswith(_CONTEXTS):
+            raise InvalidParameter(
+                f"build context {name}={text}: not available (hint: an image as docker-image://NAME, the URL "
+                "of a git repository or of an archive, or context:TOKEN)"
+            )
+        found[name] = text
+    return found
+
+
+def _entitlement(text: str) -> Entitlement:
+    try:
+        return Entitlement(text)
+    except ValueError:
+        raise InvalidParameter(f"allow: {text} is none of {', '.join(Entitlement)}") from None
 
 
 def _tag(text: str) -> Reference:

@@ -6,6 +6,7 @@ Prints what the classic builder prints: clients, and people, read it.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from wherryd.builder import metadata, plan
 from wherryd.builder.dockerfile import instructions as ins
@@ -14,6 +15,7 @@ from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.dockerfile.stages import Program, Stage, read_trigger
 from wherryd.builder.output import StageOutput
 from wherryd.builder.run import run
+from wherryd.builder.squash import squash
 from wherryd.builder.stage import StageState, Tools
 from wherryd.builder.transfer import transfer, workdir
 from wherryd.builder.variables import Arguments, Scope, platform_arguments
@@ -36,6 +38,8 @@ class Build:
         wanted = platforms.parse(tools.options.platform)
         self._arguments = Arguments(tools.options.build_args, platform_arguments(wanted, host))
         self._scopes: dict[int, Scope] = {}
+        #: What stages stand on, by number; None on scratch.
+        self._bases: dict[int, Image | None] = {}
         self._pulled: set[str] = set()
         self._pulling = asyncio.Lock()
         #: Stages by number: under way, or finished.
@@ -53,12 +57,10 @@ class Build:
         for finding in self._tools.findings:
             if finding.rule != "NoEmptyContinuation":  # said above, in the classic builder's words
                 await say(f"[Warning] {finding.rule}: {finding.text} (line {finding.line})\n")
-        if unused := self._tools.options.cache_from:
-            await say(f"[Warning] cache sources are not used: {', '.join(unused)}\n")
         last = plan.target(program, self._tools.options.target)
         for argument in program.arguments:
             self._declare_globals(argument)
-        needs = plan.needed(program, last, self._base)
+        needs = plan.needed(program, last, self._base, self._tools.named.has)
         self._side_by_side = not plan.is_chain(needs)
         self._number(last, list(needs))
         for number, argument in enumerate(program.arguments, 1):
@@ -71,7 +73,11 @@ class Build:
             await self._cancel()
         for name in self._arguments.unused():
             await say(f"[Warning] One or more build-args [{name}] were not consumed\n")
-        return self._tools.finished[last.number]
+        image = self._tools.finished[last.number]
+        if self._tools.options.squash:
+            image = await squash(self._tools, image, self._bases[last.number])
+            await self._tools.output.line({"aux": {"ID": image.id}})
+        return image
 
     def _number(self, last: Stage, numbers: Sequence[int]) -> None:
         self._steps = len(self._program.arguments)
@@ -129,6 +135,7 @@ class Build:
         self._steps = max(self._steps, first + len(steps))
         await tools.output.say(f"Step {first}/{self._steps} : {stage.start.text}\n")
         state = await self._begin(stage, tools)
+        self._bases[stage.number] = state.image
         await _show(state)
         for number, step in enumerate(steps, first + 1):
             await tools.output.say(f"Step {number}/{self._steps} : {step.text}\n")
@@ -145,15 +152,16 @@ class Build:
     async def _begin(self, stage: Stage, tools: Tools) -> StageState:
         name = self._base(stage)
         platform = self._expand_global(stage.start.platform, stage.start) or self._tools.options.platform
-        below = plan.earlier(self._program, stage, name, by_number=False)
         scope = Scope(self._arguments)
+        named = await tools.named.get(name) if tools.named.has(name) else name
+        below = None if named is not name else self._below(stage, name)
         if below is not None:
             image: Image | None = await self._finished(below)
             scope.inherit(self._scopes[below.number])
-        elif name == "scratch":
+        elif named == "scratch" or isinstance(named, Path):
             image = None
         else:
-            image = await self._image(name, platform)
+            image = await self._image(named, platform)
         if image is not None:
             self._tools.held.add(image.id)
         state = StageState(
@@ -164,10 +172,15 @@ class Build:
             config=metadata.start(image.runtime_config if image else {}),
             scope=scope,
         )
+        if isinstance(named, Path):
+            await self._carry_out(stage, state, _whole(stage, name))
         triggers = list(image.runtime_config.get("OnBuild") or ()) if image else []
         if triggers:
             await self._triggers(stage, state, triggers, name)
         return state
+
+    def _below(self, stage: Stage, name: str) -> Stage | None:
+        return plan.earlier(self._program, stage, name, by_number=False)
 
     async def _image(self, name: str, platform: str) -> Image:
         """An image by name; one that is not here is pulled, with --pull any that has a registry's name."""
@@ -218,7 +231,12 @@ class Build:
     # steps
 
     async def _carry_out(self, stage: Stage, state: StageState, step: ins.Instruction) -> None:
-        async def origin(name: str) -> Image:
+        async def origin(name: str) -> Image | Path:
+            if state.tools.named.has(name):
+                found = await state.tools.named.get(name)
+                if isinstance(found, Path):
+                    return found
+                return await self._image(found, self._tools.options.platform)
             other = plan.earlier(self._program, stage, name, by_number=True)
             return await (self._finished(other) if other else self._image(name, self._tools.options.platform))
 
@@ -251,8 +269,9 @@ class Build:
                 raise DockerfileError(f"{step.keyword} cannot stand here")
             comment = found
         key = state.key({"op": step.keyword, "comment": comment})
-        if not await state.cached(key):
-            state.commit(key, metadata.no_operation(state.config, comment), None)
+        created_by = metadata.no_operation(state.config, comment)
+        if not await state.cached(key, created_by):
+            state.commit(key, created_by, None)
 
 
 async def _show(state: StageState) -> None:
@@ -267,6 +286,26 @@ def _argument(state: StageState, step: ins.Arg) -> str:
         state.scope.declare(name, default)
         words.append(name if default is None else f"{name}={default}")
     return " ".join(["ARG", *words])
+
+
+def _whole(stage: Stage, name: str) -> ins.Copy:
+    """A FROM of a named context that is a folder: all its files, on nothing."""
+    start = stage.start
+    return ins.Copy(
+        keyword="COPY",
+        text=start.text,
+        line=start.line,
+        end=start.end,
+        sources=("/",),
+        heredocs=(),
+        destination="/",
+        chown="",
+        chmod="",
+        link=False,
+        excludes=(),
+        origin=_literal(name),
+        parents=False,
+    )
 
 
 def _label(labels: Mapping[str, str], stage: Stage) -> ins.Label:

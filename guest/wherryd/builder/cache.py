@@ -8,6 +8,7 @@ is never taken for a step's result (CVE-2024-24557).
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from wherryd import clock
@@ -15,6 +16,14 @@ from wherryd.metadata.database import Database
 
 #: Raised when the same key would mean something else than before.
 _VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """whole: `key` with the image the step starts from. step: of the step alone, for a history."""
+
+    whole: str
+    step: str
 
 
 def key(parent: str, step: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from wherryd.builder.copying.order import CopyOrder
+from wherryd.builder.copying.order import CopyOrder, Part
 from wherryd.builder.copying.process import carry_out
 from wherryd.builder.download import seconds_of
 from wherryd.errors import InvalidParameter
@@ -29,7 +29,7 @@ from wherryd.images.service import ImageService
 
 _SECONDS_BETWEEN_LINES = 0.1
 #: What a program of an image may read, and only its owner write: as Docker's insert left it.
-_MODE = 0o644
+_MODE = "644"
 
 
 async def insert(
@@ -102,9 +102,8 @@ async def _layer(
             CopyOrder(
                 mount_point=str(mount_point),
                 root=root,
-                source_directory=str(folder / "file"),
                 # A name is a pattern to COPY.
-                sources=(re.sub(r"([*?\[\]\\])", r"\\\1", name),),
+                parts=(Part(directory=str(folder / "file"), patterns=(_as_pattern(name),)),),
                 destination=destination,
                 chmod=_MODE,
                 keyword="insert",
@@ -112,6 +111,10 @@ async def _layer(
         )
         layer = await images.commit_rootfs(key, pins)
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
+
+
+def _as_pattern(name: str) -> str:
+    return re.sub(r"([*?\[\]\\])", r"\\\1", name)
 
 
 def _add(images: ImageService, image: Image, layer: Layer | None, created_by: str) -> Image:

@@ -2,10 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from wherryd.images.reference import Reference
 from wherryd.registry.credentials import Credentials
+
+
+class Entitlement(StrEnum):
+    """What a Dockerfile may ask for only if who builds it allows it. The network of the machine is always
+    allowed, as in the classic builder. Source: docker buildx build reference, "--allow"."""
+
+    HOST_NETWORK = "network.host"
+    INSECURE = "security.insecure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +23,9 @@ class BuildOptions:
     dockerfile: path in the context. tags: names for the result. build_args: None takes no value. network:
     NetworkMode of RUN steps. host_config: limits of RUN steps, as in HostConfig. keep_failed: the container
     of a failing RUN stays for a look (docker's --rm=false without --force-rm). credentials: for base images,
-    by the domain of their registry. offer: token of what the client lends."""
+    by the domain of their registry. offer: token of what the client lends. cache_from: images whose steps are
+    the only cache, as in the classic builder. contexts: named contexts, by lower-case name. squash: the new
+    layers become one."""
 
     context: str = field(default="", repr=False)
     remote: str = ""
@@ -24,8 +35,10 @@ class BuildOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     no_cache: bool = False
-    #: Images that docker would take steps from. Only our own cache is used; the build says so.
     cache_from: tuple[str, ...] = ()
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    allow: frozenset[Entitlement] = frozenset()
+    squash: bool = False
     pull: bool = False
     quiet: bool = False
     keep_failed: bool = False

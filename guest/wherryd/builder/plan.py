@@ -35,17 +35,25 @@ def earlier(program: Program, stage: Stage, name: str, *, by_number: bool) -> St
     return None
 
 
-def needed(program: Program, last: Stage, base: Callable[[Stage], str]) -> dict[int, frozenset[int]]:
+def nothing(_name: str) -> bool:
+    """No context has this name."""
+    return False
+
+
+def needed(
+    program: Program, last: Stage, base: Callable[[Stage], str], named: Callable[[str], bool] = nothing
+) -> dict[int, frozenset[int]]:
     """The stages that `last` needs, in the order of the file, each with those that it stands on or copies
-    from. base: a stage's FROM with its variables put in."""
+    from. base: a stage's FROM with its variables put in. named: whether a named context is in a name's place.
+    """
     found: dict[int, frozenset[int]] = {}
     waiting = [last]
     while waiting:
         stage = waiting.pop()
         if stage.number in found:
             continue
-        below = earlier(program, stage, base(stage), by_number=False)
-        others = [earlier(program, stage, name, by_number=True) for name in origins(stage)]
+        below = None if named(base(stage)) else earlier(program, stage, base(stage), by_number=False)
+        others = [earlier(program, stage, name, by_number=True) for name in origins(stage) if not named(name)]
         used = [each for each in (below, *others) if each is not None]
         found[stage.number] = frozenset(each.number for each in used)
         waiting += used

@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1024 * 1024
 _MAGIC = slice(257, 262)
 
 
-async def receive(url: str, scratch: Path, folder: Path) -> bool:
+async def receive(url: str, scratch: Path, folder: Path, *, keep_git_dir: bool = False) -> bool:
     """The context's files into folder. True: the URL was of a Dockerfile alone, now folder/Dockerfile.
 
     url: of a git repository, an archive, compressed or not, or a Dockerfile. scratch: for what is fetched.
@@ -27,7 +27,7 @@ async def receive(url: str, scratch: Path, folder: Path) -> bool:
     if url.startswith("github.com/"):
         url = f"https://{url}"
     if address.is_git(url) or url.startswith("https://github.com/"):
-        async with aclosing(archive(address.parse(url), scratch)) as stream:
+        async with aclosing(archive(address.parse(url, keep_git_dir=keep_git_dir), scratch)) as stream:
             await context.receive(stream, folder)
         return False
     if not url.startswith(download.SCHEMES):

@@ -13,6 +13,7 @@ from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.errors import RunFailed
 from wherryd.builder.leftovers import LABEL
+from wherryd.builder.options import Entitlement
 from wherryd.builder.output import Output
 from wherryd.builder.runmounts import Origin, Wanted
 from wherryd.builder.stage import StageState, Tools
@@ -31,8 +32,11 @@ _READ_BYTES = 64 * 1024
 
 async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
     """Raises RunFailed, DockerfileError, EngineError."""
-    if step.security != "sandbox":
-        raise DockerfileError("RUN --security=insecure is not available", "run without it")
+    if step.security == "insecure" and Entitlement.INSECURE not in state.tools.options.allow:
+        raise DockerfileError(
+            f"RUN --security=insecure needs the entitlement {Entitlement.INSECURE}, which was not given",
+            f"build with --allow {Entitlement.INSECURE}; the step is a privileged container then",
+        )
     words, script = _words(step, state)
     wanted = await runmounts.wanted(state, step, origin)
     declared = state.scope.declared(state.environment)
@@ -44,16 +48,17 @@ async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
             "arguments": declared,
             "mounts": [[repr(each.mount), each.content] for each in wanted],
             "network": step.network,
+            "security": step.security,
         }
     )
-    if await state.cached(key):
+    named = [f"{name}={value}" for name, value in declared.items()]
+    created_by = " ".join([f"|{len(named)}", *named, *words] if named else words)
+    if await state.cached(key, created_by):
         return
     if state.image is None:
         raise DockerfileError(
             "RUN on an empty image: nothing is in it that could run", "COPY or ADD files first"
         )
-    named = [f"{name}={value}" for name, value in declared.items()]
-    created_by = " ".join([f"|{len(named)}", *named, *words] if named else words)
     layer = await _execute(state, step, words, script, wanted)
     state.commit(key, created_by, layer)
 
@@ -104,6 +109,7 @@ async def _execute(
             "HostConfig": {
                 **tools.options.host_config,
                 "NetworkMode": _network(tools, step),
+                "Privileged": step.security == "insecure",
                 "LogConfig": {"Type": "none"},
                 "Mounts": mounts.binds,
                 "Tmpfs": mounts.tmpfs,

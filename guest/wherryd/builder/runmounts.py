@@ -1,6 +1,7 @@
 """`RUN --mount`: what is mounted into a step's container, and what of it belongs into the cache's key."""
 
 import asyncio
+import functools
 import os
 import posixpath
 import secrets
@@ -14,7 +15,7 @@ from typing import Any
 from wherryd.builder import lending
 from wherryd.builder.copying import digest
 from wherryd.builder.copying.errors import CopyError
-from wherryd.builder.copying.order import CopyOrder
+from wherryd.builder.copying.order import CopyOrder, Part
 from wherryd.builder.copying.process import carry_out
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile import mounts
@@ -22,18 +23,23 @@ from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.stage import StageState, Tools
 from wherryd.errors import KernelFault
 from wherryd.images.image import Image
+from wherryd.spec.mount import Mount
 from wherryd.sys import paths
 
-#: A stage's image, or any other, by the name in `from`.
-Origin = Callable[[str], Awaitable[Image]]
+#: Where a copy for a mount lies below its root.
+_COPY = "mount"
+
+#: A stage's image, or any other, or the folder of a named context, by the name in `from`.
+Origin = Callable[[str], Awaitable[Image | Path]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """content: digest of what a bind mount shows, "" for other kinds. image: of `from`, or None."""
+    """origin: an image or a folder of ours, None without files to begin with. content: digest of what it
+    shows, "" without one."""
 
     mount: ins.RunMount
-    image: Image | None = None
+    origin: Image | Path | None = None
     content: str = ""
 
 
@@ -62,25 +68,27 @@ async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wante
         if mount.target:
             absolute = posixpath.join("/", state.config.get("WorkingDir") or "/", mount.target)
             mount = replace(mount, target=posixpath.normpath(absolute))
-        image, content = None, ""
+        place: Image | Path | None = None
+        content = ""
         if mount.origin:
-            if mount.type is not ins.MountType.BIND:
-                raise DockerfileError(f"`from` of a {mount.type} mount is not available yet", "leave it out")
-            image = await origin(mount.origin)
-            content = image.chain_id
+            place = await origin(mount.origin)
         elif mount.type is ins.MountType.BIND:
-            content = await asyncio.to_thread(_content, state.tools, mount)
-        found.append(Wanted(mount, image, content))
+            place = state.tools.context
+        if isinstance(place, Image):
+            content = place.chain_id
+        elif place is not None:
+            content = await asyncio.to_thread(_content, state.tools, place, mount)
+        found.append(Wanted(mount, place, content))
     return found
 
 
-def _content(tools: Tools, mount: ins.RunMount) -> str:
-    root = paths.open_root(str(tools.context))
+def _content(tools: Tools, folder: Path, mount: ins.RunMount) -> str:
+    root = paths.open_root(str(folder))
     try:
         return digest.of_sources(root, (mount.source or "/",), (), tools.known)[0]
     except CopyError as exc:
         raise DockerfileError(
-            f'bind mount source "{mount.source}": not found in the build context', str(exc)
+            f'{mount.type} mount source "{mount.source}": not found in the build context', str(exc)
         ) from exc
     finally:
         os.close(root)
@@ -95,11 +103,13 @@ async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted])
         if mount.type is ins.MountType.TMPFS:
             made.tmpfs[mount.target] = "exec" + (f",size={mount.size_bytes}" if mount.size_bytes else "")
         elif mount.type is ins.MountType.CACHE:
-            folder = await opened.enter_async_context(tools.caches.use(mount))
+            folder = await opened.enter_async_context(
+                tools.caches.use(mount, each.content, functools.partial(_fill, opened, tools, each))
+            )
             made.bind(folder, mount.target, read_only=mount.read_only)
         elif mount.type is ins.MountType.BIND:
-            if each.image is None and mount.read_only:
-                source = _in_context(tools.context, mount)
+            if isinstance(each.origin, Path) and mount.read_only:
+                source = _in_context(each.origin, mount)
             else:
                 source = await _copied(opened, tools, each)
             made.bind(source, mount.target, read_only=mount.read_only)
@@ -137,27 +147,39 @@ def _in_context(context: Path, mount: ins.RunMount) -> Path:
 async def _copied(opened: AsyncExitStack, tools: Tools, each: Wanted) -> Path:
     """A copy for this step: of files of an image, or of the context when the step may write to it. What is
     written is thrown away, as in BuildKit."""
-    number = secrets.token_hex(8)
-    key, view = f"build-{number}", f"view-{number}"
+    key = f"build-{secrets.token_hex(8)}"
     root = await tools.images.prepare_rootfs(key, None)
     opened.push_async_callback(tools.images.remove_rootfs, key)
-    source_mounts: tuple[Any, ...] = ()
-    if each.image is not None:
-        source_mounts = await tools.images.view_rootfs(view, each.image)
+    await _copy(opened, tools, each, root)
+    # A snapshot without a parent is one directory of ours, whatever the driver.
+    return Path(root[0].source) / _COPY
+
+
+async def _fill(opened: AsyncExitStack, tools: Tools, each: Wanted, folder: Path) -> None:
+    """What a new cache mount holds: the files of its `from`. folder: ours, where `files` is to be made."""
+    # Of a step that ended meanwhile.
+    await asyncio.to_thread(shutil.rmtree, folder / _COPY, ignore_errors=True)
+    await _copy(opened, tools, each, (Mount("bind", str(folder), "", ("rbind", "rw")),))
+    (folder / _COPY).rename(folder / "files")
+
+
+async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[Mount, ...]) -> None:
+    source_mounts: tuple[Mount, ...] = ()
+    if isinstance(each.origin, Image):
+        view = f"view-{secrets.token_hex(8)}"
+        source_mounts = await tools.images.view_rootfs(view, each.origin)
         opened.push_async_callback(tools.images.remove_rootfs, view)
+    directory = "" if source_mounts else str(each.origin)
     mount_point = tools.folder / "root"
     mount_point.mkdir(exist_ok=True)
     await carry_out(
         CopyOrder(
             mount_point=str(mount_point),
             root=root,
-            source_directory="" if each.image else str(tools.context),
             source_mounts=source_mounts,
-            sources=(each.mount.source or "/",),
-            destination="/mount",
+            parts=(Part(directory=directory, patterns=(each.mount.source or "/",)),),
+            destination=f"/{_COPY}",
             keep_owner=True,
             keyword="RUN --mount",
         )
     )
-    # A snapshot without a parent is one directory of ours, whatever the driver.
-    return Path(root[0].source) / "mount"

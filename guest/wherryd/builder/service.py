@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,16 @@ from wherrywire.dockerignore import BadPattern, Matcher
 
 if TYPE_CHECKING:
     from wherryd.builder import build as builds
-    from wherryd.builder import cachemounts, context, keeping, remote, stage, usage
+    from wherryd.builder import (
+        cachemounts,
+        cachesources,
+        context,
+        keeping,
+        named,
+        remote,
+        stage,
+        usage,
+    )
     from wherryd.builder import insert as insertion
     from wherryd.builder.contexts import needs
     from wherryd.builder.contexts.synced import Known
@@ -45,10 +54,12 @@ if TYPE_CHECKING:
 else:
     builds = later.module("wherryd.builder.build")
     cachemounts = later.module("wherryd.builder.cachemounts")
+    cachesources = later.module("wherryd.builder.cachesources")
     check = later.module("wherryd.builder.lint.check")
     context = later.module("wherryd.builder.context")
     insertion = later.module("wherryd.builder.insert")
     keeping = later.module("wherryd.builder.keeping")
+    named = later.module("wherryd.builder.named")
     needs = later.module("wherryd.builder.contexts.needs")
     remote = later.module("wherryd.builder.remote")
     stage = later.module("wherryd.builder.stage")
@@ -135,7 +146,9 @@ class BuilderService:
                 known = await self.contexts.take(options.context, folder / "context")
             elif not options.remote:
                 await context.receive(stream, folder / "context")
-            elif await remote.receive(options.remote, folder, folder / "context"):
+            elif await remote.receive(
+                options.remote, folder, folder / "context", keep_git_dir=_keeps_git_dir(options)
+            ):
                 name = "Dockerfile"
             data = context.take_dockerfile(folder / "context", name)
             checked = check.check(data, self._config)
@@ -148,6 +161,8 @@ class BuilderService:
                     images=self._images,
                     containers=self._containers,
                     cache=self._cache,
+                    sources=cachesources.CacheSources(self._images, options.cache_from),
+                    named=named.NamedContexts(options.contexts, folder, self.contexts, known),
                     options=options,
                     output=output,
                     folder=folder,
@@ -167,16 +182,21 @@ class BuilderService:
         finally:
             self._running.pop(build_id, None)
             self.offers.forget(options.offer)
-            self.contexts.forget(options.context)
+            for token in (options.context, *named.tokens(options.contexts)):
+                self.contexts.forget(token)
             self._later(self._kept.keep_to(self._most_bytes, self._data_root))
             shutil.rmtree(run_folder, ignore_errors=True)
             self._remove_later(folder)
 
     async def needed_paths(
-        self, dockerfile: AsyncIterator[bytes], target: str, build_args: Mapping[str, str | None]
+        self,
+        dockerfile: AsyncIterator[bytes],
+        target: str,
+        build_args: Mapping[str, str | None],
+        contexts: Collection[str] = (),
     ) -> tuple[str, ...]:
-        """Patterns of what a build needs of its context. Raises InvalidParameter."""
-        return await needs.paths(dockerfile, target, build_args, self._triggers)
+        """Patterns of what a build needs of its context. contexts: names. Raises InvalidParameter."""
+        return await needs.paths(dockerfile, target, build_args, self._triggers, named.among(contexts))
 
     async def check(self, dockerfile: AsyncIterator[bytes], ignore: Sequence[str]) -> dict[str, Any]:
         """See lint.check.Checked.document. ignore: patterns of `.dockerignore`. Raises InvalidParameter."""
@@ -272,6 +292,11 @@ class BuilderService:
     async def prune(self, filters: Mapping[str, Sequence[str]], keep_bytes: int = 0) -> dict[str, Any]:
         """{"CachesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
         return await self._kept.prune(usage.Pruning(filters, keep_bytes))
+
+
+def _keeps_git_dir(options: BuildOptions) -> bool:
+    """Source: docker build reference, "BUILDKIT_CONTEXT_KEEP_GIT_DIR"."""
+    return (options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") or "").lower() in ("1", "t", "true")
 
 
 def _epoch(options: BuildOptions) -> int | None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from wherryd.builder import cache as caching
 from wherryd.builder import metadata
-from wherryd.builder.cache import BuildCache
+from wherryd.builder.cache import BuildCache, StepKey
 from wherryd.builder.cachemounts import CacheMounts
+from wherryd.builder.cachesources import CacheSources, comment
 from wherryd.builder.contexts.synced import Known
 from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.lint.findings import Finding
+from wherryd.builder.named import NamedContexts
 from wherryd.builder.offers import Offer
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.output import Output
@@ -36,6 +38,9 @@ class Tools:
     images: ImageService
     containers: ContainerService
     cache: BuildCache
+    #: Images of --cache-from; with any, `cache` is not asked.
+    sources: CacheSources
+    named: NamedContexts
     options: BuildOptions
     output: Output
     folder: Path
@@ -85,39 +90,56 @@ class StageState:
     def split(self, word: str) -> list[str]:
         return self.lexer.split(word, self.variables())
 
-    def key(self, step: Mapping[str, Any]) -> str:
+    def key(self, step: Mapping[str, Any]) -> StepKey:
         start = self.image.id if self.image else f"scratch {self.made_for}"
-        return caching.key(
-            start, {**step, "config": self.config, "author": self.author, "epoch": self.tools.epoch}
-        )
+        counted = {**step, "config": self.config, "author": self.author, "epoch": self.tools.epoch}
+        return StepKey(caching.key(start, counted), caching.key("", counted))
 
-    async def cached(self, key: str) -> bool:
-        """Takes the step's image out of the cache, if it is there."""
+    async def cached(self, key: StepKey, created_by: str) -> bool:
+        """Takes the step's image out of the cache, if it is there. created_by: as `commit` gets it."""
         if self.tools.options.no_cache:
             return False
-        image_id = self.tools.cache.find(key)
-        if image_id is None:
+        found = self._from_source(key, created_by) if self.tools.options.cache_from else self._from_cache(key)
+        if found is None:
             return False
-        try:
-            self.image = self.tools.images.resolve(image_id)
-        except NotFound:
-            self.tools.cache.forget(image_id)
-            return False
-        self.tools.held.add(image_id)
+        self.image = found
+        self.tools.held.add(found.id)
         await self.tools.output.say(" ---> Using cache\n")
         return True
 
-    def commit(self, key: str, created_by: str, layer: Layer | None) -> None:
+    def _from_cache(self, key: StepKey) -> Image | None:
+        image_id = self.tools.cache.find(key.whole)
+        if image_id is None:
+            return None
+        try:
+            return self.tools.images.resolve(image_id)
+        except NotFound:
+            self.tools.cache.forget(image_id)
+            return None
+
+    def _from_source(self, key: StepKey, created_by: str) -> Image | None:
+        hit = self.tools.sources.find(self.image, key.step, created_by)
+        if hit is None:
+            return None
+        # Its layers stay while the step's image is made of them.
+        self.tools.held.add(hit.image.id)
+        return self._add(key, created_by, hit.layer, hit.created_at)
+
+    def commit(self, key: StepKey, created_by: str, layer: Layer | None) -> None:
         """The step's image: stored, and in the cache under key."""
+        self.image = self._add(key, created_by, layer, document.created(self.tools.epoch))
+        self.tools.held.add(self.image.id)
+        self.tools.cache.store(key.whole, self.image.id)
+
+    def _add(self, key: StepKey, created_by: str, layer: Layer | None, created_at: str) -> Image:
         made = document.document(
             self.image,
             made_for=self.made_for,
             config=self.config,
-            created_at=document.created(self.tools.epoch),
+            created_at=created_at,
             created_by=created_by,
             author=self.author,
             diff_id=layer.diff_id if layer else None,
+            comment=comment(key.step),
         )
-        self.image = self.tools.images.add(made, layer=layer, parent=self.image)
-        self.tools.held.add(self.image.id)
-        self.tools.cache.store(key, self.image.id)
+        return self.tools.images.add(made, layer=layer, parent=self.image)

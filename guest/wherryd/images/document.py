@@ -63,13 +63,16 @@ def document(
         **found,
         "config": dict(config),
         "created": created_at,
-        "history": [*_history(before, len(diff_ids)), entry],
+        "history": [*history_of(parent), entry],
         "rootfs": {"type": "layers", "diff_ids": diff_ids if diff_id is None else [*diff_ids, diff_id]},
     }
 
 
-def _history(before: Mapping[str, Any], layers: int) -> list[Any]:
-    """The base's history; an image without one gets an entry per layer, so that ours stand in their place."""
-    known = list(before.get("history") or ())
+def history_of(image: Image | None) -> list[Any]:
+    """An image without one gets an entry per layer, so that those of what stands on it are in their place."""
+    if image is None:
+        return []
+    layers = len((image.config.get("rootfs") or {}).get("diff_ids") or ())
+    known = list(image.config.get("history") or ())
     missing = layers - sum(1 for entry in known if not entry.get("empty_layer"))
     return [*({"created_by": ""} for _ in range(max(0, missing))), *known]

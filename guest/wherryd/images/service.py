@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from wherryd import later
 from wherryd.content.store import ContentStore
 from wherryd.errors import EngineError, InvalidParameter, NotFound
+from wherryd.images import changed, platforms, views
 from wherryd.images import filters as selection
-from wherryd.images import platforms, views
 from wherryd.images import reference as references
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.collecting import Collector
@@ -318,6 +318,18 @@ class ImageService:
 
     def _stack(self, image: Image) -> Sequence[Layer]:
         return self._layers.stack(image.chain_id)
+
+    def layer(self, image: Image, number: int) -> Layer:
+        """number: from 0, the lowest. Raises NotFound."""
+        return self._stack(image)[number]
+
+    def changed_paths(self, image: Image, base: Image | None) -> set[str]:
+        """Paths, without a leading slash, that layers above the base name, also those that they take away.
+        For a thread: it reads those layers. Raises SystemFault for a damaged one."""
+        found: set[str] = set()
+        for layer in self._stack(image)[len(self._stack(base)) if base else 0 :]:
+            found |= changed.paths(self._layers.archive(layer))
+        return found
 
     # root file systems of containers
 

@@ -24,9 +24,14 @@ _MOUNT_TYPE = re.compile(r"(?:^|,)type=(\w+)(?:,|$)", re.IGNORECASE)
 
 
 async def paths(
-    dockerfile: AsyncIterator[bytes], target: str, build_args: Mapping[str, str | None], triggers: Triggers
+    dockerfile: AsyncIterator[bytes],
+    target: str,
+    build_args: Mapping[str, str | None],
+    triggers: Triggers,
+    named: Callable[[str], bool] = plan.nothing,
 ) -> tuple[str, ...]:
     """Patterns as COPY has them; EVERYTHING when that cannot be told. target: the stage that is wanted.
+    named: whether a named context is in a name's place.
 
     Raises InvalidParameter for what is wrong with the file: the build would end with that, too."""
     program = read(await dockerfile_of(dockerfile))
@@ -37,9 +42,11 @@ async def paths(
         return lexer.expand(stage.start.base, known)
 
     found: set[str] = set()
-    for number in plan.needed(program, plan.target(program, target), base):
+    for number in plan.needed(program, plan.target(program, target), base, named):
         stage = program.stages[number]
         name = base(stage)
+        if named(name):
+            return EVERYTHING  # nobody knows yet what image it is, and which triggers that has
         if plan.earlier(program, stage, name, by_number=False) is None and name != "scratch":
             inherited = triggers(name)
             if inherited is None:

@@ -11,10 +11,13 @@ import resource
 import socket
 import sys
 import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from wherryd.builder.copying import sources
+from wherryd.builder.copying import merging, modes, sources
 from wherryd.builder.copying.errors import CopyError
-from wherryd.builder.copying.order import CopyOrder, Job
+from wherryd.builder.copying.order import CopyOrder, Job, Part
 from wherryd.builder.copying.tree import Copier, Rules
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.unpack.errors import ArchiveError
@@ -55,7 +58,7 @@ def main() -> None:
 
 def _carry_out(order: CopyOrder) -> None:
     process.prctl(process.PR_SET_PDEATHSIG, 9)
-    if order.unpack:
+    if any(part.unpack for part in order.parts):
         # Decoders are found now, or never: there are no modules below the image's root.
         import bz2  # noqa: F401
         import lzma  # noqa: F401
@@ -66,22 +69,34 @@ def _carry_out(order: CopyOrder) -> None:
     os.umask(0)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-    source = _open_source(order)
+    names = merging.read_list(Path(order.merge).read_bytes()) if order.merge else []
+    image = _open_image(order)
+    opened = [
+        _Opened(part, paths.open_root(part.directory) if part.directory else image) for part in order.parts
+    ]
     _enter(order)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     copier = Copier(root, _rules(order, root))
-    if order.only_directory:
+    if order.merge:
+        merging.Merge(copier, image).run(names)
+    elif opened or order.inline:
+        _copy(order, copier, opened, nowhere)
+    else:
         fd, _ = copier.directory(order.destination, 0)
         os.close(fd)
-    else:
-        _copy(order, copier, source, nowhere)
     copier.finish()
 
 
-def _open_source(order: CopyOrder) -> int:
-    """A descriptor of the source's root, or -1. It stays good when the mounts around it have gone."""
-    if order.source_directory:
-        return paths.open_root(order.source_directory)
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """root: of the part's files."""
+
+    part: Part
+    root: int
+
+
+def _open_image(order: CopyOrder) -> int:
+    """A descriptor of the root of source_mounts, or -1. It stays good when the mounts around it have gone."""
     if not order.source_mounts:
         return -1
     mounting.mount_root(order.mount_point, order.source_mounts)
@@ -113,7 +128,11 @@ def _rules(order: CopyOrder, root: int) -> Rules:
     owner = None if order.keep_owner else (0, 0)
     if order.chown:
         owner = _owner(order.chown, root)
-    return Rules(owner=owner, mode=order.chmod, excluded=Matcher(order.excludes) if order.excludes else None)
+    return Rules(
+        owner=owner,
+        mode=modes.parse(order.chmod) if order.chmod else None,
+        excluded=Matcher(order.excludes) if order.excludes else None,
+    )
 
 
 def _owner(text: str, root: int) -> tuple[int, int]:
@@ -124,37 +143,40 @@ def _owner(text: str, root: int) -> tuple[int, int]:
     return (user.uid, user.gid if ":" in text else user.uid)
 
 
-def _copy(order: CopyOrder, copier: Copier, source: int, nowhere: int) -> None:
-    context = bool(order.source_directory)
+def _copy(order: CopyOrder, copier: Copier, opened: Sequence[_Opened], nowhere: int) -> None:
     found = [
-        (pattern, path)
-        for pattern in order.sources
-        for path in sources.find(source, pattern, context=context)
+        (each, pattern, path)
+        for each in opened
+        for pattern in each.part.patterns
+        for path in _found(order, each, pattern, copier.rules.excluded)
     ]
     if len(found) + len(order.inline) > 1 and not order.destination.endswith("/"):
         raise CopyError(
             f"When using {order.keyword} with more than one source file, the destination must be a directory "
             "and end with a /"
         )
-    for pattern, path in found:
+    for each, pattern, path in found:
         destination = order.destination
         if order.parents:
-            destination = _below_parents(source, pattern, path, destination)
-        if order.unpack and _unpacked(copier, source, path, destination, nowhere):
+            destination = _below_parents(each.root, pattern, path, destination)
+        if each.part.unpack and _unpacked(copier, each.root, path, destination, nowhere):
             continue
-        copier.copy(source, path, destination)
+        copier.copy(each.root, path, destination)
     for file in order.inline:
         copier.write(file.text.encode("utf-8", "surrogateescape"), file.name, order.destination)
+
+
+def _found(order: CopyOrder, opened: _Opened, pattern: str, excluded: Matcher | None) -> list[str]:
+    return sources.find(
+        opened.root, pattern, context=bool(opened.part.directory), deep=order.parents, excluded=excluded
+    )
 
 
 def _below_parents(source: int, pattern: str, path: str, destination: str) -> str:
     """--parents: the source's folders, from the "/./" in it on, are made below the destination."""
     with paths.opened(source, path) as fd:
         folder = path if paths.is_directory(fd) else posixpath.dirname(path)
-    start = pattern.lstrip("/").find("/./")
-    if start >= 0:
-        folder = posixpath.relpath(folder or ".", posixpath.normpath(pattern.lstrip("/")[:start]))
-    return posixpath.join(destination, folder) + "/"
+    return posixpath.join(destination, sources.below_pivot(pattern, folder)) + "/"
 
 
 def _unpacked(copier: Copier, source: int, path: str, destination: str, nowhere: int) -> bool:

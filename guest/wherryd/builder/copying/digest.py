@@ -28,16 +28,24 @@ def of_sources(
     patterns: tuple[str, ...],
     excludes: tuple[str, ...],
     known: Mapping[tuple[int, int], str] = MappingProxyType({}),
+    *,
+    parents: bool = False,
 ) -> tuple[str, int]:
     """("sha256:...", number of sources). Raises CopyError.
 
+    parents: with --parents the whole path of a source counts, and not only its name.
     known: device and inode of a file -> digest of its content, which then need not be read; such a file has
     no attributes.
     """
-    hasher = _Hasher(Matcher(excludes) if excludes else None, known)
-    found = [path for pattern in patterns for path in sources.find(root, pattern, context=True)]
+    excluded = Matcher(excludes) if excludes else None
+    hasher = _Hasher(excluded, known)
+    found = [
+        path
+        for pattern in patterns
+        for path in sources.find(root, pattern, context=True, deep=parents, excluded=excluded)
+    ]
     for path in found:
-        hasher.source(root, path)
+        hasher.source(root, path, prefix=f"{path}/" if parents else "")
     return hasher.digest(), len(found)
 
 
@@ -53,14 +61,14 @@ class _Hasher:
     def _add(self, *fields: object) -> None:
         self._hash.update(json.dumps(fields).encode() + b"\n")
 
-    def source(self, root: int, path: str) -> None:
-        """A source that is a link is what it leads to."""
+    def source(self, root: int, path: str, prefix: str) -> None:
+        """A source that is a link is what it leads to. prefix: before the names of what it is and holds."""
         fd = paths.open_in_root(root, path, paths.O_PATH)
         status = os.fstat(fd)
         os.close(fd)
-        name = path.rpartition("/")[2]
+        name = prefix + path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
-            self._add("source", "", "directory", stat.S_IMODE(status.st_mode))
+            self._add("source", prefix, "directory", stat.S_IMODE(status.st_mode))
             with sources.opened_directory(root, path) as directory:
                 self._contents(directory, "", 0)
         elif stat.S_ISREG(status.st_mode) and (content := self._known.get((status.st_dev, status.st_ino))):

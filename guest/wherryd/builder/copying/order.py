@@ -15,32 +15,40 @@ class Inline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Sources of one place. directory: of ours, or "" for the files of source_mounts. patterns: below it.
+    unpack: archives are unpacked."""
+
+    directory: str = ""
+    patterns: tuple[str, ...]
+    unpack: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOrder:
     """One COPY or ADD.
 
     mount_point: an empty directory of ours; the child covers it inside its own namespace. root: mounts of
-    the image under work. source_directory: the context, or "" and source_mounts of an image or stage.
-    sources: patterns below the source. destination: absolute, a trailing slash means a directory.
-    chown: "user:group" or ""; keep_owner: without it the source's owner stays. chmod: octal or None.
-    unpack: archives are unpacked. parents: the source's folders are made too.
+    the image under work. source_mounts: of an image or stage. parts: what is copied, in order; without any,
+    and without inline, only the destination is made. destination: absolute, a trailing slash means a
+    directory. chown: "user:group" or ""; keep_owner: without it the source's owner stays. chmod: as
+    `modes.parse` reads it, or "". parents: the source's folders are made too. merge: a file with the paths
+    to make equal to the source's (merging.py), instead of a copy.
     """
 
     mount_point: str
     root: tuple[Mount, ...]
-    source_directory: str = ""
     source_mounts: tuple[Mount, ...] = ()
-    sources: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
     inline: tuple[Inline, ...] = ()
     destination: str
     chown: str = ""
     keep_owner: bool = False
-    chmod: int | None = None
-    unpack: bool = False
+    chmod: str = ""
     parents: bool = False
     excludes: tuple[str, ...] = ()
     keyword: str = "COPY"
-    #: WORKDIR: only make the destination.
-    only_directory: bool = False
+    merge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,9 @@ class Job:
                 for each in order[key]
             )
         order["inline"] = tuple(Inline(**each) for each in order["inline"])
-        for key in ("sources", "excludes"):
-            order[key] = tuple(order[key])
+        order["parts"] = tuple(
+            Part(directory=each["directory"], patterns=tuple(each["patterns"]), unpack=each["unpack"])
+            for each in order["parts"]
+        )
+        order["excludes"] = tuple(order["excludes"])
         return cls(CopyOrder(**order), document["control"])

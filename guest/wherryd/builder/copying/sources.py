@@ -3,20 +3,22 @@
 Source: Dockerfile reference, "COPY": patterns are those of Go's filepath.Match.
 """
 # Everything here is relative to a descriptor, for which pathlib has no form.
-# ruff: noqa: PTH208
+# ruff: noqa: PTH116, PTH208
 
 import errno
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wherryd.builder.copying.errors import CopyError
 from wherryd.errors import KernelFault
 from wherryd.sys import paths
-from wherrywire.dockerignore import BadPattern, compile_pattern
+from wherrywire.dockerignore import BadPattern, Matcher, compile_pattern
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
+_MAX_DEPTH = 400
 
 
 def clean(source: str) -> str:
@@ -29,26 +31,79 @@ def clean(source: str) -> str:
     return "" if path == "." else path
 
 
-def find(root: int, source: str, *, context: bool) -> list[str]:
+def find(
+    root: int, source: str, *, context: bool, deep: bool = False, excluded: Matcher | None = None
+) -> list[str]:
     """The paths that a source means, sorted. Raises CopyError when there is none.
 
-    context: whether root is the build context, for the words of the error.
+    context: whether root is the build context, for the words of the error. deep: a part "**" means any
+    number of folders, as with --parents; else it means what "*" means. excluded: of --exclude; what it
+    leaves out of a folder is not this function's.
     """
     path = clean(source)
     if not any(sign in path for sign in "*?[\\"):
         if not _exists(root, path):
             where = "file not found in build context or excluded by .dockerignore: " if context else ""
             raise CopyError(f"{where}stat {path}: file does not exist")
-        return [path]
-    found = [""]
-    for part in path.split("/"):
-        try:
-            found = [child for folder in found for child in _matching(root, folder, part)]
-        except BadPattern as exc:
-            raise CopyError(str(exc)) from exc
+        found = {path}
+    else:
+        found = _matches(root, path, deep=deep)
     if not found:
         raise CopyError(f"no source files were specified: nothing matches {source}")
-    return sorted(found, key=os.fsencode)
+    return sorted((each for each in found if not _left_out(root, each, excluded)), key=os.fsencode)
+
+
+def _matches(root: int, path: str, *, deep: bool) -> set[str]:
+    found = {""}
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        try:
+            if deep and part == "**" and number < len(parts):
+                found = {child for folder in found for child in _folders(root, folder)}
+            else:
+                found = {child for folder in found for child in _matching(root, folder, part)}
+        except BadPattern as exc:
+            raise CopyError(str(exc)) from exc
+    return found
+
+
+def _left_out(root: int, path: str, excluded: Matcher | None) -> bool:
+    """Whether --exclude means a source itself, by its path or its name; of a folder its files."""
+    if excluded is None or not (excluded.excludes(path) or excluded.excludes(posixpath.basename(path))):
+        return False
+    with paths.opened(root, path) as fd:
+        return not paths.is_directory(fd)
+
+
+def below_pivot(pattern: str, folder: str) -> str:
+    """The part of folder, a path that pattern led to, that --parents keeps: all, or what follows "/./".
+
+    Raises CopyError.
+    """
+    before, pivot, _ = pattern.lstrip("/").partition("/./")
+    if not pivot:
+        return folder
+    dropped = clean(before)
+    if "**" in dropped.split("/"):
+        raise CopyError(f"{pattern}: ** cannot stand before /./, as nobody knows how many folders it is")
+    return "/".join(folder.split("/")[dropped.count("/") + 1 if dropped else 0 :])
+
+
+def _folders(root: int, folder: str, depth: int = 0) -> Iterator[str]:
+    """A folder and all below it; links to folders are not followed."""
+    if depth > _MAX_DEPTH:
+        raise CopyError(f"{folder[:80]}...: folders are nested more than {_MAX_DEPTH} deep")
+    prefix = f"{folder}/" if folder else ""
+    try:
+        with opened_directory(root, folder) as fd:
+            names = [name for name in os.listdir(fd) if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)]
+    except KernelFault as exc:
+        if exc.errno in _MISSING:
+            return  # a file, where a pattern before it matched one
+        raise
+    yield folder
+    for name in names:
+        yield from _folders(root, prefix + name, depth + 1)
 
 
 def _matching(root: int, folder: str, part: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass, field
 
 from wherryd.builder.copying.errors import CopyError
+from wherryd.builder.copying.modes import Mode
 from wherryd.errors import KernelFault
 from wherryd.sys import paths
 from wherrywire.dockerignore import Matcher
@@ -29,8 +30,13 @@ class Rules:
     """owner: (uid, gid) for everything, None = as the source has it. mode: for everything, or None."""
 
     owner: tuple[int, int] | None
-    mode: int | None
+    mode: Mode | None
     excluded: Matcher | None = None
+
+    def mode_of(self, mode: int, *, folder: bool = False) -> int:
+        """mode: the source's, its kind may be in it."""
+        permissions = stat.S_IMODE(mode)
+        return permissions if self.mode is None else self.mode(permissions, folder)
 
 
 @dataclass(slots=True)
@@ -80,7 +86,7 @@ class Copier:
 
     def _existing(self, path: str) -> int:
         fd = paths.open_in_root(self.root, path, os.O_RDONLY | os.O_DIRECTORY)
-        self._times.setdefault(path, os.fstat(fd).st_mtime_ns)
+        self.keep_time(path, fd)
         return fd
 
     def is_directory(self, path: str) -> bool:
@@ -161,18 +167,37 @@ class Copier:
             child = f"{path}/{name}" if path else name
             if is_folder:
                 self._subdirectory(origin, target, name, child, below, depth, status)
-            elif stat.S_ISREG(status.st_mode):
-                fd = os.open(name, _READ, dir_fd=origin)
-                try:
-                    self._file(fd, target, name, child)
-                finally:
-                    os.close(fd)
-            elif stat.S_ISLNK(status.st_mode):
-                self._displace(target, name)
-                os.symlink(os.readlink(name, dir_fd=origin), name, dir_fd=target)
-                self._own(target, name, status)
             else:
-                self._special(target, name, status)
+                self.entry(origin, target, name, child, status)
+
+    def entry(self, origin: int, target: int, name: str, path: str, status: os.stat_result) -> None:
+        """One entry of a folder that is no folder itself. path: of the copy, below the root."""
+        if stat.S_ISREG(status.st_mode):
+            fd = os.open(name, _READ, dir_fd=origin)
+            try:
+                self._file(fd, target, name, path)
+            finally:
+                os.close(fd)
+        elif stat.S_ISLNK(status.st_mode):
+            self._displace(target, name)
+            os.symlink(os.readlink(name, dir_fd=origin), name, dir_fd=target)
+            self._own(target, name, status)
+        else:
+            self._special(target, name, status)
+
+    def folder_like(self, origin: int, target: int, name: str, path: str, status: os.stat_result) -> None:
+        """Owner, mode, attributes and time of a folder that is in both."""
+        inner, below = (os.open(name, _READ | os.O_DIRECTORY, dir_fd=each) for each in (origin, target))
+        try:
+            self._metadata(inner, below, status)
+            self._times[path] = status.st_mtime_ns
+        finally:
+            os.close(inner)
+            os.close(below)
+
+    def keep_time(self, path: str, fd: int) -> None:
+        """At the end the folder has the time it has now, unless something gave it another."""
+        self._times.setdefault(path, os.fstat(fd).st_mtime_ns)
 
     def _subdirectory(
         self,
@@ -229,15 +254,14 @@ class Copier:
         owner = self.rules.owner or (status.st_uid, status.st_gid)
         os.chown(name, *owner, dir_fd=target, follow_symlinks=False)
         if not stat.S_ISLNK(status.st_mode):
-            mode = stat.S_IMODE(status.st_mode) if self.rules.mode is None else self.rules.mode
-            os.chmod(name, mode, dir_fd=target)  # just made by us: no link
+            os.chmod(name, self.rules.mode_of(status.st_mode), dir_fd=target)  # just made by us: no link
         when = status.st_mtime_ns
         os.utime(name, ns=(when, when), dir_fd=target, follow_symlinks=False)
 
     def _metadata(self, origin: int, fd: int, status: os.stat_result) -> None:
         """Owner, mode and attributes of an open file or folder."""
         os.fchown(fd, *(self.rules.owner or (status.st_uid, status.st_gid)))
-        os.fchmod(fd, stat.S_IMODE(status.st_mode) if self.rules.mode is None else self.rules.mode)
+        os.fchmod(fd, self.rules.mode_of(status.st_mode, folder=stat.S_ISDIR(status.st_mode)))
         try:
             names = os.listxattr(origin)
         except OSError as exc:
@@ -250,7 +274,7 @@ class Copier:
 
     def _finish_file(self, fd: int, owner: tuple[int, int], mode: int, when: int) -> None:
         os.fchown(fd, *owner)
-        os.fchmod(fd, mode if self.rules.mode is None else self.rules.mode)
+        os.fchmod(fd, self.rules.mode_of(mode))
         os.utime(fd, ns=(when, when))
 
     def _displace(self, target: int, name: str) -> None:

@@ -113,7 +113,12 @@ def _command(node: Node) -> ins.Command:
 
 
 def _run(node: Node) -> ins.Run:
-    flags = Flags(node.flags, keyword="RUN", texts=("network", "security"), lists=("mount",))
+    flags = Flags(node.flags, keyword="RUN", texts=("network", "security"), lists=("mount", "device"))
+    if flags.list("device"):
+        raise DockerfileError(
+            "RUN --device is not available: a build has no devices of the machine",
+            "do what needs the device in a container: run --device",
+        )
     network = flags.text("network") or "default"
     if network not in _NETWORKS:
         raise DockerfileError(f'unsupported network mode "{network}"', f"one of {', '.join(_NETWORKS)}")

@@ -17,12 +17,13 @@ _HEX = re.compile(r"[0-9a-f]{7,64}")
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """url: of the repository. ref: branch, tag or commit, "" for the default branch. folder: in it, or "".
-    commit: what the ref must be, or its beginning; "" for anything."""
+    commit: what the ref must be, or its beginning; "" for anything. keep_git_dir: with a `.git` folder."""
 
     url: str
     ref: str = ""
     folder: str = ""
     commit: str = ""
+    keep_git_dir: bool = False
 
 
 def is_git(text: str) -> bool:
@@ -34,7 +35,7 @@ def is_git(text: str) -> bool:
     return urlsplit(text).path.endswith(".git")
 
 
-def parse(text: str, checksum: str = "") -> GitSource:
+def parse(text: str, checksum: str = "", *, keep_git_dir: bool = False) -> GitSource:
     """`URL[#ref[:folder]]` or `URL?ref=...&subdir=...`. checksum: of --checksum. Raises InvalidParameter."""
     if text.startswith("ssh://") or _SCP_LIKE.fullmatch(text):
         raise InvalidParameter(
@@ -53,9 +54,15 @@ def parse(text: str, checksum: str = "") -> GitSource:
             folder = values[-1]
         elif key in ("commit", "checksum"):
             commit = commit or values[-1]
+        elif key == "keep-git-dir":
+            keep_git_dir = values[-1].lower() in ("", "1", "t", "true")
         else:
-            raise InvalidParameter(f"{text}: unknown key {key} (known: ref, branch, tag, commit, subdir)")
+            raise InvalidParameter(
+                f"{text}: unknown key {key} (known: ref, branch, tag, commit, subdir, keep-git-dir)"
+            )
     folder = folder.strip("/")
     if ".." in folder.split("/"):
         raise InvalidParameter(f"{text}: the folder {folder} is not in the repository")
-    return GitSource(address, ref or commit, folder, commit)
+    if keep_git_dir and folder:
+        raise InvalidParameter(f"{text}: a folder of a repository has no .git; leave keep-git-dir out")
+    return GitSource(address, ref or commit, folder, commit, keep_git_dir)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from wherryd.builder.git import metadata
+
 #: Submodules in submodules.
 _MAX_DEPTH = 8
 _DIRECTORY, _FILE, _LINK, _SUBMODULE = 0o040000, 0o100000, 0o120000, 0o160000
@@ -27,9 +29,11 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     try:
         with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            _Export(Path(order["work"]), archive).repository(
+            found = _Export(Path(order["work"]), archive).repository(
                 order["url"], order["ref"], order["folder"], order["commit"], prefix="", depth=0
             )
+            if order["keep_git_dir"]:
+                metadata.write(archive, found, order["url"])
     except GitError as exc:
         _fail("user", str(exc))
     except Exception as exc:
@@ -48,12 +52,15 @@ class _Export:
         self._archive = archive
         self._number = 0
 
-    def repository(self, url: str, ref: str, folder: str, commit: str, *, prefix: str, depth: int) -> None:
+    def repository(
+        self, url: str, ref: str, folder: str, commit: str, *, prefix: str, depth: int
+    ) -> metadata.Fetched:
         """Writes the tree of one repository, and of its submodules, below prefix."""
         if not url.startswith(("http://", "https://", "git://")):
             raise GitError(f"{url}: only http, https and git are available")
         self._number += 1
-        store, found, tree, seconds = _fetched(url, ref, self._work / str(self._number))
+        fetched = _fetched(url, ref, self._work / str(self._number))
+        store, tree, found = fetched.store, fetched.commit.tree, fetched.commit.id.decode()
         if commit and not found.startswith(commit):
             raise GitError(f"{url}: {ref or 'HEAD'} is commit {found}, expected {commit}")
         modules = _submodules(store, tree)
@@ -62,7 +69,8 @@ class _Export:
             if stat.S_IFMT(mode) != _DIRECTORY:
                 raise GitError(f"{url}: there is no folder {folder} in {ref or 'HEAD'}")
             tree = sha
-        self._tree(store, tree, prefix, folder, modules, seconds, url, depth)
+        self._tree(store, tree, prefix, folder, modules, fetched.commit.commit_time, url, depth)
+        return fetched
 
     def _tree(
         self, store: Any, tree: bytes, prefix: str, place: str, modules: dict[str, str], seconds: int,
@@ -115,10 +123,9 @@ def _joined(url: str, module: str) -> str:
     return urlunsplit(parts._replace(path=posixpath.normpath(posixpath.join(parts.path, module))))
 
 
-def _fetched(url: str, ref: str, folder: Path) -> tuple[Any, str, bytes, int]:
-    """(objects, the commit's hash, its tree, its time in seconds since 1970)."""
+def _fetched(url: str, ref: str, folder: Path) -> metadata.Fetched:
     from dulwich.client import get_transport_and_path
-    from dulwich.objects import Commit, Tag
+    from dulwich.objects import Commit
     from dulwich.repo import Repo
 
     folder.mkdir(parents=True)
@@ -126,31 +133,31 @@ def _fetched(url: str, ref: str, folder: Path) -> tuple[Any, str, bytes, int]:
     repository: Any = Repo.init_bare(str(folder))
     client: Any
     client, path = get_transport_and_path(url)
-    wanted: list[bytes] = []
+    wanted: list[tuple[bytes, bytes]] = []
 
     def choose(refs: dict[bytes, bytes], depth: int | None = None) -> list[bytes]:  # noqa: ARG001
         wanted[:] = [_chosen(refs, ref, url)]
-        return wanted
+        return [wanted[0][1]]
 
     client.fetch(path, repository, determine_wants=choose, depth=1)
-    found = repository.object_store[wanted[0]]
-    while isinstance(found, Tag):
-        found = repository.object_store[found.object[1]]
+    name, sha = wanted[0]
+    tags, found = metadata.peeled(repository.object_store, sha)
     if not isinstance(found, Commit):
         raise GitError(f"{url}: {ref} is no commit")
-    return repository.object_store, found.id.decode(), found.tree, found.commit_time
+    return metadata.Fetched(repository.object_store, found, name, tags)
 
 
-def _chosen(refs: dict[bytes, bytes], ref: str, url: str) -> bytes:
+def _chosen(refs: dict[bytes, bytes], ref: str, url: str) -> tuple[bytes, bytes]:
+    """(the ref's full name or b"", the hash it has)."""
     for name in _names(ref):
         if (sha := refs.get(name)) is not None:
-            return sha
+            return name, sha
     # Servers that people use give any commit that a branch or tag reaches.
     if len(ref) == 40 and set(ref) <= set("0123456789abcdef"):
-        return ref.encode()
+        return b"", ref.encode()
     short = [sha for sha in refs.values() if sha and len(ref) >= 7 and sha.decode().startswith(ref)]
     if short:
-        return short[0]
+        return b"", short[0]
     raise GitError(f'{url}: there is no branch, tag or commit "{ref or "HEAD"}"')
 
 
