@@ -88,6 +88,18 @@ def test_an_update_tells_what_it_cannot_change(engine: NativeEngine) -> None:
     assert engine.inspect(container)["HostConfig"]["CpuShares"] == 200
 
 
+def test_a_value_that_the_kernel_refuses_is_the_clients_fault_and_changes_nothing(
+    engine: NativeEngine,
+) -> None:
+    if manager.layout().version == 2:
+        pytest.skip("cgroup v2 has no real-time budget")
+    container = engine.run("sleep", "60")
+    answer = engine.call("POST", f"/containers/{container}/update", {"CpuRealtimeRuntime": 423})
+    assert answer.status == 400
+    assert "cpu.rt_runtime_us" in answer.json["message"]
+    assert engine.inspect(container)["HostConfig"]["CpuRealtimeRuntime"] == 0
+
+
 def test_no_restart_policy_for_a_container_that_removes_itself(engine: NativeEngine) -> None:
     container = engine.run("sleep", "60", HostConfig={"AutoRemove": True})
     body = {"RestartPolicy": {"Name": "always"}}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherryd.errors import SystemFault
+from wherryd.errors import InvalidParameter, SystemFault
 
 #: cgroup v1's "no limit" is the largest page-aligned number; anything above this means no limit.
 V1_UNLIMITED = 1 << 62
@@ -22,7 +22,7 @@ class Write:
 
 
 def write(directory: Path, file: str, value: str) -> None:
-    """Writes a control file. Raises SystemFault with the file and the value."""
+    """Writes a control file. Raises InvalidParameter when the kernel refuses the value, else SystemFault."""
     try:
         fd = os.open(directory / file, os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -30,7 +30,8 @@ def write(directory: Path, file: str, value: str) -> None:
     try:
         os.write(fd, value.encode())
     except OSError as error:
-        raise SystemFault(_explain("write", directory / file, value, error)) from error
+        kind = InvalidParameter if error.errno == errno.EINVAL else SystemFault
+        raise kind(_explain("write", directory / file, value, error)) from error
     finally:
         os.close(fd)
 
