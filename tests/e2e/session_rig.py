@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from wherry.paths import paths
@@ -39,11 +42,11 @@ class Session:
         return self.home / "run" / "default.sock"
 
     def run(
-        self, *command: str, check: bool = True, stdin: bytes = b""
+        self, *command: str, check: bool = True, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
         """Runs a command. With check, a status other than 0 fails with what the command said."""
         done = subprocess.run(
-            command, env=self.env, input=stdin, capture_output=True, timeout=COMMAND_SECONDS, check=False
+            command, env=self.env, input=stdin, capture_output=True, timeout=seconds, check=False
         )
         if check and done.returncode:
             raise AssertionError(
@@ -52,10 +55,12 @@ class Session:
             )
         return done
 
-    def wherry(self, *arguments: str, check: bool = True, stdin: bytes = b"") -> str:
+    def wherry(
+        self, *arguments: str, check: bool = True, stdin: bytes = b"", seconds: float = COMMAND_SECONDS
+    ) -> str:
         """The output of `wherry ARGUMENTS`, without the last newline."""
         return (
-            self.run(str(BINARIES / "wherry"), *arguments, check=check, stdin=stdin)
+            self.run(str(BINARIES / "wherry"), *arguments, check=check, stdin=stdin, seconds=seconds)
             .stdout.decode()
             .rstrip("\n")
         )
@@ -108,8 +113,38 @@ def session() -> Iterator[Session]:
 
 def mariadb_image() -> Path:
     """The demo's root file system; made once, then from the cache."""
+    return _made("examples/mariadb/rootfs.sh")
+
+
+def debian_image() -> Path:
+    """A small Debian's root file system; made once, then from the cache."""
+    return _made("examples/debian/rootfs.sh")
+
+
+@contextmanager
+def package_mirror() -> Iterator[str]:
+    """The packages of examples/php_box and what they need, on loopback; the line of a sources.list."""
+    folder = _made("tests/conformance/debian_packages.sh", "apache2", "libapache2-mod-php", "php-mysql")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Not into the tests' output."""
+
+    handler = partial(Handler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"deb [trusted=yes] http://127.0.0.1:{running.server_address[1]} ./\n"
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def _made(script: str, *arguments: str) -> Path:
+    """The path that a script of the repository prints last; it keeps what it makes in the cache."""
     done = subprocess.run(
-        ["sh", str(ROOT / "examples/mariadb/rootfs.sh")],
+        ["sh", str(ROOT / script), *arguments],
         env={**os.environ, "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"},
         stdout=subprocess.PIPE,
         check=True,

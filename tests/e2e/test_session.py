@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from session_rig import BINARIES, DATABASE_PORT, Session, Terminal, mariadb_image, session
+from session_rig import (
+    BINARIES,
+    DATABASE_PORT,
+    ROOT,
+    Session,
+    Terminal,
+    debian_image,
+    mariadb_image,
+    package_mirror,
+    session,
+)
 
 from wherrywire import __version__
 
@@ -27,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("vagrant") is None, reason="Vagrant is not installed"),
 ]
 
-WEB_PORT, TAKEN_PORT = 28080, 28081
+WEB_PORT, TAKEN_PORT, SITE_PORT = 28080, 28081, 28082
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +333,38 @@ def test_ipvlan_and_the_parents_that_the_engine_makes(user: Session, parent: tup
     links = user.wherry("machine", "ssh", "--", "ip -o link")
     assert ".77" not in links
     assert "dm-" not in links
+
+
+@pytest.mark.skipif(
+    "WHERRY_LISTINGS" not in os.environ,
+    reason="installs packages on an emulated CPU: minutes (WHERRY_LISTINGS=1); natively it is test_examples",
+)
+def test_the_article_s_listings_are_built_in_the_machine_and_served_to_the_host(
+    user: Session, tmp_path: Path
+) -> None:
+    """examples/php_box and examples/myapp, with Debian's packages from a mirror on the user's own machine."""
+    user.wherry("import", str(debian_image()), "debian:plain")
+    with package_mirror() as sources:
+        (tmp_path / "sources.list").write_text(sources.replace("127.0.0.1", "host.docker.internal"))
+        (tmp_path / "Dockerfile").write_text(
+            "FROM debian:plain\nRUN rm -r /etc/apt/sources.list.d/* /var/lib/apt/lists/*\n"
+            "COPY sources.list /etc/apt/\n"
+        )
+        user.wherry("build", "-t", "debian:13", str(tmp_path))
+        host = ("--add-host", "host.docker.internal:host-gateway")
+        user.wherry("build", *host, "-t", "php_box", str(ROOT / "examples/php_box"), seconds=1800)
+        user.wherry("build", "-t", "myapp", str(ROOT / "examples/myapp"))
+    user.wherry("run", "-d", "--name", "site", "-p", f"{SITE_PORT}:80", "myapp")
+
+    def page() -> str:
+        with contextlib.suppress(OSError):
+            return str(urllib.request.urlopen(f"http://localhost:{SITE_PORT}/", timeout=5).read(), "utf-8")
+        return ""
+
+    wait_until(lambda: "<h1>MyApp</h1>" in page() and "MySQL: ready" in page())
+    assert '"GET / HTTP/1.1" 200' in user.wherry("logs", "site")
+    user.wherry("rm", "-f", "site")
+    user.wherry("rmi", "myapp", "php_box", "debian:13", "debian:plain")
 
 
 def test_an_image_survives_save_and_load(user: Session, tmp_path: Path) -> None:
