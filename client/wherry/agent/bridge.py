@@ -58,7 +58,9 @@ class Bridge(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._local = cast(asyncio.Transport, transport)
-        self._local.pause_reading()  # nothing is taken that might have nowhere to go
+        # Nothing is taken that might have nowhere to go. Not at once: before 3.11.3 asyncio begins to read
+        # after this call whether it was told to pause or not, and does not heed a second pause.
+        self._loop.call_soon(self._local.pause_reading)
         self._local.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._living.add(self)
         self._opening = self._loop.create_task(self._open())
@@ -76,7 +78,7 @@ class Bridge(asyncio.Protocol):
         channel.settimeout(0.0)
         channel.on_writable = self._room_from_guest
         channel.notify_readable(lambda: self._post(self._pump))
-        self._local.resume_reading()
+        self._flush()  # what came before the pause
 
     def _refuse(self, answer: bytes) -> None:
         """Says why, and hangs up. What the client has sent is read first: closing a socket with unread bytes
