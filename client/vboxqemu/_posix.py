@@ -130,3 +130,17 @@ def send_with_descriptor(connection: socket.socket, data: bytes, descriptor: int
     import socket
 
     socket.send_fds(connection, [data], [descriptor])
+
+
+def search_domains(resolv_conf: str = "/etc/resolv.conf") -> list[str]:
+    """Where the host looks names up that have no dot: the last `search` or `domain` line. resolv.conf(5)"""
+    found: list[str] = []
+    try:
+        with open(resolv_conf, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                keyword, *domains = line.split() or [""]
+                if keyword in ("search", "domain"):
+                    found = domains
+    except OSError:
+        return []
+    return found

@@ -101,3 +101,16 @@ def control_door() -> tuple[str, str]:
 def send_with_descriptor(connection: socket.socket, data: bytes, descriptor: int) -> None:
     del connection, data, descriptor
     raise OSError("this platform passes no open files over sockets")
+
+
+def search_domains() -> list[str]:
+    """Where the host looks names up that have no dot: the suffix list of its TCP/IP settings (SearchList)."""
+    import winreg
+
+    path = r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, path) as key:
+            listed = str(winreg.QueryValueEx(key, "SearchList")[0])
+    except OSError:
+        return []
+    return [each.strip() for each in listed.split(",") if each.strip()]

@@ -8,11 +8,13 @@ random source, which spares the guest its wait for entropy at boot.
 from __future__ import annotations
 
 import json
+import re
 
 from vboxqemu.errors import NotSupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from vboxqemu.schema import Attachment, Controller, Forward, Nic, Vm
@@ -28,6 +30,9 @@ NIC_DEVICES = {
 }
 #: QEMU's AHCI has six ports; VirtualBox's may have thirty.
 AHCI_PORTS = 6
+#: More than these no resolver had to heed, and they fill the lease. resolv.conf(5)
+_MAX_SEARCH = 6
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 
 
 def command_line(
@@ -39,9 +44,10 @@ def command_line(
     control: str,
     machine: str = "pc",
     incoming: str = "",
+    search: Sequence[str] = (),
 ) -> list[str]:
     """All words. control: chardev options of the QMP socket. incoming: where a saved state comes from, or
-    ''."""
+    ''. search: the host's search domains, for the guests' leases."""
     argv = [
         qemu,
         "-name",
@@ -66,7 +72,8 @@ def command_line(
     for index, controller in enumerate(vm["controllers"]):
         argv += _controller(index, controller)
     for index, nic in enumerate(vm["nics"]):
-        argv += _nic(index + 1, nic)
+        passes = _is_on(vm, f"natdnspassdomain{index + 1}", "on")
+        argv += _nic(index + 1, nic, search if passes else ())
     argv += _uarts(vm, append=bool(incoming))
     if incoming:
         argv += ["-S", "-incoming", incoming]
@@ -122,7 +129,7 @@ def _drive(index: int, controller: Controller, attachment: Attachment) -> list[s
     ]
 
 
-def _nic(number: int, nic: Nic) -> list[str]:
+def _nic(number: int, nic: Nic, search: Sequence[str]) -> list[str]:
     if nic["kind"] == "none":
         return []
     device = f"{NIC_DEVICES[nic['model']]},id=nic{number},mac={format_mac(nic['mac'])}"
@@ -136,7 +143,9 @@ def _nic(number: int, nic: Nic) -> list[str]:
     # Addresses as VirtualBox's NAT gives them: 10.0.2.15 for the guest, gateway .2, name server .3.
     network = f"user,id=nat{number},ipv6=off,net=10.0.{number + 1}.0/24,dhcpstart=10.0.{number + 1}.15"
     rules = "".join(f",hostfwd={hostfwd(rule)}" for rule in nic["forwards"])
-    return ["-netdev", network + rules, "-device", f"{device},netdev=nat{number}"]
+    domains = [each.rstrip(".") for each in search if _DOMAIN.fullmatch(each.rstrip("."))]
+    names = "".join(f",dnssearch={each}" for each in domains[:_MAX_SEARCH])
+    return ["-netdev", network + names + rules, "-device", f"{device},netdev=nat{number}"]
 
 
 def format_mac(mac: str) -> str:

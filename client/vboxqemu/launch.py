@@ -56,6 +56,7 @@ def _spawn(folder: str, vm: Vm, saved: Saved | None) -> None:
             control=control,
             machine=saved["machine"] if saved else "pc",
             incoming=incoming,
+            search=system.search_domains(),
         )
         run: Run = {
             "argv": words,

@@ -14,6 +14,7 @@ if sys.platform == "win32":
         is_held,
         kill,
         release,
+        search_domains,
         send_with_descriptor,
         spawn,
     )
@@ -27,6 +28,7 @@ else:
         is_held,
         kill,
         release,
+        search_domains,
         send_with_descriptor,
         spawn,
     )
@@ -40,6 +42,7 @@ __all__ = [
     "is_held",
     "kill",
     "release",
+    "search_domains",
     "send_with_descriptor",
     "spawn",
 ]

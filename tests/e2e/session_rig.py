@@ -16,6 +16,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from dnslib.server import DNSLogger, DNSServer
+from dnslib.zoneresolver import ZoneResolver
+
 from wherry.paths import paths
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +67,12 @@ class Session:
             .stdout.decode()
             .rstrip("\n")
         )
+
+    def start_with_names_of(self, resolv_conf: Path) -> None:
+        """`wherry machine start` on a host that looks names up as this file says: in a mount namespace."""
+        shown = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+        wherry = (str(BINARIES / "wherry"), "machine", "start")
+        self.run("unshare", "--mount", "sh", "-c", shown, str(resolv_conf), *wherry)
 
     def refused(self, *arguments: str) -> str:
         """What `wherry ARGUMENTS` says on stderr when it must fail."""
@@ -119,6 +128,18 @@ def mariadb_image() -> Path:
 def debian_image() -> Path:
     """A small Debian's root file system; made once, then from the cache."""
     return _made("examples/debian/rootfs.sh")
+
+
+@contextmanager
+def name_server(address: str, names: str) -> Iterator[None]:
+    """Answers at port 53 of this loopback address. names: lines of a zone file."""
+    server = DNSServer(ZoneResolver(names), address=address, port=53, logger=DNSLogger("-request,-reply"))
+    server.start_thread()
+    try:
+        yield
+    finally:
+        server.stop()
+        server.server.server_close()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from session_rig import (
     Terminal,
     debian_image,
     mariadb_image,
+    name_server,
     package_mirror,
     session,
 )
@@ -395,7 +397,11 @@ def test_stop_ends_the_database_cleanly_and_closes_its_port(user: Session) -> No
     assert "port-closed" in [json.loads(line)["event"] for line in events]
 
 
-def test_start_works_after_the_hypervisor_was_killed(user: Session) -> None:
+#: What the user's machine is told of names: by a VPN, for example.
+NAME_SERVER, HOST_NAMES = "127.0.0.77", "intranet.corp.example. 60 A 192.0.2.77\n"
+
+
+def test_start_works_after_the_hypervisor_was_killed(user: Session, tmp_path: Path) -> None:
     machine = json.loads(user.wherry("machine", "inspect"))
     # The last seconds before such an end may be lost, as in a power cut; they are not what this is about.
     user.wherry("machine", "ssh", "--", "sync")
@@ -410,13 +416,38 @@ def test_start_works_after_the_hypervisor_was_killed(user: Session) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert machine["state"] == "running"
-    user.wherry("machine", "start")
+    (tmp_path / "resolv.conf").write_text(f"search corp.example\nnameserver {NAME_SERVER}\n")
+    user.start_with_names_of(tmp_path / "resolv.conf")
     assert user.wherry("images", "--format", "{{.Repository}}") == "mysql"
     # What was made before is there again, and what always runs does so, with its ports.
     assert user.wherry("network", "inspect", "-f", "{{.Labels.kept}}", "fleet") == "yes"
     assert user.wherry("volume", "ls", "-q").splitlines() == ["boats"]
     assert user.wherry("ps", "--format", "{{.Names}} {{.Networks}}") == "web fleet"
     wait_until(web_answers)
+
+
+@pytest.mark.parametrize("network", ["bridge", "fleet", "host"])
+def test_names_of_the_host_and_the_host_itself_are_reached_from_any_container(
+    user: Session, network: str
+) -> None:
+    within = ("run", "--rm", "--network", network, "mysql:demo")
+    with name_server(NAME_SERVER, HOST_NAMES):
+        # Found by the host's search domain only.
+        assert user.wherry(*within, "getent", "hosts", "intranet").split()[0] == "192.0.2.77"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ask = f"exec 3<>/dev/tcp/host.docker.internal/{port} && echo hello >&3 && cat <&3"
+        thread = threading.Thread(target=_echo_once, args=(server,))
+        thread.start()
+        assert user.wherry(*within, "bash", "-c", ask) == "hello"
+        thread.join(10)
+
+
+def _echo_once(server: socket.socket) -> None:
+    server.settimeout(60)
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(connection.recv(100))
 
 
 def test_a_stopped_machine_says_how_to_start_it(user: Session) -> None:

@@ -130,9 +130,12 @@ def test_name_servers_of_the_lease_reach_resolv_conf(tmp_path: Path) -> None:
     target = tmp_path / "resolv.conf"
     run(script, "bound", **lease, WHERRY_RESOLV_CONF=str(target), PATH=f"{tmp_path}:/usr/bin:/bin")
     assert target.read_text() == "search lan\nnameserver 10.0.2.3\nnameserver 192.0.2.1\n"
+    lease["search"] = "corp.example lan"
+    run(script, "renew", **lease, WHERRY_RESOLV_CONF=str(target), PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert target.read_text().startswith("search corp.example lan\nnameserver 10.0.2.3\n")
     assert (tmp_path / "calls").read_text() == (
         "address replace 10.0.2.15/24 dev eth0\nroute replace default via 10.0.2.2 dev eth0\n"
-    )
+    ) * 2
 
 
 def seed_files(tmp_path: Path, seed: dict[str, object]) -> tuple[str, dict[str, Path]]:

@@ -1,10 +1,12 @@
 """QEMU's command line as a function of the VM's record."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from vboxqemu import argv, store
+from vboxqemu import _posix, argv, store
 from vboxqemu.errors import NotSupported
 from vboxqemu.schema import Attachment, Forward, Vm
 
@@ -45,9 +47,15 @@ def attachment(port: int, path: str, driver: str) -> Attachment:
     }  # fmt: skip
 
 
-def words(made: Vm, *, incoming: str = "") -> list[str]:
+def words(made: Vm, *, incoming: str = "", search: Sequence[str] = ()) -> list[str]:
     return argv.command_line(
-        made, qemu="qemu", accel="tcg,thread=multi", cpu="max", control="socket,id=qmp", incoming=incoming
+        made,
+        qemu="qemu",
+        accel="tcg,thread=multi",
+        cpu="max",
+        control="socket,id=qmp",
+        incoming=incoming,
+        search=search,
     )
 
 
@@ -89,6 +97,24 @@ def test_nat_gives_the_addresses_of_virtualbox_and_forwards_on_the_loopback() ->
     assert "hostfwd=udp:127.0.0.1:53-10.0.2.15:53" in network
     assert "hostfwd=tcp:0.0.0.0:80-:80" in network
     assert "mac=08:00:27:aa:bb:cc" in " ".join(words(made))
+
+
+def test_the_lease_has_the_hosts_search_domains_unless_that_is_off() -> None:
+    made = vm()
+    (network,) = after(words(made, search=["corp.example", "lan.", "a,restrict=on", "-x"]), "-netdev")
+    assert "dnssearch=corp.example,dnssearch=lan" in network
+    assert "restrict" not in network
+    assert network.count("dnssearch") == 2
+    made["options"]["natdnspassdomain1"] = "off"
+    (network,) = after(words(made, search=["corp.example"]), "-netdev")
+    assert "dnssearch" not in network
+
+
+def test_search_domains_are_those_of_the_last_line_that_has_some(tmp_path: Path) -> None:
+    conf = tmp_path / "resolv.conf"
+    assert _posix.search_domains(str(conf)) == []
+    conf.write_text("domain old.example\nnameserver 192.0.2.1\n\n# search no\nsearch one.example  two\n")
+    assert _posix.search_domains(str(conf)) == ["one.example", "two"]
 
 
 def test_adapter_of_kind_none_is_not_there() -> None:
