@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from wherryd.content.store import ContentStore
 from wherryd.errors import EngineError
 from wherryd.images.catalog import ImageCatalog
-from wherryd.images.layers import UNPACKING, Layer, LayerStore
+from wherryd.images.layers import PASSING, Layer, LayerStore
 from wherryd.images.leases import Kind as Leased
 from wherryd.images.leases import Leases
 from wherryd.images.origins import Origins
@@ -48,10 +48,11 @@ class Collector:
         self._origins = Origins(database)
 
     async def open(self) -> None:
-        """At start, before anything is made: what an earlier process was unpacking, images that are not
-        whole any more, and then a collection."""
+        """At start, before anything is made: what an earlier process was unpacking or building, images that
+        are not whole any more, and then a collection. In this order: a power cut may have taken the row of a
+        layer that such a snapshot lies on, and what others lie on cannot go."""
         for info in list(self._snapshotter.walk()):
-            if info.kind is Kind.ACTIVE and info.key.startswith(UNPACKING):
+            if info.kind is not Kind.COMMITTED and info.key.startswith(PASSING):
                 await asyncio.to_thread(self._snapshotter.remove, info.key)
         self._drop_broken()
         self._leases.expire()

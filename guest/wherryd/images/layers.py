@@ -40,6 +40,8 @@ else:
 
 # Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
 UNPACKING = "unpack-"
+#: Keys of snapshots that only a running process needs: what it unpacks, and what a build writes and looks at.
+PASSING = (UNPACKING, "build-", "view-")
 
 
 @dataclass(frozen=True, slots=True)
