@@ -46,6 +46,10 @@ def containers(engine: NativeEngine) -> list[str]:
 def test_a_folder_gets_the_files_and_no_others(engine: NativeEngine, folder: Path) -> None:
     before = containers(engine)
     result = wherry(engine, folder, "-o", "result", ".")
+    if not hasattr(tarfile, "tar_filter"):
+        assert b"--output type=tar" in result.stderr
+        assert containers(engine) == before
+        return
     assert result.returncode == 0, result.stderr
     found = {path.relative_to(folder / "result").as_posix() for path in (folder / "result").rglob("*")}
     assert {"sub", "sub/f", "link"} <= found

@@ -4,6 +4,7 @@ Source: docker buildx build reference, "--output".
 """
 
 import csv
+import platform
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -138,6 +139,12 @@ def _unpack(chunks: Iterator[bytes], folder: Path) -> None:
         nobody: Any = None  # the library's way to say that owners are left out
         return kept.replace(uid=nobody, gid=nobody, uname=nobody, gname=nobody, deep=False)
 
+    # PEP 706 came with Python 3.11.4; what unpacks without it would follow links out of the folder.
+    if not hasattr(tarfile, "tar_filter"):
+        raise UsageProblem(
+            f"this Python ({platform.python_version()}) cannot unpack archives safely; take "
+            "`--output type=tar,dest=FILE`, or install wherry with Python 3.11.4 or newer"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", ChunkReader(chunks)), mode="r|") as archive:
