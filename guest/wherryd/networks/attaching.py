@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.errors import Conflict, EngineError, Forbidden, InvalidParameter
-from wherryd.networks import deviceoptions, namespaces, ports, wishes
+from wherryd.networks import namespaces, ports, wishes
 from wherryd.networks.bridge import new_veth_name, published_ports
 from wherryd.networks.catalog import Network, NetworkCatalog
 from wherryd.networks.dns.resolvers import Resolvers
-from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord, free_device
+from wherryd.networks.endpoint import Endpoint, EndpointStore, SandboxRecord, device_name
 from wherryd.networks.fabric import DEVICE_DRIVERS, Fabric, Segment
 from wherryd.networks.ipam import Address, AddressPool, mac_of
 from wherryd.networks.links import set_default_routes
@@ -192,7 +192,7 @@ class Attacher:
             address6=str(address6),
             mac=_mac(wish.mac, address) if segment.bridge.own_macs else "",
             veth=new_veth_name() if segment.bridge.publishes else "",
-            device=_device(wish, segment.options.device_prefix, siblings),
+            device=device_name(wish, segment.options.device_prefix, siblings),
             aliases=wish.aliases,
             links=wish.links,
             gw_priority=wish.gw_priority,
@@ -489,15 +489,6 @@ def _take(pool: AddressPool, wanted: str, undo: contextlib.AsyncExitStack) -> Ad
         address = pool.allocate()
     undo.callback(pool.give_back, address)
     return address
-
-
-def _device(wish: EndpointWish, prefix: str, siblings: Sequence[Endpoint]) -> str:
-    if any(wish.device == sibling.device for sibling in siblings):
-        raise Conflict(
-            f'network {wish.network}: the container has a device "{wish.device}" already '
-            f"(hint: choose another {deviceoptions.IFNAME})"
-        )
-    return wish.device or free_device(prefix, siblings)
 
 
 def _mac(wanted: str | None, address: Address) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from wherryd.errors import Conflict
 from wherryd.metadata.database import Database
+from wherryd.networks.deviceoptions import IFNAME
 from wherryd.networks.ipam import Interface
-from wherryd.networks.sandbox import PortBinding
+from wherryd.networks.sandbox import EndpointWish, PortBinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,17 @@ class Endpoint:
         return found
 
 
-def free_device(prefix: str, siblings: Sequence[Endpoint]) -> str:
-    """eth0, eth1, ...: the first that none of the container's other endpoints has."""
+def device_name(wish: EndpointWish, prefix: str, siblings: Sequence[Endpoint]) -> str:
+    """The one that was asked for, or eth0, eth1, ...: the first that none of the container's other endpoints
+    has. Raises Conflict."""
     taken = {endpoint.device for endpoint in siblings}
+    if wish.device in taken:
+        raise Conflict(
+            f'network {wish.network}: the container has a device "{wish.device}" already '
+            f"(hint: choose another {IFNAME})"
+        )
+    if wish.device:
+        return wish.device
     number = 0
     while f"{prefix}{number}" in taken:
         number += 1
