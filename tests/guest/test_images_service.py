@@ -250,6 +250,23 @@ async def test_restart_removes_a_layer_that_was_being_unpacked(engine: Engine) -
     assert engine.nothing_left()
 
 
+async def test_a_power_cut_that_took_a_layers_row_takes_no_file_system_on_it(engine: Engine) -> None:
+    await engine.bring("app:1")
+    image = engine.images.resolve("app:1")
+    kept = await engine.images.prepare_rootfs("c1", image)
+    await engine.images.prepare_rootfs("build-0123456789abcdef", image)
+    with engine.database.transaction() as cursor:
+        cursor.execute("DELETE FROM layers")
+    await engine.restart()
+    assert await engine.images.rootfs_mounts("c1") == kept
+    with pytest.raises(NotFound):
+        await engine.images.rootfs_mounts("build-0123456789abcdef")
+    # With the container, what it lay on is nobody's.
+    await engine.images.keep_rootfs(())
+    await engine.restart()
+    assert engine.nothing_left()
+
+
 async def test_file_systems_of_unknown_containers_are_removed_at_start(engine: Engine) -> None:
     await engine.bring("app:1")
     image = engine.images.resolve("app:1")

@@ -23,6 +23,7 @@ from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.stage import StageState, Tools
 from wherryd.errors import KernelFault
 from wherryd.images.image import Image
+from wherryd.images.layers import BUILDING, VIEWING
 from wherryd.spec.mount import Mount
 from wherryd.sys import paths
 
@@ -147,7 +148,7 @@ def _in_context(context: Path, mount: ins.RunMount) -> Path:
 async def _copied(opened: AsyncExitStack, tools: Tools, each: Wanted) -> Path:
     """A copy for this step: of files of an image, or of the context when the step may write to it. What is
     written is thrown away, as in BuildKit."""
-    key = f"build-{secrets.token_hex(8)}"
+    key = f"{BUILDING}{secrets.token_hex(8)}"
     root = await tools.images.prepare_rootfs(key, None)
     opened.push_async_callback(tools.images.remove_rootfs, key)
     await _copy(opened, tools, each, root)
@@ -166,7 +167,7 @@ async def _fill(opened: AsyncExitStack, tools: Tools, each: Wanted, folder: Path
 async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[Mount, ...]) -> None:
     source_mounts: tuple[Mount, ...] = ()
     if isinstance(each.origin, Image):
-        view = f"view-{secrets.token_hex(8)}"
+        view = f"{VIEWING}{secrets.token_hex(8)}"
         source_mounts = await tools.images.view_rootfs(view, each.origin)
         opened.push_async_callback(tools.images.remove_rootfs, view)
     directory = "" if source_mounts else str(each.origin)

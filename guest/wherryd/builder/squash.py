@@ -18,7 +18,7 @@ from wherryd.builder.stage import Tools
 from wherryd.errors import NotFound
 from wherryd.images import document
 from wherryd.images.image import Image
-from wherryd.images.layers import Layer
+from wherryd.images.layers import BUILDING, VIEWING, Layer
 
 
 async def squash(tools: Tools, image: Image, base: Image | None) -> Image:
@@ -38,7 +38,7 @@ async def squash(tools: Tools, image: Image, base: Image | None) -> Image:
 
 async def _merged(tools: Tools, image: Image, base: Image | None) -> Layer | None:
     number = secrets.token_hex(8)
-    key, view = f"build-{number}", f"view-{number}"
+    key, view = f"{BUILDING}{number}", f"{VIEWING}{number}"
     names = await asyncio.to_thread(tools.images.changed_paths, image, base)
     listed = tools.folder / f"merge-{number}"
     await asyncio.to_thread(listed.write_bytes, merging.write_list(names))

@@ -21,7 +21,7 @@ from wherryd.builder.stage import StageState
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
 from wherryd.images.image import Image
-from wherryd.images.layers import Layer
+from wherryd.images.layers import BUILDING, VIEWING, Layer
 from wherryd.sys import paths
 from wherrywire.dockerignore import BadPattern
 
@@ -78,7 +78,7 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
     """source: of parts without a folder."""
     tools = state.tools
     number = secrets.token_hex(8)
-    key, view = f"build-{number}", f"view-{number}"
+    key, view = f"{BUILDING}{number}", f"{VIEWING}{number}"
     mount_point = tools.folder / "root"
     mount_point.mkdir(exist_ok=True)
     async with AsyncExitStack() as undo:

@@ -49,8 +49,7 @@ class Collector:
 
     async def open(self) -> None:
         """At start, before anything is made: what an earlier process was unpacking or building, images that
-        are not whole any more, and then a collection. In this order: a power cut may have taken the row of a
-        layer that such a snapshot lies on, and what others lie on cannot go."""
+        are not whole any more, and then a collection."""
         for info in list(self._snapshotter.walk()):
             if info.kind is not Kind.COMMITTED and info.key.startswith(PASSING):
                 await asyncio.to_thread(self._snapshotter.remove, info.key)
@@ -94,14 +93,19 @@ class Collector:
         return chain in self.live(self._catalog.tops())
 
     def _sweep_layers(self, live: set[str]) -> list[Layer]:
-        """Uppermost first. A layer is its row and its snapshot together; half of one is garbage."""
+        """Uppermost first. A layer is its row and its snapshot together; half of one is garbage.
+
+        But not as long as a container's file system lies on it: a power cut may take the row of a layer that
+        is new, and no file of a container.
+        """
+        held = self._below_file_systems()
         rows = {row["chain_id"] for row in self._database.query("SELECT chain_id FROM layers")}
         committed = [info.key for info in self._snapshotter.walk() if info.kind is Kind.COMMITTED]
         snapshots = set(committed)
         doomed = [
             chain
             for chain in [*sorted(rows - snapshots), *reversed(committed)]
-            if not (chain in live and chain in rows and chain in snapshots)
+            if chain not in held and not (chain in live and chain in rows and chain in snapshots)
         ]
         if not doomed:
             return []
@@ -112,6 +116,18 @@ class Collector:
             if chain in snapshots:
                 self._snapshotter.remove(chain)
         return gone
+
+    def _below_file_systems(self) -> set[str]:
+        """Keys of the snapshots that others than layers lie on, whatever the rows say."""
+        parents = {info.key: info.parent for info in self._snapshotter.walk()}
+        waiting = [info.parent for info in self._snapshotter.walk() if info.kind is not Kind.COMMITTED]
+        found: set[str] = set()
+        while waiting:
+            key = waiting.pop()
+            if key and key not in found:
+                found.add(key)
+                waiting.append(parents[key])
+        return found
 
     def _drop_broken(self) -> None:
         """An image whose config or layers are not on the disk any more is no image. Its names go with it."""

@@ -38,10 +38,11 @@ else:
     diffs = later.module("wherryd.images.diff")
     recipes = later.module("wherryd.images.unpack.recipe")
 
-# Keys of layers under way. A container's id is hexadecimal, so it never begins like this.
-UNPACKING = "unpack-"
-#: Keys of snapshots that only a running process needs: what it unpacks, and what a build writes and looks at.
-PASSING = (UNPACKING, "build-", "view-")
+# Keys of layers under way, and of what a build writes to and looks at. A container's id is hexadecimal, so it
+# never begins like one of these.
+UNPACKING, BUILDING, VIEWING = "unpack-", "build-", "view-"
+#: Of no use to the next process.
+PASSING = (UNPACKING, BUILDING, VIEWING)
 
 
 @dataclass(frozen=True, slots=True)
