@@ -6,7 +6,6 @@ a mirror on loopback.
 """
 
 import contextlib
-import functools
 import gzip
 import io
 import os
@@ -14,18 +13,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from builder_rig import MTIME, DockerDaemon, config
 from native_engine import busybox_tar, unmount_below
+from serving import ROOT, made, package_mirror
 
-ROOT = Path(__file__).parents[2]
 SHAPES = Path(__file__).parent / "shapes"
 PACKAGES = (
     "apache2", "gosu", "libapache2-mod-php", "libc6-dev", "nginx-light", "nodejs", "php-mysql", "python3-pip",
@@ -104,39 +101,17 @@ def buildah(folder: Path) -> Iterator[Client]:
         shutil.rmtree(folder / "data", ignore_errors=True)
 
 
-def _made(script: str, *arguments: str) -> Path:
-    """The path that a script of the repository prints last; it keeps what it makes in the cache."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", str(ROOT / script), *arguments], env=environment, stdout=subprocess.PIPE, check=True, text=True
-    )
-    return Path(done.stdout.splitlines()[-1])
-
-
 @contextlib.contextmanager
 def mirror() -> Iterator[str]:
     """Debian's packages on loopback; the line of a sources.list."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Not into the tests' output."""
-
-    folder = _made("tests/conformance/debian_packages.sh", *PACKAGES)
-    handler = functools.partial(Handler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield f"deb [trusted=yes] http://127.0.0.1:{running.server_address[1]} ./\n"
-        finally:
-            running.shutdown()
-            thread.join()
+    with package_mirror(*PACKAGES) as sources:
+        yield sources
 
 
 def base_context(folder: Path, sources: str) -> Path:
     """A context that makes BASE in any builder: Debian, with packages from the mirror on loopback."""
     folder.mkdir()
-    shutil.copy(_made("examples/debian/rootfs.sh"), folder / "debian.tar")
+    shutil.copy(made("examples/debian/rootfs.sh"), folder / "debian.tar")
     (folder / "sources.list").write_text(sources)
     (folder / "Dockerfile").write_text(
         "FROM scratch\nADD debian.tar /\n"

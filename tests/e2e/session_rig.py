@@ -7,21 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from dnslib.server import DNSLogger, DNSServer
 from dnslib.zoneresolver import ZoneResolver
+from serving import made
 
 from wherry.paths import paths
 
-ROOT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
 COMMAND_SECONDS = 300
 #: The port MariaDB is published on: not 3306, which a developer's own server may hold.
@@ -122,12 +119,12 @@ def session() -> Iterator[Session]:
 
 def mariadb_image() -> Path:
     """The demo's root file system; made once, then from the cache."""
-    return _made("examples/mariadb/rootfs.sh")
+    return made("examples/mariadb/rootfs.sh")
 
 
 def debian_image() -> Path:
     """A small Debian's root file system; made once, then from the cache."""
-    return _made("examples/debian/rootfs.sh")
+    return made("examples/debian/rootfs.sh")
 
 
 @contextmanager
@@ -140,38 +137,6 @@ def name_server(address: str, names: str) -> Iterator[None]:
     finally:
         server.stop()
         server.server.server_close()
-
-
-@contextmanager
-def package_mirror() -> Iterator[str]:
-    """The packages of examples/php_box and what they need, on loopback; the line of a sources.list."""
-    folder = _made("tests/conformance/debian_packages.sh", "apache2", "libapache2-mod-php", "php-mysql")
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Not into the tests' output."""
-
-    handler = partial(Handler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield f"deb [trusted=yes] http://127.0.0.1:{running.server_address[1]} ./\n"
-        finally:
-            running.shutdown()
-            thread.join()
-
-
-def _made(script: str, *arguments: str) -> Path:
-    """The path that a script of the repository prints last; it keeps what it makes in the cache."""
-    done = subprocess.run(
-        ["sh", str(ROOT / script), *arguments],
-        env={**os.environ, "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"},
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return Path(done.stdout.splitlines()[-1])
 
 
 class Terminal:

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import ROOT, package_mirror
 from session_rig import (
     BINARIES,
     DATABASE_PORT,
-    ROOT,
     Session,
     Terminal,
     debian_image,
     mariadb_image,
     name_server,
-    package_mirror,
     session,
 )
 
@@ -346,7 +345,7 @@ def test_the_article_s_listings_are_built_in_the_machine_and_served_to_the_host(
 ) -> None:
     """examples/php_box and examples/myapp, with Debian's packages from a mirror on the user's own machine."""
     user.wherry("import", str(debian_image()), "debian:plain")
-    with package_mirror() as sources:
+    with package_mirror("apache2", "libapache2-mod-php", "php-mysql") as sources:
         (tmp_path / "sources.list").write_text(sources.replace("127.0.0.1", "host.docker.internal"))
         (tmp_path / "Dockerfile").write_text(
             "FROM debian:plain\nRUN rm -r /etc/apt/sources.list.d/* /var/lib/apt/lists/*\n"

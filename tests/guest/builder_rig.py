@@ -9,16 +9,16 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from native_engine import BUSYBOX, NativeEngine, UnixConnection, busybox_tar, unmount_below
+from serving import serving
 
 #: A fixed time for files of contexts, so that two contexts with the same files are the same.
 MTIME = 1_700_000_000
@@ -62,14 +62,8 @@ def served(files: Mapping[str, bytes]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Not into the tests' output."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{running.server_address[1]}"
-        finally:
-            running.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 def busybox_file() -> tuple[int, bytes]:

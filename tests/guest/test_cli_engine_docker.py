@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cli_rig import Clients, without_measurements
 from native_engine import IMAGE, NativeEngine
+from serving import served_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
 
@@ -230,26 +231,10 @@ def test_update_changes_the_running_container(furnished: Clients) -> None:
 
 
 def test_insert_adds_a_file_from_the_web(clients: Clients, tmp_path: Path) -> None:
-    import http.server
-    import threading
-    from functools import partial
-
     (tmp_path / "a.conf").write_text("from the web\n")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{server.server_port}"
-            shown = clients.ok("insert", IMAGE, f"{url}/a.conf", "/etc/a.conf")
-            missing = clients.wherry("insert", IMAGE, f"{url}/nope", "/etc/nope")
-        finally:
-            server.shutdown()
-            thread.join(10)
+    with served_folder(tmp_path) as url:
+        shown = clients.ok("insert", IMAGE, f"{url}/a.conf", "/etc/a.conf")
+        missing = clients.wherry("insert", IMAGE, f"{url}/nope", "/etc/nope")
     identifier = shown.split()[-1]
     assert clients.ok("run", "--rm", identifier, "cat", "/etc/a.conf") == "from the web"
     assert missing.status == 1

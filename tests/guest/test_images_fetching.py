@@ -2,14 +2,14 @@
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from crashes_rig import image_archive
 from images_rig import archive, entry
 from native_engine import NativeEngine
+from serving import serving
 
 pytestmark = pytest.mark.root
 
@@ -38,13 +38,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(_Handler) as address:
+        yield address.removeprefix("http://")
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,17 @@
 """`insert`: a file from a URL as a layer of its own, on a running engine."""
 
-import http.server
 import json
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from images_rig import archive, directory, entry, symlink
 from native_engine import IMAGE, Answer, NativeEngine
+from serving import served_folder
 
 pytestmark = pytest.mark.root
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_words: Any) -> None:
-        """The test's own output stays readable."""
 
 
 @pytest.fixture
@@ -29,13 +21,8 @@ def site(tmp_path: Path) -> Iterator[str]:
     (folder / "sub").mkdir(parents=True)
     (folder / "motd").write_bytes(b"welcome aboard\n")
     (folder / "a[b]*.txt").write_bytes(b"odd")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with served_folder(folder) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
