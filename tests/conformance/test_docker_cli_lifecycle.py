@@ -220,31 +220,10 @@ def test_events_are_replayed_and_filtered(engine: NativeEngine) -> None:
         ).returncode
         == 9
     )
-    words = docker(
-        engine,
-        "events",
-        "--since",
-        since,
-        "--until",
-        f"{time.time():.9f}",
-        "--filter",
-        "label=mark",
-        "--format",
-        "{{.Action}}",
-    )
+    span = ("--since", since, "--until", f"{time.time():.9f}")
+    words = docker(engine, "events", *span, "--filter", "label=mark", "--format", "{{.Action}}")
     assert words.split() == ["create", "attach", "start", "die", "destroy"]
-    died = docker(
-        engine,
-        "events",
-        "--since",
-        since,
-        "--until",
-        f"{time.time():.9f}",
-        "--filter",
-        "event=die",
-        "--format",
-        "{{json .}}",
-    )
+    died = docker(engine, "events", *span, "--filter", "event=die", "--format", "{{json .}}")
     assert json.loads(died)["Actor"]["Attributes"]["exitCode"] == "9"
 
 

@@ -47,7 +47,7 @@ def test_a_folder_gets_the_files_and_no_others(engine: NativeEngine, folder: Pat
     before = containers(engine)
     result = wherry(engine, folder, "-o", "result", ".")
     if not hasattr(tarfile, "tar_filter"):
-        assert b"--output type=tar" in result.stderr
+        assert b"take type=tar,dest=FILE" in result.stderr
         assert containers(engine) == before
         return
     assert result.returncode == 0, result.stderr

@@ -5,13 +5,14 @@ import json
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import certificates
 import pytest
+from cli_call import wherry
 from cli_fake_engine import Answer, FakeEngine, fake_engine
 
-from wherry.cli.main import main
 from wherry.engine.contexts import ContextStore, endpoint
 
 Run = Callable[..., tuple[int, str, str]]
@@ -24,14 +25,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wherry", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return int(str(ended.value.code or 0)), out, err
-
-    return call
+    return partial(wherry, monkeypatch, capfd)
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """What docker's config.json asks for holds for Wherry too."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_call import wherry
 from cli_fake_engine import Answer, FakeEngine, fake_engine
 
 from wherry.cli import preferences
-from wherry.cli.main import main
 
 Configure = Callable[..., None]
 
@@ -39,11 +38,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
-    monkeypatch.setattr(sys, "argv", ["wherry", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capfd.readouterr()
-    assert ended.value.code == 0, err
+    status, out, err = wherry(monkeypatch, capfd, *arguments)
+    assert status == 0, err
     return out
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_call import wherry
 from cli_fake_engine import Answer, FakeEngine, fake_engine
 
-from wherry.cli.main import main
 from wherry.engine.endpoint import parse
 from wherry.engine.ssh import command
 
@@ -49,16 +49,6 @@ def far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeEngine]
         monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         yield engine
-
-
-def wherry(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[object, str, str]:
-    monkeypatch.setattr(sys, "argv", ["wherry", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capfd.readouterr()
-    return ended.value.code, out, err
 
 
 def test_calls_go_through_it(

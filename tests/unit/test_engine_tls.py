@@ -4,7 +4,6 @@ import contextlib
 import os
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ from pathlib import Path
 import certificates
 import pytest
 from certificates import Certificates
+from cli_call import wherry
 from cli_fake_engine import Answer, fake_engine
 
-from wherry.cli.main import main
 from wherry.engine.dial import dial
 from wherry.engine.endpoint import Tls, Wanted, parse, resolve
 from wherry.errors import EngineProblem, UsageProblem
@@ -31,16 +30,6 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("DOCKER_CERT_PATH", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-
-
-def wherry(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[object, str, str]:
-    monkeypatch.setattr(sys, "argv", ["wherry", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capfd.readouterr()
-    return ended.value.code, out, err
 
 
 def options(certs: Certificates) -> list[str]:

@@ -52,6 +52,12 @@ def parse(texts: Sequence[str], *, push: bool) -> list[Output]:
     found = [_parse(text) for text in texts]
     if sum(output.to_stdout for output in found) > 1:
         raise UsageProblem("only one --output can be written to stdout; give the others a dest")
+    # PEP 706 came with Python 3.11.4; what unpacks without it would follow links out of the folder.
+    if any(output.kind is Kind.LOCAL for output in found) and not hasattr(tarfile, "tar_filter"):
+        raise UsageProblem(
+            f"--output to a folder: this Python ({platform.python_version()}) cannot unpack archives safely; "
+            "take type=tar,dest=FILE, or install wherry with Python 3.11.4 or newer"
+        )
     return [*found, Output(kind=Kind.REGISTRY, push=True)] if push else found
 
 
@@ -139,12 +145,6 @@ def _unpack(chunks: Iterator[bytes], folder: Path) -> None:
         nobody: Any = None  # the library's way to say that owners are left out
         return kept.replace(uid=nobody, gid=nobody, uname=nobody, gname=nobody, deep=False)
 
-    # PEP 706 came with Python 3.11.4; what unpacks without it would follow links out of the folder.
-    if not hasattr(tarfile, "tar_filter"):
-        raise UsageProblem(
-            f"this Python ({platform.python_version()}) cannot unpack archives safely; take "
-            "`--output type=tar,dest=FILE`, or install wherry with Python 3.11.4 or newer"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", ChunkReader(chunks)), mode="r|") as archive:

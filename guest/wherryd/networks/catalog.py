@@ -150,11 +150,7 @@ def document(
         ipv6 = bridge.subnet6 is not None
     ipam_options = settings.ipam_options if settings else None
     return {
-        "Name": network.name,
-        "Id": network.id,
-        "Created": network.created_at,
-        "Scope": "local",
-        "Driver": network.driver,
+        **_identity(network),
         "EnableIPv4": network.driver in ("bridge", "macvlan", "ipvlan"),
         "EnableIPv6": ipv6,
         "IPAM": {
@@ -173,17 +169,23 @@ def document(
     }
 
 
-def _config_document(
-    network: Network, settings: NetworkSettings, config: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Of a configuration network: as it was given."""
-    ipam = config.get("IPAM") or {}
+def _identity(network: Network) -> dict[str, Any]:
     return {
         "Name": network.name,
         "Id": network.id,
         "Created": network.created_at,
         "Scope": "local",
         "Driver": network.driver,
+    }
+
+
+def _config_document(
+    network: Network, settings: NetworkSettings, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of a configuration network: as it was given."""
+    ipam = config.get("IPAM") or {}
+    return {
+        **_identity(network),
         "EnableIPv4": config.get("EnableIPv4", True),
         "EnableIPv6": bool(config.get("EnableIPv6")),
         "IPAM": {"Driver": "default", "Options": ipam.get("Options"), "Config": ipam.get("Config") or []},

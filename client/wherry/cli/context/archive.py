@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import sys
 import tarfile
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +40,8 @@ def export(name: str, file: str | None) -> None:
         return
     target = Path(file or f"{name}.dockercontext")
     try:
-        with target.open("xb") as out:
-            target.chmod(0o600)
+        # For its user alone from the first moment: keys are in it.
+        with open(target, "xb", opener=partial(os.open, mode=0o600)) as out:
             out.write(packed)
     except OSError as exc:
         raise UsageProblem(f"open {target}: {(exc.strerror or str(exc)).lower()}; name another file") from exc
