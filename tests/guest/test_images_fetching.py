@@ -85,3 +85,18 @@ def test_load_and_save_of_another_platform_are_refused(engine: NativeEngine) -> 
     assert engine.call("POST", "/images/load", data, platform=own).status == 200
     assert engine.call("GET", "/images/platform:1/get", platform=other).status == 404
     assert engine.call("GET", "/images/platform:1/get", platform=own).status == 200
+    assert engine.call("POST", "/images/platform:1/push", platform=other).status == 404
+
+
+def test_an_image_of_another_platform_is_not_shown_and_not_removed(engine: NativeEngine) -> None:
+    assert engine.call("POST", "/images/load", image_archive("shown:1", 1)).status == 200
+    own, other = (json.dumps({"os": "linux", "architecture": each}) for each in ("amd64", "s390x"))
+    for path, since, before in (("json", "v1.49", "v1.48"), ("history", "v1.48", "v1.47")):
+        answer = engine.call("GET", f"/{since}/images/shown:1/{path}", platform=other)
+        assert (answer.status, "does not match" in answer.text) == (404, True)
+        assert engine.call("GET", f"/{since}/images/shown:1/{path}", platform=own).status == 200
+        assert engine.call("GET", f"/{before}/images/shown:1/{path}", platform=other).status == 200
+    both = engine.call("GET", "/v1.49/images/shown:1/json", platform=own, manifests="1")
+    assert both.status == 400
+    assert engine.call("DELETE", "/v1.50/images/shown:1", platforms=[own, other]).status == 404
+    assert engine.call("DELETE", "/v1.50/images/shown:1", platforms=own).status == 200

@@ -1,11 +1,15 @@
 """Routes of images. Engine API 1.51, section "Image", except build and search."""
 
+from collections.abc import Sequence
+
 from wherryd.api import imageversions, params, progress
 from wherryd.api.registry import user
 from wherryd.errors import InvalidParameter
 from wherryd.http import web
+from wherryd.images import platforms
 from wherryd.images import reference as references
 from wherryd.images.filters import LIST_KEYS, PRUNE_KEYS
+from wherryd.images.image import Image
 from wherryd.images.service import ImageService
 
 
@@ -98,9 +102,19 @@ class Handlers:
         await response.write_eof()
         return response
 
+    def _of_platform(self, name: str, wanted: Sequence[str]) -> Image:
+        """The image, which is for each platform that is wanted. Raises NotFound, InvalidParameter."""
+        image = self._service.resolve(name)
+        for each in wanted:
+            platforms.check(image.config, platforms.parse(_platform(each)), name)
+        return image
+
     async def inspect(self, request: web.Request) -> web.Response:
         """GET /images/{name}/json"""
-        image = self._service.resolve(request.match_info["name"])
+        wanted = request.query.getall("platform", []) if request["api_version"] >= (1, 49) else []
+        if wanted and params.boolean(request.query, "manifests"):
+            raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
+        image = self._of_platform(request.match_info["name"], wanted)
         document = self._service.inspect(image)
         client = request.headers.get("User-Agent", "")
         return web.json_response(
@@ -109,7 +123,8 @@ class Handlers:
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /images/{name}/history"""
-        image = self._service.resolve(request.match_info["name"])
+        wanted = request.query.getall("platform", []) if request["api_version"] >= (1, 48) else []
+        image = self._of_platform(request.match_info["name"], wanted)
         return web.json_response(self._service.history(image))
 
     async def tag(self, request: web.Request) -> web.Response:
@@ -122,7 +137,10 @@ class Handlers:
         return web.Response(status=201)
 
     async def remove(self, request: web.Request) -> web.Response:
-        """DELETE /images/{name}"""
+        """DELETE /images/{name}; platforms, since 1.50, name what of an index goes, and here each is one."""
+        wanted = request.query.getall("platforms", []) if request["api_version"] >= (1, 50) else []
+        if wanted:
+            self._of_platform(request.match_info["name"], wanted)
         records = await self._service.remove(
             request.match_info["name"],
             force=params.boolean(request.query, "force"),

@@ -195,12 +195,8 @@ class ImageService:
         if not found:
             raise NotFound(f"An image does not exist locally with the tag: {name.familiar}")
         if platform:
-            wanted = platforms.parse(platform)
-            for _, image in found:
-                if image.config.get("architecture") != wanted.architecture:
-                    raise NotFound(
-                        f"{name.familiar} is not for {platform}; this engine keeps one platform each"
-                    )
+            for tagged, image in found:
+                platforms.check(image.config, platforms.parse(platform), tagged.familiar)
         return self._pusher.push(found, credentials)
 
     def save(self, wanted: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
