@@ -23,6 +23,8 @@ from images_rig import archive, directory, entry, saved
 from native_engine import IMAGE, NativeEngine
 from registry_rig import PASSWORD, USER, RealRegistry, real_registry
 
+from wherryd.daemon.audit import audit
+
 pytestmark = pytest.mark.root
 
 
@@ -416,7 +418,7 @@ def test_two_pulls_at_once_share_their_layers(engine: NativeEngine, registry: Re
     assert sum(name in (image["RepoTags"] or []) for image in answer.json) == 1
 
 
-def test_killed_during_a_pull_leaves_nothing_and_the_next_one_succeeds(
+def test_killed_during_a_pull_keeps_for_the_next_one_only_what_prune_frees(
     fresh_engine: NativeEngine, registry: RealRegistry
 ) -> None:
     engine, name = fresh_engine, f"{registry.host}/killed:1"
@@ -440,8 +442,12 @@ def test_killed_during_a_pull_leaves_nothing_and_the_next_one_succeeds(
         if [name] in known:
             assert engine.call("GET", f"/images/{name}/get").status == 200
             forget_all(engine)
+        content = engine.data_root / "content"
+        assert not list((content / "ingest").iterdir())
+        assert audit(engine.data_root).clean
+        assert engine.call("POST", "/images/prune").status == 200
         assert len(list(layers.iterdir())) == rest
-        assert not list((engine.data_root / "content" / "ingest").iterdir())
+        assert not list((content / "partial").iterdir())
     pull(engine, name)
     assert len(engine.call("GET", f"/images/{name}/get").body) > 20 * 20_000
 
