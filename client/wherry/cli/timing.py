@@ -1,5 +1,6 @@
 """Points in time as `--since` and `--until` take them."""
 
+import math
 import re
 import time
 from datetime import datetime
@@ -12,7 +13,8 @@ _FRACTION = re.compile(r"^(.*:\d\d)\.(\d{1,9})(.*)$")
 
 
 def moment(text: str, option: str, now: float | None = None) -> str:
-    """A time, an age or unix seconds -> unix seconds with a fraction, as the API wants them.
+    """A time, an age or unix seconds -> unix seconds, as the API wants them: of a time with its fraction, of
+    an age whole ones (docker sends no fraction there).
 
     option: named in the error, unless it is "".
     """
@@ -35,4 +37,4 @@ def moment(text: str, option: str, now: float | None = None) -> str:
             ) from None
         # Without a zone it is the user's local time, as in Docker.
         return f"{int(parsed.timestamp())}.{fraction:0<9}"
-    return f"{(time.time() if now is None else now) - age / 1e9:.9f}"
+    return str(math.floor((time.time() if now is None else now) - age / 1e9))
