@@ -16,6 +16,7 @@ wants ssl (and the memory of OpenSSL) for servers that have none, dataclasses wa
 
 import importlib
 import sys
+import threading
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -30,12 +31,16 @@ def module(name: str) -> ModuleType:
     return _Later(name)
 
 
+_giving_way = threading.Lock()
+
+
 class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what the import system asks of each module does not count
             raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
+        with _giving_way:
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
         real = importlib.import_module(self.__name__)
         self.__dict__.update(real.__dict__)
         return getattr(real, name)
@@ -58,12 +63,21 @@ def stand_in(name: str, **meanwhile: object) -> None:
 
 
 def without_inspect() -> None:
-    """dataclasses look into it for two things, which need none of what it imports."""
+    """dataclasses look into it for two things, which need none of what it imports.
+
+    They alone get these: who else asks for a signature wants a real one.
+    """
+    if "inspect" in sys.modules:
+        return
     stand_in(
         "inspect",
         signature=lambda _: "",
         get_annotations=lambda cls: cls.__dict__.get("__annotations__", {}),
     )
+    importlib.import_module("dataclasses")
+    if type(sys.modules["inspect"]) is _StandIn:
+        del sys.modules["inspect"]
+        stand_in("inspect")
 
 
 def seal() -> None:

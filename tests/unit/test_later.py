@@ -45,6 +45,20 @@ def test_dataclasses_work_without_inspect() -> None:
     ).startswith("A(x=1, y='b') A")
 
 
+def test_who_asks_inspect_for_a_signature_gets_a_real_one_though_dataclasses_do_without() -> None:
+    assert (
+        run(
+            "later.without_inspect()\nfrom dataclasses import dataclass, fields\n"
+            "@dataclass\nclass A:\n  x: int\n"
+            "before = type(sys.modules['inspect']).__name__\nfrom inspect import signature\n"
+            "print(before, list(signature(lambda one, two: None).parameters))\n"
+            "@dataclass\nclass B:\n  y: int\n"
+            "print(A.__doc__, B.__doc__, fields(B)[0].name)"
+        )
+        == "_StandIn ['one', 'two']\nA B y"
+    )
+
+
 @pytest.mark.parametrize("module", ["inspect", "colorsys"])
 def test_a_sealed_process_imports_nothing_through_a_stand_in(module: str) -> None:
     assert (
