@@ -10,13 +10,18 @@ import posixpath
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
-
+from wherryd import later
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = later.module("aiohttp")  # a build without downloads does without it
 
 SCHEMES = ("http://", "https://")
 #: A silent server is given up after this; a slow one is not.
@@ -72,7 +77,7 @@ async def download(url: str, folder: Path, number: int, checksum: str, name: str
     return Downloaded(f"{number}/{target.name}", digest)
 
 
-async def _store(content: aiohttp.StreamReader, target: Path) -> str:
+async def _store(content: "aiohttp.StreamReader", target: Path) -> str:
     found, length = hashlib.sha256(), 0
     with target.open("xb") as file:
         async for data in content.iter_chunked(_CHUNK_BYTES):
