@@ -21,7 +21,15 @@ import os
 
 
 class EngineError(Exception):
-    """Base of all errors the engine raises on purpose. `str(error)` is the message for the user."""
+    """Base of all errors the engine raises on purpose. `str(error)` is the message for the user.
+
+    place: what the message is about in a file of the user's, shown below it; "" for no such place.
+    """
+
+    place = ""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}{self.place}"
 
 
 class NotFound(EngineError):  # noqa: N818 - named for what happened, as the Engine API does

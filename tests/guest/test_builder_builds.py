@@ -161,22 +161,6 @@ def test_a_step_sees_files_of_a_stage_and_may_write_to_a_copy(engine: NativeEngi
     assert shell(engine, "from-stage", "cat /seen").endswith("5\nchanged\nwritten\n")
 
 
-@pytest.mark.parametrize(
-    ("mount", "reason"),
-    [
-        ("type=secret,id=key,required=true", "secret key: not found"),
-        ("type=cache,from=127.0.0.1:1/nothing:here,target=/b", "127.0.0.1:1"),
-        ("from=127.0.0.1:1/nothing:here,target=/b", "127.0.0.1:1"),
-        ("target=/b,source=nope", 'bind mount source "nope": not found'),
-    ],
-)
-def test_mounts_that_are_not_available_are_refused_by_name(
-    engine: NativeEngine, mount: str, reason: str
-) -> None:
-    found = build(engine, {"Dockerfile": f"FROM busybox:test\nRUN --mount={mount} true\n"})
-    assert reason in found.error["message"]
-
-
 # files
 
 
@@ -226,32 +210,6 @@ def test_add_unpacks_archives_and_copy_does_not(engine: NativeEngine) -> None:
     found = set(tree(saved(engine, "archives")))
     assert {"add/in/f", "add/plain", "copy/a.tar", "raw/a.tgz"} <= found
     assert "add/a.tar" not in found
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("COPY missing /", "file not found in build context or excluded by .dockerignore: stat missing"),
-        ("COPY ../secret /", "forbidden path outside the build context"),
-        ("COPY *.nope /", "no source files were specified"),
-        ("COPY a b /not-a-folder", "the destination must be a directory and end with a /"),
-        ("COPY a /bin/busybox/x", "cannot copy to non-directory"),
-        ("COPY --chown=nobody-here a /", "unable to find user nobody-here"),
-        ("COPY --chmod=rw a /", "invalid chmod parameter"),
-        ("COPY --from=127.0.0.1:1/nothing:here a /", "127.0.0.1:1"),
-        ("COPY http://example.com/f /", "source can't be a URL for COPY"),
-        ("ADD git@example.com:x.git /", "the engine does not fetch over ssh"),
-        ("ADD --keep-git-dir https://127.0.0.1:1/x.git#main:sub /", "a folder of a repository has no .git"),
-        ("ADD --checksum=sha256:00 http://127.0.0.1:1/f a /", "for multiple sources"),
-        ("ADD http://127.0.0.1:1/ /", "cannot determine filename"),
-        ("ADD http://127.0.0.1:1/f /", "cannot download http://127.0.0.1:1/f"),
-        ("ADD --checksum=sha256:1 http://127.0.0.1:1/f /", "invalid checksum"),
-        ("ADD --checksum=sha256:1 a /", "checksum can't be specified"),
-    ],
-)
-def test_a_copy_that_cannot_be_says_why(engine: NativeEngine, line: str, problem: str) -> None:
-    found = build(engine, {"Dockerfile": f"FROM busybox:test\n{line}\n", "a": "", "b": ""})
-    assert problem in found.error["message"]
 
 
 @pytest.fixture

@@ -78,45 +78,6 @@ def test_an_onbuild_trigger_is_read_again_later() -> None:
     assert run.command.heredocs[0].content == "echo hi\n"
 
 
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("FRMO x", r"unknown instruction: FRMO \(hint: did you mean FROM\?\)"),
-        ("COPY x", "COPY requires at least two arguments"),
-        ("COPY --chwon=1 a b", r"unknown flag: --chwon \(hint: COPY has --chmod, --chown"),
-        ("COPY --from=a --from=b x y", "duplicate flag specified: from"),
-        ("COPY --link=maybe x y", "expecting boolean value for flag link"),
-        ("COPY --from x y", "missing a value on flag: from"),
-        ("COPY a <<EOF\nEOF", "cannot accept a heredoc as a destination"),
-        ("ENV =x", "ENV names can not be blank"),
-        ("ENV a=b c", 'can\'t find = in "c"'),
-        ("ARG =x", "ARG names can not be blank"),
-        ("SHELL /bin/sh -c", r'JSON form \(hint: SHELL \["/bin/bash", "-c"\]\)'),
-        ("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
-        ("HEALTHCHECK CMD", "missing command after HEALTHCHECK CMD"),
-        ("HEALTHCHECK CONNECT x", "unknown type"),
-        ("HEALTHCHECK --interval=1us CMD x", "cannot be less than 1ms"),
-        ("HEALTHCHECK --retries=-1 CMD x", "cannot be negative"),
-        ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD"),
-        ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
-        ("ONBUILD", "ONBUILD requires at least one argument"),
-        ("RUN --network=sea x", 'unsupported network mode "sea"'),
-        ("RUN --mount=from=$x,target=/ x", "doesn't support variable expansion"),
-        ("WORKDIR", "WORKDIR requires exactly one argument"),
-        ("EXPOSE", "EXPOSE requires at least one argument"),
-        ('VOLUME [" "]', "can not be an empty string"),
-        ("FROM a AS 1b", "invalid name for build stage"),
-        ("FROM a b", "either one or three arguments"),
-        ("LABEL --x a=b", r"unknown flag: --x \(hint: LABEL has no flags\)"),
-    ],
-)
-def test_an_error_points_at_the_line_and_shows_it(line: str, problem: str) -> None:
-    with pytest.raises(DockerfileError, match=problem) as caught:
-        read(f"FROM base\n\n{line}\n".encode())
-    assert str(caught.value).startswith("dockerfile parse error on line 3: ")
-    assert f"\n     3 | {line.splitlines()[0]}" in str(caught.value)
-
-
 @pytest.mark.parametrize("text", ["RUN x", "# hello", ""])
 def test_a_file_without_from_is_refused(text: str) -> None:
     with pytest.raises(DockerfileError, match="FROM"):

@@ -109,17 +109,16 @@ class Build:
             self._arguments.declare_global(pair.name, default)
 
     def _expand_global(self, word: str, place: ins.Instruction) -> str:
-        try:
+        with self._program.placing(place):
             return self._lexer.expand(word, self._arguments.globals())
-        except DockerfileError as exc:
-            raise exc.at(place.line, [place.text]) from exc.__cause__
 
     def _base(self, stage: Stage) -> str:
         name = self._expand_global(stage.start.base, stage.start)
-        if not name:
-            raise DockerfileError(
-                f"base name ({stage.start.base}) should not be blank", "give the ARG in it a default"
-            ).at(stage.start.line, [stage.start.text])
+        with self._program.placing(stage.start):
+            if not name:
+                raise DockerfileError(
+                    f"base name ({stage.start.base}) should not be blank", "give the ARG in it a default"
+                )
         return name
 
     # stages
@@ -134,16 +133,19 @@ class Build:
         first = self._first_steps.setdefault(stage.number, self._steps + 1)
         self._steps = max(self._steps, first + len(steps))
         await tools.output.say(f"Step {first}/{self._steps} : {stage.start.text}\n")
-        state = await self._begin(stage, tools)
+        with self._program.placing(stage.start):
+            state = await self._begin(stage, tools)
         self._bases[stage.number] = state.image
         await _show(state)
         for number, step in enumerate(steps, first + 1):
             await tools.output.say(f"Step {number}/{self._steps} : {step.text}\n")
-            await self._carry_out(stage, state, step)
+            with self._program.placing(step):
+                await self._carry_out(stage, state, step)
             await tools.output.flush()
             await _show(state)
         if state.image is None:
-            raise InvalidParameter("No image was generated. Is your Dockerfile empty?")
+            with self._program.placing(stage.start):
+                raise InvalidParameter("No image was generated. Is your Dockerfile empty?")
         await tools.output.line({"aux": {"ID": state.image.id}})
         tools.finished[stage.number] = state.image
         self._scopes[stage.number] = state.scope
@@ -154,7 +156,7 @@ class Build:
         platform = self._expand_global(stage.start.platform, stage.start) or self._tools.options.platform
         scope = Scope(self._arguments)
         named = await tools.named.get(name) if tools.named.has(name) else name
-        below = None if named is not name else self._below(stage, name)
+        below = None if named is not name else plan.earlier(self._program, stage, name, by_number=False)
         if below is not None:
             image: Image | None = await self._finished(below)
             scope.inherit(self._scopes[below.number])
@@ -178,9 +180,6 @@ class Build:
         if triggers:
             await self._triggers(stage, state, triggers, name)
         return state
-
-    def _below(self, stage: Stage, name: str) -> Stage | None:
-        return plan.earlier(self._program, stage, name, by_number=False)
 
     async def _image(self, name: str, platform: str) -> Image:
         """An image by name; one that is not here is pulled, with --pull any that has a registry's name."""
@@ -221,11 +220,12 @@ class Build:
         plural = "s" if len(triggers) > 1 else ""
         await state.tools.output.say(f"# Executing {len(triggers)} build trigger{plural}\n")
         for trigger in triggers:
-            step = read_trigger(trigger, image)
             try:
-                await self._carry_out(stage, state, step)
+                await self._carry_out(stage, state, read_trigger(trigger, image))
             except DockerfileError as exc:
-                raise InvalidParameter(f"in the trigger {trigger!r} of image {image}: {exc.problem}") from exc
+                raise DockerfileError(
+                    f"in the trigger {trigger!r} of image {image}: {exc.problem}", exc.hint
+                ) from exc
             await _show(state)
 
     # steps
@@ -240,17 +240,14 @@ class Build:
             other = plan.earlier(self._program, stage, name, by_number=True)
             return await (self._finished(other) if other else self._image(name, self._tools.options.platform))
 
-        try:
-            if isinstance(step, ins.Run):
-                await run(state, step, origin)
-            elif isinstance(step, ins.Copy | ins.Add):
-                await transfer(state, step, origin)
-            elif isinstance(step, ins.Workdir):
-                await workdir(state, step)
-            else:
-                await self._metadata(state, step)
-        except DockerfileError as exc:
-            raise exc.at(step.line, step.text.splitlines()) from exc.__cause__
+        if isinstance(step, ins.Run):
+            await run(state, step, origin)
+        elif isinstance(step, ins.Copy | ins.Add):
+            await transfer(state, step, origin)
+        elif isinstance(step, ins.Workdir):
+            await workdir(state, step)
+        else:
+            await self._metadata(state, step)
 
     async def _metadata(self, state: StageState, step: ins.Instruction) -> None:
         if isinstance(step, ins.Arg):
@@ -264,10 +261,7 @@ class Build:
             state.author = step.maintainer
             comment = f"MAINTAINER {step.maintainer}"
         else:
-            found = metadata.apply(step, state.config, state.expand, state.split)
-            if found is None:
-                raise DockerfileError(f"{step.keyword} cannot stand here")
-            comment = found
+            comment = metadata.apply(step, state.config, state.expand, state.split)
         key = state.key({"op": step.keyword, "comment": comment})
         created_by = metadata.no_operation(state.config, comment)
         if not await state.cached(key, created_by):

@@ -50,7 +50,9 @@ def _is_remote(source: str) -> bool:
 
 def _check_checksum(sources: list[str], count: int) -> None:
     if not any(map(_is_remote, sources)):
-        raise DockerfileError("checksum can't be specified for sources that are no downloads")
+        raise DockerfileError(
+            "checksum can't be specified for sources that are no downloads", "take --checksum out"
+        )
     if count > 1:
         raise DockerfileError("checksum can't be specified for multiple sources", "write an ADD for each")
 

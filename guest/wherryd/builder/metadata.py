@@ -64,11 +64,8 @@ def workdir(config: Mapping[str, Any], path: str) -> str:
     return "/" + posixpath.normpath(joined).lstrip("/")
 
 
-def apply(instruction: ins.Instruction, config: Config, expand: Expand, split: Split) -> str | None:
-    """Changes config; the comment for the history, None for an instruction that is no metadata's.
-
-    Raises DockerfileError.
-    """
+def apply(instruction: ins.Instruction, config: Config, expand: Expand, split: Split) -> str:
+    """Changes config; the comment for the history. Raises DockerfileError."""
     if isinstance(instruction, ins.Env | ins.Label):
         return _pairs(instruction, config, expand)
     if isinstance(instruction, ins.Expose):
@@ -88,7 +85,7 @@ def apply(instruction: ins.Instruction, config: Config, expand: Expand, split: S
         return f"ONBUILD {instruction.trigger}"
     if isinstance(instruction, ins.Healthcheck):
         return _healthcheck(instruction, config)
-    return None
+    raise TypeError(f"{instruction.keyword} makes or runs files")
 
 
 def _pairs(instruction: ins.Env | ins.Label, config: Config, expand: Expand) -> str:
@@ -96,7 +93,9 @@ def _pairs(instruction: ins.Env | ins.Label, config: Config, expand: Expand) -> 
     pairs = [(expand(pair.name), expand(pair.value)) for pair in instruction.pairs]
     for name, _ in pairs:
         if not name:
-            raise DockerfileError(f"{instruction.keyword} names can not be blank")
+            raise DockerfileError(
+                f"{instruction.keyword} names can not be blank", f"{instruction.keyword} NAME=value"
+            )
     if isinstance(instruction, ins.Label):
         config["Labels"] = {**(config.get("Labels") or {}), **dict(pairs)}
     else:
@@ -122,7 +121,7 @@ def _expose(instruction: ins.Expose, config: Config, split: Split) -> str:
 def _volume(instruction: ins.Volume, config: Config, expand: Expand) -> str:
     paths = [expand(path) for path in instruction.paths]
     if not all(paths):
-        raise DockerfileError("VOLUME specified can not be an empty string")
+        raise DockerfileError("VOLUME specified can not be an empty string", "VOLUME /path")
     config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in paths}}
     return f"VOLUME [{' '.join(paths)}]"
 

@@ -1,10 +1,11 @@
 """Which stages a build needs: those its target stands on or copies from, and no other."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile import mounts
+from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.dockerfile.stages import Program, Stage
 from wherryd.errors import InvalidParameter
 
@@ -27,9 +28,12 @@ def earlier(program: Program, stage: Stage, name: str, *, by_number: bool) -> St
             return other
     if by_number and name.isdecimal() and name.isascii() and len(name) < 6:
         if int(name) >= stage.number:
-            raise InvalidParameter(
+            raise DockerfileError(
                 f"invalid from flag value {name}: "
-                + ("refers to current build stage" if int(name) == stage.number else "index out of bounds")
+                + ("refers to current build stage" if int(name) == stage.number else "index out of bounds"),
+                f"a stage before this one: 0 to {stage.number - 1}"
+                if stage.number
+                else "no stage is before this one",
             )
         return program.stages[int(name)]
     return None
@@ -53,8 +57,7 @@ def needed(
         if stage.number in found:
             continue
         below = None if named(base(stage)) else earlier(program, stage, base(stage), by_number=False)
-        others = [earlier(program, stage, name, by_number=True) for name in origins(stage) if not named(name)]
-        used = [each for each in (below, *others) if each is not None]
+        used = [each for each in (below, *_origins(program, stage, named)) if each is not None]
         found[stage.number] = frozenset(each.number for each in used)
         waiting += used
     return dict(sorted(found.items()))
@@ -69,12 +72,14 @@ def is_chain(needs: Mapping[int, frozenset[int]]) -> bool:
     return all(before in reach[number] for before, number in itertools.pairwise(numbers))
 
 
-def origins(stage: Stage) -> list[str]:
+def _origins(program: Program, stage: Stage, named: Callable[[str], bool]) -> Iterator[Stage | None]:
     """What the stage's steps copy or mount from. One with a variable is looked up when its step comes."""
-    names = []
     for step in stage.steps:
+        names: list[str] = []
         if isinstance(step, ins.Copy) and step.origin and "$" not in step.origin:
             names.append(step.origin)
         if isinstance(step, ins.Run):
             names += [name for text in step.mounts if (name := mounts.origin(text))]
-    return names
+        with program.placing(step):
+            for name in names:
+                yield None if named(name) else earlier(program, stage, name, by_number=True)

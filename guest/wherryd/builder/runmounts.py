@@ -140,7 +140,9 @@ def _in_context(context: Path, mount: ins.RunMount) -> Path:
         with paths.opened(root, mount.source or "/") as fd:
             return Path(paths.self_fd(fd)).readlink()
     except KernelFault as exc:
-        raise DockerfileError(f'bind mount source "{mount.source}": not found in the build context') from exc
+        raise DockerfileError(
+            f'bind mount source "{mount.source}": {exc}', "name a path of the context"
+        ) from exc
     finally:
         os.close(root)
 

@@ -108,7 +108,8 @@ async def _content_digest(state: StageState, step: ins.Transfer, order: dict[str
     if count > 1 and not order["destination"].endswith("/"):
         raise DockerfileError(
             f"When using {step.keyword} with more than one source file, the destination must be a directory "
-            "and end with a /"
+            "and end with a /",
+            f"write {order['destination']}/",
         )
     return found[0][0] if len(found) == 1 else _digest([content for content, _ in found])
 

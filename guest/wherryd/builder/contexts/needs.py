@@ -39,7 +39,8 @@ async def paths(
     known = _globals(program, lexer, build_args)
 
     def base(stage: Stage) -> str:
-        return lexer.expand(stage.start.base, known)
+        with program.placing(stage.start):
+            return lexer.expand(stage.start.base, known)
 
     found: set[str] = set()
     for number in plan.needed(program, plan.target(program, target), base, named):
@@ -51,10 +52,12 @@ async def paths(
             inherited = triggers(name)
             if inherited is None:
                 return EVERYTHING
-            for text in inherited:
-                found.update(_of_step(read_trigger(text, name), lexer))
+            with program.placing(stage.start):
+                for text in inherited:
+                    found.update(_of_step(read_trigger(text, name), lexer))
         for step in stage.steps:
-            found.update(_of_step(step, lexer))
+            with program.placing(step):
+                found.update(_of_step(step, lexer))
     return tuple(sorted(found))
 
 
@@ -74,7 +77,8 @@ def _globals(program: Program, lexer: Lexer, build_args: Mapping[str, str | None
         for pair in argument.pairs:
             value = build_args.get(pair.name)
             if value is None and pair.value is not None:
-                value = lexer.expand(pair.value, known)
+                with program.placing(argument):
+                    value = lexer.expand(pair.value, known)
             if value is not None:
                 known[pair.name] = value
     return known

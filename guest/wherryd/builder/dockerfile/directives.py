@@ -32,8 +32,10 @@ class Directives:
             return False
         name, value = match[1].lower(), match[2]
         if name in self.values:
-            raise DockerfileError(f"only one {name} parser directive can be used")
+            raise DockerfileError(
+                f"only one {name} parser directive can be used", f"take out all # {name}= lines but one"
+            )
         if name == "escape" and value not in ("\\", "`"):
-            raise DockerfileError(f"invalid ESCAPE '{value}'. Must be ` or \\")
+            raise DockerfileError(f"invalid ESCAPE '{value}'. Must be ` or \\", "# escape=`")
         self.values[name] = value
         return True

@@ -23,7 +23,7 @@ class Flags:
         for flag in given:
             name, equals, value = flag.removeprefix("--").partition("=")
             if name in self._texts or name in self._booleans:
-                raise DockerfileError(f"duplicate flag specified: {name}")
+                raise DockerfileError(f"duplicate flag specified: {name}", f"give --{name} once")
             if name in booleans:
                 self._booleans[name] = _boolean(name, value if equals else "true")
             elif name not in texts and name not in lists:
@@ -52,5 +52,7 @@ class Flags:
 
 def _boolean(name: str, value: str) -> bool:
     if value.lower() not in ("true", "false"):
-        raise DockerfileError(f"expecting boolean value for flag {name}, not: {value}")
+        raise DockerfileError(
+            f"expecting boolean value for flag {name}, not: {value}", f"--{name}=true or --{name}=false"
+        )
     return value.lower() == "true"

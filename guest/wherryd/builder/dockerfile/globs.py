@@ -62,7 +62,8 @@ def compile_glob(pattern: str) -> Glob:
             following = next(characters, "")
             if not following or following not in "*?\\}/":
                 raise DockerfileError(
-                    f"invalid pattern ({pattern}) in substitution: invalid escape '\\{following}'"
+                    f"invalid pattern ({pattern}) in substitution: invalid escape '\\{following}'",
+                    "a backslash stands before *, ?, }, / or another backslash",
                 )
             pieces[-1].append(following)
         else:

@@ -33,10 +33,14 @@ class Source:
 
     def __init__(self, data: bytes) -> None:
         if len(data) > MAX_BYTES:
-            raise DockerfileError(f"the Dockerfile has more than {MAX_BYTES} bytes")
+            raise DockerfileError(
+                f"the Dockerfile has more than {MAX_BYTES} bytes", "put data into files and COPY them"
+            )
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
         self._lines = _split(text)
         self.directives = Directives()
+        #: Name -> number of its line.
+        self.directive_lines: dict[str, int] = {}
         #: Number of the line that was read last.
         self.number = 0
 
@@ -83,10 +87,18 @@ class Source:
             comments = []
 
     def _directive(self, line: str) -> bool:
+        known = set(self.directives.values)
         try:
-            return self.directives.take(line)
+            found = self.directives.take(line)
         except DockerfileError as exc:
             raise exc.at(self.number, self.shown(self.number, self.number)) from None
+        self.directive_lines |= dict.fromkeys(self.directives.values.keys() - known, self.number)
+        return found
+
+    def at_directive(self, error: DockerfileError, name: str) -> DockerfileError:
+        """The error with the directive's line."""
+        number = self.directive_lines[name]
+        return error.at(number, self.shown(number, number))
 
     def _joined(self, line: str) -> tuple[str, bool]:
         """(line without its continuation mark, whether it had one). A doubled mark is no mark."""

@@ -32,7 +32,7 @@ def fields(text: str) -> list[str]:
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as exc:
-        raise DockerfileError(f"failed to parse csv mounts: {exc}") from exc
+        raise DockerfileError(f"failed to parse csv mounts: {exc}", "type=cache,target=/path") from exc
     return rows[0] if rows else []
 
 
@@ -42,7 +42,10 @@ def origin(text: str) -> str:
         key, _, value = each.partition("=")
         if key.lower() == "from":
             if "$" in value[:-1]:
-                raise DockerfileError("'from' doesn't support variable expansion, define alias stage instead")
+                raise DockerfileError(
+                    "'from' doesn't support variable expansion, define alias stage instead",
+                    f"FROM {value} AS name, and from=name",
+                )
             return value
     return ""
 
@@ -54,7 +57,7 @@ def parse(text: str, expand: Callable[[str], str]) -> RunMount:
         key, equals, value = each.partition("=")
         key = key.lower()
         if not equals and key not in (*_FLAGS, "required"):
-            raise DockerfileError(f"invalid field '{each}' must be a key=value pair")
+            raise DockerfileError(f"invalid field '{each}' must be a key=value pair", f"the keys are {_KEYS}")
         _take(wish, _ALIASES.get(key, key), expand(value) if equals else "true", each)
     _check(wish)
     read_only = wish.read_only
@@ -74,7 +77,8 @@ def _take(wish: _Wish, key: str, value: str, shown: str) -> None:
         try:
             wish.values[key] = int(value, _NUMBERS[key])
         except ValueError:
-            raise DockerfileError(f"invalid value {value} for {key}") from None
+            base = "an octal number" if _NUMBERS[key] == 8 else "a number"
+            raise DockerfileError(f"invalid value {value} for {key}", base) from None
     elif key == "sharing":
         wish.values[key] = _one_of(Sharing, value, "sharing value")
     elif key == "required":
@@ -118,13 +122,18 @@ def _check(wish: _Wish) -> None:
         ("gid", (MountType.SECRET, MountType.SSH, MountType.CACHE)),
     ):
         if key in given and kind not in kinds:
-            raise DockerfileError(f"unexpected key '{key.removesuffix('_bytes')}' for mount type '{kind}'")
+            raise DockerfileError(
+                f"unexpected key '{key.removesuffix('_bytes')}' for mount type '{kind}'",
+                f"it belongs to {' and '.join(f'type={each}' for each in kinds)}",
+            )
     if kind is MountType.SECRET:
         if "origin" in given:
-            raise DockerfileError("secret mount should not have a from")
+            raise DockerfileError(
+                "secret mount should not have a from", "its content comes from --secret id=NAME,src=FILE"
+            )
         if not any(given.get(key) for key in ("source", "target", "id")):
             raise DockerfileError("invalid secret mount. one of source, target required", "id=NAME")
         if given.get("source") and given.get("id"):
-            raise DockerfileError("both source and id can't be set")
+            raise DockerfileError("both source and id can't be set", "id=NAME alone")
     elif kind is not MountType.SSH and not given.get("target"):
         raise DockerfileError(f"a {kind} mount needs a target", "target=/path")

@@ -14,6 +14,7 @@ from wherryd.builder.dockerfile.globs import compile_glob
 MAX_CHARACTERS = 1024 * 1024
 _MAX_DEPTH = 50
 _SPECIAL = "@*#?-$!0"
+_QUOTE = "close it, or write a backslash before a {} that is none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,10 @@ class _Output:
     def _grow(self, text: str) -> None:
         self._length += len(text)
         if self._length > MAX_CHARACTERS:
-            raise DockerfileError(f"the value has more than {MAX_CHARACTERS} characters")
+            raise DockerfileError(
+                f"the value has more than {MAX_CHARACTERS} characters",
+                "put long texts into files and COPY them",
+            )
         self.parts.append(text)
 
 
@@ -103,7 +107,9 @@ class _Reader:
         """Reads to the character `stop`, which is swallowed, or with "" to the end."""
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise DockerfileError(f"variables are nested more than {_MAX_DEPTH} deep")
+            raise DockerfileError(
+                f"variables are nested more than {_MAX_DEPTH} deep", "set some of them with ARG or ENV before"
+            )
         out = _Output()
         while character := self._next():
             if character == stop:
@@ -126,7 +132,9 @@ class _Reader:
                 out.plain(character)
         else:
             if stop:
-                raise DockerfileError(f"unexpected end of statement while looking for matching {stop}")
+                raise DockerfileError(
+                    f"unexpected end of statement while looking for matching {stop}", f"close it with {stop}"
+                )
         out.end_word()
         self._depth -= 1
         return out
@@ -144,7 +152,9 @@ class _Reader:
     def _single_quoted(self) -> str:
         end = self._text.find("'", self._at)
         if end < 0:
-            raise DockerfileError("unexpected end of statement while looking for matching single-quote")
+            raise DockerfileError(
+                "unexpected end of statement while looking for matching single-quote", _QUOTE.format("'")
+            )
         inner, self._at = self._text[self._at : end], end + 1
         return f"'{inner}'" if self._options.keep_quotes else inner
 
@@ -165,7 +175,9 @@ class _Reader:
                     out.append(character if self._peek() else "")
                 if special:
                     out.append(self._next())
-        raise DockerfileError("unexpected end of statement while looking for matching double-quote")
+        raise DockerfileError(
+            "unexpected end of statement while looking for matching double-quote", _QUOTE.format('"')
+        )
 
     def _name(self) -> str:
         start = self._at
@@ -201,9 +213,11 @@ class _Reader:
     def _braced(self) -> str | None:
         """What follows a "${"; None for a variable that is not set and has no other value."""
         if not self._peek():
-            raise DockerfileError("syntax error: missing '}'")
+            raise DockerfileError("syntax error: missing '}'", "${NAME}")
         if self._peek() in "{}:":
-            raise DockerfileError("syntax error: bad substitution")
+            raise DockerfileError(
+                "syntax error: bad substitution", "a name follows ${, as in ${NAME:-default}"
+            )
         name = self._name()
         value = self._lookup(name)
         operator = self._next()
@@ -214,7 +228,9 @@ class _Reader:
         colon = operator == ":"
         if colon:
             operator = self._next()
-        if not operator or operator not in ("+-?" if colon else "+-?#%"):
+        if not operator:
+            raise DockerfileError("syntax error: missing '}'", "${NAME}")
+        if operator not in ("+-?" if colon else "+-?#%"):
             shown = (":" if colon else "") + operator
             raise DockerfileError(
                 f"unsupported modifier ({shown}) in substitution",
@@ -241,7 +257,10 @@ class _Reader:
         except DockerfileError as exc:
             if not self._peek():
                 where = " in ${}" if stop == "/" else ""
-                raise DockerfileError(f"syntax error: missing '{stop}'{where}") from exc
+                raise DockerfileError(
+                    f"syntax error: missing '{stop}'{where}",
+                    "${NAME/pattern/text}" if where else "${NAME:-default}",
+                ) from exc
             raise
 
     def _replaced(self, value: str | None) -> str | None:

@@ -1,14 +1,17 @@
 """The whole file: global ARGs, then stages of instructions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from wherryd.builder.dockerfile import instructions as ins
-from wherryd.builder.dockerfile.errors import DockerfileError
+from wherryd.builder.dockerfile.errors import DockerfileError, placed
+from wherryd.builder.dockerfile.lines import Source
 from wherryd.builder.dockerfile.parser import Node, parse
 from wherryd.builder.dockerfile.parser import Warning as ParseWarning
 from wherryd.builder.dockerfile.typed import instruction
+from wherryd.errors import EngineError
 
 #: `# syntax=` names a program that reads the file. Ours reads docker's own language.
 _OUR_SYNTAX = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
@@ -29,12 +32,22 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """arguments: ARGs before the first FROM. warnings: in Docker's words."""
+    """arguments: ARGs before the first FROM. warnings: in Docker's words. source: for messages."""
 
     escape: str
     arguments: tuple[ins.Arg, ...]
     stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
+    source: Source
+
+    @contextmanager
+    def placing(self, instruction: ins.Instruction) -> Iterator[None]:
+        """What is raised inside shows the instruction's lines."""
+        try:
+            yield
+        except EngineError as exc:
+            placed(exc, instruction.line, self.source.shown(instruction.line, instruction.end))
+            raise
 
     def find(self, name: str) -> Stage | None:
         """By name, the last of that name, or by number."""
@@ -50,10 +63,11 @@ def read(data: bytes) -> Program:
     file = parse(data)
     frontend = file.syntax.split(" ")[0]
     if frontend and not _OUR_SYNTAX.fullmatch(frontend):
-        raise DockerfileError(
+        refused = DockerfileError(
             f'the syntax directive asks for the frontend "{frontend}", which is not available',
             "only docker/dockerfile is understood; take the line out if the file is an ordinary Dockerfile",
         )
+        raise file.source.at_directive(refused, "syntax")
     arguments: list[ins.Arg] = []
     groups: list[tuple[ins.From, list[ins.Instruction]]] = []
     for node in file.nodes:
@@ -72,7 +86,7 @@ def read(data: bytes) -> Program:
     if not groups:
         raise DockerfileError("no build stage in current context", "a FROM is missing")
     stages = tuple(Stage(number, start, tuple(steps)) for number, (start, steps) in enumerate(groups))
-    return Program(file.escape, tuple(arguments), stages, _warnings(file.warnings))
+    return Program(file.escape, tuple(arguments), stages, _warnings(file.warnings), file.source)
 
 
 def _warnings(found: Sequence[ParseWarning]) -> tuple[str, ...]:
@@ -88,5 +102,7 @@ def read_trigger(text: str, image: str) -> ins.Instruction:
     """An ONBUILD trigger of an image. Raises DockerfileError."""
     nodes: Sequence[Node] = parse(text.encode()).nodes
     if len(nodes) != 1:
-        raise DockerfileError(f"a trigger of image {image} is not one instruction: {text}")
+        raise DockerfileError(
+            f"a trigger of image {image} is not one instruction: {text}", "build that image again"
+        )
     return instruction(nodes[0])

@@ -49,14 +49,40 @@ def _no_flags(node: Node) -> None:
     Flags(node.flags, keyword=node.keyword.upper())
 
 
+#: How an instruction is written, for those that were written otherwise.
+_USAGES = {
+    "add": "ADD source... destination",
+    "arg": "ARG NAME or ARG NAME=default",
+    "cmd": 'CMD ["program", "argument"]',
+    "copy": "COPY source... destination",
+    "entrypoint": 'ENTRYPOINT ["program", "argument"]',
+    "env": "ENV NAME=value",
+    "expose": "EXPOSE 80 or EXPOSE 53/udp",
+    "healthcheck": "HEALTHCHECK CMD command, or HEALTHCHECK NONE",
+    "label": "LABEL name=value",
+    "maintainer": "LABEL org.opencontainers.image.authors=NAME",
+    "onbuild": "ONBUILD COPY . /src",
+    "run": "RUN command",
+    "shell": 'SHELL ["/bin/bash", "-c"]',
+    "stopsignal": "STOPSIGNAL SIGTERM",
+    "user": "USER name or USER uid:gid",
+    "volume": "VOLUME /path",
+    "workdir": "WORKDIR /path",
+}
+
+
+def _usage(node: Node) -> str:
+    return _USAGES[node.name]
+
+
 def _at_least_one(node: Node) -> None:
     if not node.words:
-        raise DockerfileError(f"{node.keyword.upper()} requires at least one argument")
+        raise DockerfileError(f"{node.keyword.upper()} requires at least one argument", _usage(node))
 
 
 def _only(node: Node) -> str:
     if len(node.words) != 1:
-        raise DockerfileError(f"{node.keyword.upper()} requires exactly one argument")
+        raise DockerfileError(f"{node.keyword.upper()} requires exactly one argument", _usage(node))
     return node.words[0]
 
 
@@ -84,7 +110,7 @@ def _pairs(node: Node) -> tuple[ins.Pair, ...]:
     words = iter(node.words)
     pairs = tuple(ins.Pair(*triple) for triple in zip(words, words, words, strict=True))
     if not all(pair.name for pair in pairs):
-        raise DockerfileError(f"{node.keyword.upper()} names can not be blank")
+        raise DockerfileError(f"{node.keyword.upper()} names can not be blank", _usage(node))
     return pairs
 
 
@@ -103,7 +129,7 @@ def _arg(node: Node) -> ins.Arg:
     for word in node.words:
         name, equals, value = word.partition("=")
         if not name:
-            raise DockerfileError("ARG names can not be blank")
+            raise DockerfileError("ARG names can not be blank", _usage(node))
         pairs.append(ins.ArgPair(name, value if equals else None))
     return ins.Arg(**_common(node), pairs=tuple(pairs))
 
@@ -142,11 +168,14 @@ def _transfer(node: Node, flags: Flags) -> dict[str, Any]:
         raise DockerfileError(
             f"{node.keyword.upper()} requires at least two arguments, but only "
             f"{'one was' if node.words else 'none were'} provided. Destination could not be determined",
-            f"{node.keyword.upper()} source... destination",
+            _usage(node),
         )
     *sources, destination = node.words
     if heredocs.parse(destination) is not None:
-        raise DockerfileError(f"{node.keyword.upper()} cannot accept a heredoc as a destination")
+        raise DockerfileError(
+            f"{node.keyword.upper()} cannot accept a heredoc as a destination",
+            f"{node.keyword.upper()} <<EOF /path",
+        )
     inline = {heredoc.name: heredoc for heredoc in node.heredocs}
     plain, contents = [], []
     for source in sources:
@@ -209,7 +238,7 @@ def _entrypoint(node: Node) -> ins.Entrypoint:
 def _shell(node: Node) -> ins.Shell:
     _no_flags(node)
     if node.words and not node.json:
-        raise DockerfileError("SHELL requires the arguments to be in JSON form", 'SHELL ["/bin/bash", "-c"]')
+        raise DockerfileError("SHELL requires the arguments to be in JSON form", _usage(node))
     _at_least_one(node)
     return ins.Shell(**_common(node), words=node.words)
 
@@ -219,13 +248,13 @@ def _healthcheck(node: Node) -> ins.Healthcheck:
     kind, command = node.words[0].upper(), node.words[1:]
     if kind == "NONE":
         if command:
-            raise DockerfileError("HEALTHCHECK NONE takes no arguments")
+            raise DockerfileError("HEALTHCHECK NONE takes no arguments", _usage(node))
         return ins.Healthcheck(**_common(node), test=("NONE",))
     flags = Flags(node.flags, keyword="HEALTHCHECK", texts=(*_HEALTH_TIMES, "retries"))
     if kind != "CMD":
-        raise DockerfileError(f'unknown type "{kind}" in HEALTHCHECK (try CMD)')
+        raise DockerfileError(f'unknown type "{kind}" in HEALTHCHECK (try CMD)', _usage(node))
     if not command:
-        raise DockerfileError("missing command after HEALTHCHECK CMD")
+        raise DockerfileError("missing command after HEALTHCHECK CMD", _usage(node))
     times = {field: _time(flags.text(name), name) for name, field in _HEALTH_TIMES.items()}
     return ins.Healthcheck(
         **_common(node),
@@ -242,9 +271,11 @@ def _time(text: str, name: str) -> int:
     try:
         value = clock.parse_duration(text)
     except InvalidParameter as exc:
-        raise DockerfileError(f"--{name}: {exc}") from exc
+        raise DockerfileError(f"--{name}: {exc}", f"--{name}=30s, 1m30s or 500ms") from exc
     if 0 < value < _LEAST_NS:
-        raise DockerfileError(f'interval "{name}" cannot be less than 1ms')
+        raise DockerfileError(
+            f'interval "{name}" cannot be less than 1ms', "1ms or more, or 0 for the default"
+        )
     return value
 
 
@@ -252,21 +283,23 @@ def _retries(text: str) -> int:
     if not text:
         return 0
     if not re.fullmatch(r"-?\d{1,9}", text):
-        raise DockerfileError(f"--retries: {text!r} is not a number")
+        raise DockerfileError(f"--retries: {text!r} is not a number", "--retries=3")
     if text.startswith("-"):
-        raise DockerfileError(f"--retries cannot be negative ({text})")
+        raise DockerfileError(f"--retries cannot be negative ({text})", "--retries=3, or 0 for the default")
     return int(text)
 
 
 def _onbuild(node: Node) -> ins.OnBuild:
     _no_flags(node)
     if node.child is None:
-        raise DockerfileError("ONBUILD requires at least one argument")
+        raise DockerfileError("ONBUILD requires at least one argument", _usage(node))
     trigger = node.child.keyword.upper()
     if trigger == "ONBUILD":
-        raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+        raise DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", _usage(node))
     if trigger in ("FROM", "MAINTAINER"):
-        raise DockerfileError(f"{trigger} isn't allowed as an ONBUILD trigger")
+        raise DockerfileError(
+            f"{trigger} isn't allowed as an ONBUILD trigger", "COPY, RUN and all others are"
+        )
     text = _ONBUILD.sub("", node.text, count=1)
     for heredoc in node.heredocs:
         text += f"\n{heredoc.content}{heredoc.name}"
@@ -284,7 +317,7 @@ def _volume(node: Node) -> ins.Volume:
     _at_least_one(node)
     paths = tuple(word.strip() for word in node.words)
     if not all(paths):
-        raise DockerfileError("VOLUME specified can not be an empty string")
+        raise DockerfileError("VOLUME specified can not be an empty string", _usage(node))
     return ins.Volume(**_common(node), paths=paths)
 
 

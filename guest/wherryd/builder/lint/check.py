@@ -53,7 +53,7 @@ def check(data: bytes, configs: Configs, ignored: Matcher | None = None) -> Chec
     try:
         choice = findings.choice(file.directives.get("check", ""))
     except DockerfileError as exc:
-        raise exc.at(1, file.source.shown(1, 1)) from exc.__cause__
+        raise file.source.at_directive(exc, "check") from exc.__cause__
     steps = _steps(file)
     found = [
         *writing.findings(steps, ignored),
