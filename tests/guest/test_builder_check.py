@@ -40,6 +40,13 @@ def test_check_shows_the_lines_and_builds_nothing(engine: NativeEngine, tmp_path
     assert engine.call("GET", "/images/json", all="1").json == before
 
 
+def test_check_compares_the_platform(engine: NativeEngine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox:test\n")
+    result = wherry(engine, tmp_path, "--check", "--platform", "linux/s390x", ".")
+    assert "WARNING: InvalidBaseImagePlatform\nBase image busybox:test was pulled" in result.stdout
+    assert result.returncode == 1
+
+
 def test_check_of_a_good_file_ends_well(engine: NativeEngine, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM busybox:test\n")
     result = wherry(engine, tmp_path, "--check", ".")

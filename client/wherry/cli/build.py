@@ -79,7 +79,7 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
     if given["check"]:
         from wherry.cli import buildcheck
 
-        ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout))
+        ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout, given["platform"]))
     from wherry.cli import buildsource, preferences, progress
     from wherry.engine.client import body_of
     from wherry.engine.logins import Logins

@@ -16,8 +16,10 @@ _RULER = "-" * 20
 _AROUND = 2
 
 
-def check(client: EngineClient, source: str, dockerfile: str | None, out: TextIO) -> int:
-    """The exit status: 1 when there are findings. source, dockerfile: as `build` takes them."""
+def check(
+    client: EngineClient, source: str, dockerfile: str | None, out: TextIO, platform: str | None = None
+) -> int:
+    """The exit status: 1 when there are findings. source, dockerfile, platform: as `build` takes them."""
     patterns: list[str] = []
     if "-" in (source, dockerfile):
         name, text = "Dockerfile", sys.stdin.buffer.read()
@@ -28,7 +30,10 @@ def check(client: EngineClient, source: str, dockerfile: str | None, out: TextIO
         raise UsageProblem(f"--check reads a folder or -, and {source} is neither; name a folder")
     try:
         found = client.call(
-            "POST", "/build/check", {"ignore": json.dumps(patterns)}, upload=ChunkReader(iter((text,)))
+            "POST",
+            "/build/check",
+            {"ignore": json.dumps(patterns), "platform": platform or None},
+            upload=ChunkReader(iter((text,))),
         ).json()
     except EngineProblem as exc:
         if exc.status in (404, 405):
@@ -52,5 +57,6 @@ def _shown(warning: Mapping[str, Any], lines: Sequence[str], name: str) -> str:
         f"{number:4} | {'>>>' if start <= number <= end else '   '} {lines[number - 1]}"
         for number in range(max(1, start - _AROUND), min(len(lines), end + _AROUND) + 1)
     ]
-    head = f"\nWARNING: {warning['Rule']} - {warning['Url']}\n{warning['Detail']}\n{name}:{start}\n"
+    head = f"\nWARNING: {' - '.join(filter(None, (warning['Rule'], warning['Url'])))}\n"
+    head += f"{warning['Detail']}\n{name}:{start}\n"
     return head + "\n".join([_RULER, *rows, _RULER]) + "\n"

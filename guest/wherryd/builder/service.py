@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Seque
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wherryd import later
 from wherryd.builder.cache import BuildCache
@@ -30,6 +30,7 @@ from wherryd.builder.variables import EPOCH
 from wherryd.containers.service import ContainerService
 from wherryd.content import digest as digests
 from wherryd.errors import EngineError, InvalidParameter
+from wherryd.images import document
 from wherryd.images.image import Image, ImageUse, Progress
 from wherryd.metadata.database import Database
 from wherrywire.dockerignore import BadPattern, Matcher
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from wherryd.builder.contexts import needs
     from wherryd.builder.contexts.synced import Known
     from wherryd.builder.dockerfile import stages
-    from wherryd.builder.lint import check
+    from wherryd.builder.lint import check, variables
 else:
     builds = later.module("wherryd.builder.build")
     cachemounts = later.module("wherryd.builder.cachemounts")
@@ -65,6 +66,7 @@ else:
     stage = later.module("wherryd.builder.stage")
     stages = later.module("wherryd.builder.dockerfile.stages")
     usage = later.module("wherryd.builder.usage")
+    variables = later.module("wherryd.builder.lint.variables")
 
 #: Steps of one build that may work at once, also on a machine with fewer cores: many wait for a network.
 _LEAST_AT_ONCE = 4
@@ -151,7 +153,7 @@ class BuilderService:
             ):
                 name = "Dockerfile"
             data = context.take_dockerfile(folder / "context", name)
-            checked = check.check(data, self._config)
+            checked = check.check(data, self._base, platform=options.platform)
             checked.refuse()
             program = stages.read(data)
             output = Output(quiet=options.quiet)
@@ -198,25 +200,28 @@ class BuilderService:
         """Patterns of what a build needs of its context. contexts: names. Raises InvalidParameter."""
         return await needs.paths(dockerfile, target, build_args, self._triggers, named.among(contexts))
 
-    async def check(self, dockerfile: AsyncIterator[bytes], ignore: Sequence[str]) -> dict[str, Any]:
+    async def check(
+        self, dockerfile: AsyncIterator[bytes], ignore: Sequence[str], platform: str = ""
+    ) -> dict[str, Any]:
         """See lint.check.Checked.document. ignore: patterns of `.dockerignore`. Raises InvalidParameter."""
         data = await needs.dockerfile_of(dockerfile)
         try:
             matcher = Matcher(ignore)
         except BadPattern as exc:
             raise InvalidParameter(f"error reading .dockerignore: {exc}") from exc
-        return check.check(data, self._config, matcher).document()
+        return check.check(data, self._base, matcher, platform).document()
 
-    def _config(self, name: str) -> Mapping[str, Any] | None:
-        """Of an image that is here."""
+    def _base(self, name: str) -> "variables.Base | None":
+        """An image that is here."""
         try:
-            return self._images.resolve(name).runtime_config
+            image = self._images.resolve(name)
         except EngineError:
             return None
+        return variables.Base(image.runtime_config, document.platform_of(image, ""))
 
     def _triggers(self, name: str) -> Sequence[str] | None:
-        config = self._config(name)
-        return None if config is None else list(config.get("OnBuild") or ())
+        base = self._base(name)
+        return None if base is None else [*cast("Sequence[str]", base.config.get("OnBuild") or ())]
 
     async def insert(self, name: str, url: str, path: str) -> AsyncIterator[Progress]:
         """Progress lines, the last one {"status": id of the new image}. Raises as `builder.insert`."""

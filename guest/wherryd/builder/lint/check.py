@@ -10,9 +10,10 @@ from wherryd.builder.dockerfile.parser import Dockerfile, parse
 from wherryd.builder.dockerfile.stages import read
 from wherryd.builder.dockerfile.typed import instruction
 from wherryd.builder.lint import findings, writing
-from wherryd.builder.lint.findings import Finding
-from wherryd.builder.lint.variables import Configs, Variables
+from wherryd.builder.lint.findings import Choice, Finding
+from wherryd.builder.lint.variables import Bases, Variables
 from wherryd.builder.lint.writing import Step
+from wherryd.images import platforms
 from wherrywire.dockerignore import Matcher
 
 
@@ -46,8 +47,9 @@ class Checked:
         }
 
 
-def check(data: bytes, configs: Configs, ignored: Matcher | None = None) -> Checked:
-    """configs: of images that are here. ignored: the context's `.dockerignore`. Raises DockerfileError."""
+def check(data: bytes, bases: Bases, ignored: Matcher | None = None, platform: str = "") -> Checked:
+    """bases: images that are here. ignored: the context's `.dockerignore`. platform: of the build, "" for the
+    machine's. Raises DockerfileError."""
     read(data)  # what is wrong with the whole
     file = parse(data)
     try:
@@ -57,14 +59,24 @@ def check(data: bytes, configs: Configs, ignored: Matcher | None = None) -> Chec
     steps = _steps(file)
     found = [
         *writing.findings(steps, ignored),
-        *Variables(file.escape, configs).findings(steps),
+        *Variables(file.escape, bases, platforms.parse(platform)).findings(steps),
         *(
             Finding(each.line, each.line, "NoEmptyContinuation", "Empty continuation line")
             for each in file.warnings
         ),
     ]
     lines = data.decode("utf-8", "replace").splitlines()
-    return Checked(choice.of(found), choice.error, lines)
+    return Checked(_chosen(found, choice, steps), choice.error, lines)
+
+
+def _chosen(found: Sequence[Finding], choice: Choice, steps: Sequence[Step]) -> list[Finding]:
+    def of(finding: Finding) -> Choice:
+        for step in steps:
+            if step.node.start <= finding.line <= step.node.end:
+                return choice.with_comments(step.node.comments)
+        return choice
+
+    return sorted({each for each in found if of(each).takes(each.rule)})
 
 
 def _steps(file: Dockerfile) -> list[Step]:

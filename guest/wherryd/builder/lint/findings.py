@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from wherryd.builder.dockerfile.errors import DockerfileError
 
 _DOCS = "https://docs.docker.com/go/dockerfile/rule/"
+#: Left out unless the directive asks for them.
+EXPERIMENTAL = ("InvalidDefinitionDescription",)
+#: Those that docker's documentation has no page of.
+_WITHOUT_PAGE = ("InvalidBaseImagePlatform",)
 RULES = (
     "ConsistentInstructionCasing",
     "CopyIgnoredFile",
@@ -18,7 +22,9 @@ RULES = (
     "ExposeProtoCasing",
     "FromAsCasing",
     "FromPlatformFlagConstDisallowed",
+    "InvalidBaseImagePlatform",
     "InvalidDefaultArgInFrom",
+    "InvalidDefinitionDescription",
     "JSONArgsRecommended",
     "LegacyKeyValueFormat",
     "MaintainerDeprecated",
@@ -45,38 +51,52 @@ class Finding:
 
     @property
     def url(self) -> str:
+        """ "" without one."""
+        if self.rule in _WITHOUT_PAGE:
+            return ""
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", self.rule)
         return f"{_DOCS}{'-'.join(word.lower() for word in words)}/"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """skipped: rules that are left out. error: findings end the build."""
+    """skipped: rules that are left out. experimental: those that are taken. "all" is all of them. A name that
+    is no rule's does no harm: another version of docker may have it. error: findings end the build."""
 
     skipped: frozenset[str] = frozenset()
+    experimental: frozenset[str] = frozenset()
     error: bool = False
 
-    def of(self, findings: Iterable[Finding]) -> list[Finding]:
-        return sorted({each for each in findings if not self.skipped & {each.rule, "all"}})
+    def takes(self, rule: str) -> bool:
+        if rule in EXPERIMENTAL:
+            return bool(self.experimental & {rule, "all"})
+        return not self.skipped & {rule, "all"}
+
+    def with_comments(self, comments: Iterable[str]) -> "Choice":
+        """What holds for one instruction: `# check=skip=RULE` among the comments above it. One that cannot be
+        read is an ordinary comment."""
+        for comment in comments:
+            key, _, value = comment.partition("=")
+            if key.strip().lower() != "check":
+                continue
+            try:
+                more = choice(value.strip().split(" ")[0])
+            except DockerfileError:
+                return self
+            return Choice(self.skipped | more.skipped, self.experimental | more.experimental, self.error)
+        return self
 
 
 def choice(directive: str) -> Choice:
     """`skip=RuleA,RuleB;error=true`. Raises DockerfileError."""
-    skipped: frozenset[str] = frozenset()
+    names: dict[str, frozenset[str]] = {"skip": frozenset(), "experimental": frozenset()}
     error = False
     for part in filter(None, (each.strip() for each in directive.split(";"))):
-        key, _, value = part.partition("=")
-        match key.strip().lower():
-            case "skip":
-                skipped = frozenset(name.strip() for name in value.split(",") if name.strip())
-                if unknown := sorted(skipped - {*RULES, "all"}):
-                    raise DockerfileError(
-                        f"check: there is no rule {', '.join(unknown)}", f"the rules are {', '.join(RULES)}"
-                    )
-            case "error" if value.strip().lower() in ("true", "false"):
-                error = value.strip().lower() == "true"
-            case "experimental":
-                pass  # its rules are none of ours
-            case _:
-                raise DockerfileError(f'invalid check option "{part}"', "skip=RULE,RULE or error=true")
-    return Choice(skipped, error)
+        key, _, value = (each.strip() for each in part.partition("="))
+        if key in names and value:
+            names[key] = frozenset(name.strip() for name in value.split(",") if name.strip())
+        elif key == "error" and value.lower() in ("true", "false", "1", "0", "t", "f"):
+            error = value.lower() in ("true", "1", "t")
+        else:
+            raise DockerfileError(f'invalid check option "{part}"', "skip=RULE,RULE or error=true")
+    return Choice(names["skip"], names["experimental"], error)

@@ -4,6 +4,7 @@ import difflib
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
@@ -11,10 +12,21 @@ from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.lint.findings import Finding
 from wherryd.builder.lint.writing import Step
 from wherryd.builder.variables import PROXIES, platform_arguments
+from wherryd.errors import InvalidParameter
 from wherryd.images import platforms
+from wherryd.images.image import Platform
 
-#: Config of an image by its name, with "Env" and "WorkingDir"; None when nobody here knows it.
-Configs = Callable[[str], Mapping[str, object] | None]
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An image that is here. config: with "Env" and "Shell"."""
+
+    config: Mapping[str, object]
+    platform: Platform
+
+
+#: An image by its name; None when nobody here knows it.
+Bases = Callable[[str], Base | None]
 
 _AUTOMATIC = frozenset(platform_arguments(platforms.host(), platforms.host()))
 #: With a value of its own for the case that it is not set.
@@ -22,18 +34,22 @@ _CARED_FOR = re.compile(r"\$\{(\w+):?[-+?]")
 
 
 class _Scope:
-    """Names that a stage knows; unknown: the image below it may have any. workdir: whether one is set."""
+    """Names that a stage knows; unknown: the image below it may have any. workdir: whether the Dockerfile set
+    one: what the base image has may change. shell: whether a SHELL is set, here or below."""
 
     def __init__(self, below: "_Scope | None" = None) -> None:
         self.names: set[str] = set(below.names) if below else {"PATH", *PROXIES}
         self.unknown: bool = below.unknown if below else False
         self.workdir: bool = below.workdir if below else False
+        self.shell: bool = below.shell if below else False
 
 
 class Variables:
-    def __init__(self, escape: str, configs: Configs) -> None:
+    def __init__(self, escape: str, bases: Bases, platform: Platform) -> None:
+        """platform: of the build."""
         self._lexer = Lexer(escape=escape)
-        self._configs = configs
+        self._bases = bases
+        self._platform = platform
         self._globals: dict[str, str] = {}
         self._declared: set[str] = set(_AUTOMATIC)
         self._stages: dict[str, _Scope] = {}
@@ -87,6 +103,25 @@ class Variables:
                 "InvalidDefaultArgInFrom",
                 f"Default value for ARG {found.base} results in empty or invalid base image name",
             )
+        yield from self._other_platform(step, found)
+
+    def _other_platform(self, step: Step, found: ins.From) -> Iterator[Finding]:
+        name = self._expanded(found.base) or ""
+        base = None if name.lower() in self._stages else self._bases(name) if name else None
+        if base is None:
+            return
+        automatic = platform_arguments(self._platform, platforms.host())
+        try:
+            text = self._lexer.expand(found.platform, {**automatic, **self._globals})
+            wanted = platforms.parse(text) if text else self._platform
+        except (DockerfileError, InvalidParameter):
+            return  # the build says so
+        if (wanted.os, wanted.architecture) != (base.platform.os, base.platform.architecture):
+            yield step.finding(
+                "InvalidBaseImagePlatform",
+                f'Base image {name} was pulled with platform "{_shown(base.platform)}", '
+                f'expected "{_shown(wanted)}" for current build',
+            )
 
     def _begin(self, found: ins.From) -> _Scope:
         base = self._expanded(found.base) or ""
@@ -95,14 +130,14 @@ class Variables:
         scope = _Scope()
         if base == "scratch":
             return scope
-        config = self._configs(base) if base else None
-        if config is None:
-            scope.unknown = scope.workdir = True
+        image = self._bases(base) if base else None
+        if image is None:
+            scope.unknown = True
             return scope
-        environment = config.get("Env")
+        environment = image.config.get("Env")
         for each in environment if isinstance(environment, list) else ():
             scope.names.add(str(each).partition("=")[0])
-        scope.workdir = bool(config.get("WorkingDir"))
+        scope.shell = bool(image.config.get("Shell"))
         return scope
 
     def _step(self, step: Step, scope: _Scope) -> Iterator[Finding]:
@@ -110,7 +145,7 @@ class Variables:
         for name in self._used(_words(found)):
             if name not in scope.names and not scope.unknown:
                 yield step.finding(
-                    "UndefinedVar", f"Usage of undefined variable '${name}'{_like(name, scope.names)}"
+                    "UndefinedVar", f"Usage of undefined variable '${name}'{_like(name, scope.names, '$')}"
                 )
         if isinstance(found, ins.Arg | ins.Env):
             scope.names.update(pair.name for pair in found.pairs)
@@ -126,6 +161,14 @@ class Variables:
                     f'Relative workdir "{path}" can have unexpected results if the base image changes',
                 )
             scope.workdir = True
+        if isinstance(found, ins.Shell):
+            scope.shell = True
+        if isinstance(found, ins.Cmd | ins.Entrypoint) and found.command.shell and not scope.shell:
+            yield step.finding(
+                "JSONArgsRecommended",
+                f"JSON arguments recommended for {found.keyword} to prevent unintended behavior "
+                "related to OS signals",
+            )
 
 
 def _words(found: ins.Instruction) -> Sequence[str]:
@@ -160,9 +203,13 @@ def _words(found: ins.Instruction) -> Sequence[str]:
             return ()
 
 
-def _like(name: str, known: set[str]) -> str:
+def _like(name: str, known: set[str], sign: str = "") -> str:
     near = difflib.get_close_matches(name, sorted(known), 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f" (did you mean {sign}{near[0]}?)" if near else ""
+
+
+def _shown(platform: Platform) -> str:
+    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
 
 
 def _is_reference(text: str | None) -> bool:

@@ -17,7 +17,7 @@ _SECRET = re.compile(
     r"(?:^|_)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)",
     re.IGNORECASE,
 )
-_PUBLIC = re.compile(r"(?:^|_)public(?:_|$)", re.IGNORECASE)
+_PUBLIC = re.compile(r"(?:^|_)(?:public|file|version)(?:_|$)", re.IGNORECASE)
 _TARGET_PLATFORM = re.compile(r"\$(?:TARGETPLATFORM|\{TARGETPLATFORM\})")
 
 
@@ -72,7 +72,7 @@ def _names(steps: Sequence[Step]) -> Iterator[Finding]:
             )
         if name in seen:
             yield step.finding(
-                "DuplicateStageName", f'Duplicate stage name "{written}", stage names should be unique'
+                "DuplicateStageName", f'Duplicate stage name "{name}", stage names should be unique'
             )
         seen.add(name)
 
@@ -108,19 +108,32 @@ def _platform(step: Step) -> Iterator[Finding]:
             "RedundantTargetPlatform",
             f"Setting platform to predefined {platform} in FROM is redundant as this is the default behavior",
         )
-    elif platform and "$" not in platform:
+    elif platform and "$" not in platform and not _named_after(step, platform):
         yield step.finding(
             "FromPlatformFlagConstDisallowed",
             f'FROM --platform flag should not use constant value "{platform}"',
         )
 
 
-def _shell_form(step: Step) -> Iterator[Finding]:
-    if isinstance(step.instruction, ins.Cmd | ins.Entrypoint) and step.instruction.command.shell:
+def _named_after(step: Step, platform: str) -> bool:
+    """Whether the stage says itself what it is for: `FROM --platform=linux/arm64 base AS base-arm64`."""
+    name = step.instruction.name if isinstance(step.instruction, ins.From) else ""
+    return any(part in name for part in platform.lower().split("/")[:2])
+
+
+def _description(step: Step) -> Iterator[Finding]:
+    """The last comment above a stage or ARG: what tools show as its description."""
+    found, comments = step.instruction, step.node.comments
+    names: list[str] = []
+    if isinstance(found, ins.From) and found.name:
+        names = [found.name]
+    elif isinstance(found, ins.Arg):
+        names = [pair.name for pair in found.pairs]
+    if comments and names and comments[-1].split(" ")[0] not in names:
+        shown = names[0] if len(names) == 1 else "<arg_key>"
         yield step.finding(
-            "JSONArgsRecommended",
-            f"JSON arguments recommended for {step.instruction.keyword} to prevent unintended behavior "
-            "related to OS signals",
+            "InvalidDefinitionDescription",
+            f"Comment for {found.keyword} should follow the format: `# {shown} <description>`",
         )
 
 
@@ -189,5 +202,5 @@ def _copied(step: Step, ignored: Matcher) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Step], Iterator[Finding]], ...] = (
-    _as, _platform, _shell_form, _maintainer, _legacy, _secret, _ports,
+    _as, _platform, _maintainer, _legacy, _secret, _ports, _description,
 )  # fmt: skip
