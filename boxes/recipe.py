@@ -28,7 +28,6 @@ PACKAGES: Sequence[str] = (
     "procps",
     "python3",
     "python3-aiohttp",
-    "python3-dnslib",
     "python3-dulwich",
     "python3-isal",
     "python3-zstandard",
