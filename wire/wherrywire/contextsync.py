@@ -6,10 +6,21 @@
     POST /build?context=<token>             the build
 
 An engine that does not know them answers 404, and gets an archive.
+
+A list is known by its digest, the sha256 of its lines, as long as the engine remembers it. When little has
+changed since, one call is enough:
+
+    POST /build?context=<digest>&needs=<digest>[&base=<digest>]
+
+needs says for which paths the list was made (`needs_digest`). With base, the digest of an earlier list, the
+body is what has changed in it (`difference`), an empty line, and the contents of all files in the new lines,
+one after the other. The answer is 404 when the engine does not know the list, lacks a content, or the
+Dockerfile needs other paths by now; then the calls above are made.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +55,69 @@ class Entry:
         """With the end of the line. All characters are ASCII: surrogates have no UTF-8."""
         fields = [self.kind.value, self.path, self.mode, self.mtime_ns, self.size, self.value]
         return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+class BadChange(ValueError):  # noqa: N818 - named for what it is
+    """Changes that cannot be of this list; str() says why."""
+
+
+def digest_of(lines: Iterable[bytes]) -> str:
+    """Of a list."""
+    return "sha256:" + hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def needs_digest(patterns: Iterable[str]) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(sorted(patterns)).encode()).hexdigest()
+
+
+def difference(before: Sequence[bytes], after: Sequence[bytes]) -> list[bytes] | None:
+    r"""What makes one list of the other: `=3\n` takes three lines over, `-1\n` leaves one out, others are
+    new.
+
+    None when common lines changed their order, which those of a folder do not."""
+    old, new = set(before), set(after)
+    changes: list[bytes] = []
+    at, same, gone = 0, 0, 0
+
+    def told() -> None:
+        nonlocal same, gone
+        if same:
+            changes.append(b"=%d\n" % same)
+        if gone:
+            changes.append(b"-%d\n" % gone)
+        same = gone = 0
+
+    for line in after:
+        if line not in old:
+            told()
+            changes.append(line)
+            continue
+        while at < len(before) and before[at] not in new:
+            if same:
+                told()
+            at, gone = at + 1, gone + 1
+        if at == len(before) or before[at] != line:
+            return None
+        if gone:
+            told()
+        at, same = at + 1, same + 1
+    told()
+    return changes
+
+
+def changed(before: Sequence[bytes], changes: Iterable[bytes]) -> Iterator[bytes]:
+    """The list that `difference` was made of. Raises BadChange."""
+    at = 0
+    for change in changes:
+        if change[:1] not in b"=-":
+            yield change
+            continue
+        text = change[1:].strip()
+        if not text.isdigit() or len(text) > 9 or at + int(text) > len(before):
+            raise BadChange(f"no such change of a list of {len(before)} lines: {change[:20]!r}")
+        if change[:1] == b"=":
+            yield from before[at : at + int(text)]
+        at += int(text)
 
 
 class Needs:

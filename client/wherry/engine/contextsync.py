@@ -72,16 +72,16 @@ class Announced:
 
 def announce(client: EngineClient, context: BuildContext, cache: StatCache) -> Announced:
     """Raises EngineProblem, UsageProblem."""
-    entries = list(_entries(context, cache))
+    told = list(entries(context, cache))
     answer = client.call(
         "POST",
         "/build/contexts",
-        upload=ChunkReader(entry.line() for entry in entries),
+        upload=ChunkReader(entry.line() for entry in told),
         headers={"Content-Type": _LINES},
     ).json()
-    by_digest = {entry.value: entry for entry in entries if entry.kind is Kind.FILE}
+    by_digest = {entry.value: entry for entry in told if entry.kind is Kind.FILE}
     missing = tuple(by_digest[digest] for digest in answer["Missing"])
-    total = sum(entry.size for entry in entries)
+    total = sum(entry.size for entry in told)
     return Announced(str(answer["Token"]), missing, total, context)
 
 
@@ -91,7 +91,8 @@ def send(client: EngineClient, announced: Announced, source: Readable) -> None:
     client.call("PUT", path, upload=source, headers={"Content-Type": _BYTES})
 
 
-def _entries(context: BuildContext, cache: StatCache) -> Iterator[Entry]:
+def entries(context: BuildContext, cache: StatCache) -> Iterator[Entry]:
+    """What is told of a context, in its order. Raises UsageProblem."""
     for name, data in context.extra.items():
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         yield Entry(kind=Kind.FILE, path=name, mode=0o600, mtime_ns=0, size=len(data), value=digest)

@@ -6,9 +6,9 @@ Prints what the classic builder prints: clients, and people, read it.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from wherryd.builder import metadata, plan
+from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.dockerfile.shell import Lexer
@@ -160,7 +160,7 @@ class Build:
         if below is not None:
             image: Image | None = await self._finished(below)
             scope.inherit(self._scopes[below.number])
-        elif named == "scratch" or isinstance(named, Path):
+        elif named == "scratch" or isinstance(named, ContextFiles):
             image = None
         else:
             image = await self._image(named, platform)
@@ -174,7 +174,7 @@ class Build:
             config=metadata.start(image.runtime_config if image else {}),
             scope=scope,
         )
-        if isinstance(named, Path):
+        if isinstance(named, ContextFiles):
             await self._carry_out(stage, state, _whole(stage, name))
         triggers = list(image.runtime_config.get("OnBuild") or ()) if image else []
         if triggers:
@@ -231,10 +231,10 @@ class Build:
     # steps
 
     async def _carry_out(self, stage: Stage, state: StageState, step: ins.Instruction) -> None:
-        async def origin(name: str) -> Image | Path:
+        async def origin(name: str) -> Image | ContextFiles:
             if state.tools.named.has(name):
                 found = await state.tools.named.get(name)
-                if isinstance(found, Path):
+                if isinstance(found, ContextFiles):
                     return found
                 return await self._image(found, self._tools.options.platform)
             other = plan.earlier(self._program, stage, name, by_number=True)

@@ -38,10 +38,21 @@ async def receive(stream: AsyncIterator[bytes], folder: Path) -> None:
         await unpacking.abort()
 
 
-def take_dockerfile(folder: Path, name: str) -> bytes:
-    """The Dockerfile's bytes. What `.dockerignore` excludes of it and of itself then leaves the context:
-    clients send both in any case. Raises InvalidParameter."""
-    path = posixpath.normpath(name.lstrip("/") or "Dockerfile")
+def names_of(name: str) -> tuple[str, ...]:
+    """What `take_dockerfile` may look at."""
+    path = _path(name)
+    files = (path, "dockerfile") if path == "Dockerfile" else (path,)
+    return (*files, *(f"{each}{_IGNORE}" for each in files), _IGNORE)
+
+
+def _path(name: str) -> str:
+    return posixpath.normpath(name.lstrip("/") or "Dockerfile")
+
+
+def take_dockerfile(folder: Path, name: str) -> tuple[bytes, list[str]]:
+    """The Dockerfile's bytes. What `.dockerignore` excludes of it and of itself then leaves the context, as
+    clients send both in any case: those paths. Raises InvalidParameter."""
+    path = _path(name)
     if path == ".." or path.startswith("../"):
         raise InvalidParameter(f"Forbidden path outside the build context: {name} ()")
     root = paths.open_root(str(folder))
@@ -54,13 +65,12 @@ def take_dockerfile(folder: Path, name: str) -> bytes:
             raise InvalidParameter(f"Cannot locate specified Dockerfile: {name} (hint: name it with -f)")
         if not data:
             raise InvalidParameter(f"The Dockerfile ({name}) cannot be empty")
-        _apply_ignore_file(root, path)
-        return data
+        return data, _apply_ignore_file(root, path)
     finally:
         os.close(root)
 
 
-def _apply_ignore_file(root: int, dockerfile: str) -> None:
+def _apply_ignore_file(root: int, dockerfile: str) -> list[str]:
     for ignore in (f"{dockerfile}{_IGNORE}", _IGNORE):
         data = paths.read_small_file(root, ignore, limit_bytes=MAX_DOCKERFILE_BYTES)
         if data is None:
@@ -69,10 +79,11 @@ def _apply_ignore_file(root: int, dockerfile: str) -> None:
             matcher = dockerignore.Matcher(dockerignore.read(data))
         except dockerignore.BadPattern as exc:
             raise InvalidParameter(f"error reading {ignore}: {exc}") from exc
-        for each in (dockerfile, ignore):
-            if matcher.excludes(each):
-                _unlink(root, each)
-        return
+        gone = [each for each in (dockerfile, ignore) if matcher.excludes(each)]
+        for each in gone:
+            _unlink(root, each)
+        return gone
+    return []
 
 
 def _unlink(root: int, path: str) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from wherryd.builder import remote
-from wherryd.builder.contexts.synced import Known, SyncedContexts
+from wherryd.builder.contexts.files import ContextFiles
+from wherryd.builder.contexts.synced import SyncedContexts
 from wherryd.errors import InvalidParameter
 from wherryd.images import reference as references
 
@@ -30,21 +31,20 @@ def among(names: Collection[str]) -> Callable[[str], bool]:
 
 
 class NamedContexts:
-    """Of one build. folder: of that build. known: gets the digests of contexts that are taken."""
+    """Of one build. folder: of that build."""
 
-    def __init__(self, given: Mapping[str, str], folder: Path, synced: SyncedContexts, known: Known) -> None:
+    def __init__(self, given: Mapping[str, str], folder: Path, synced: SyncedContexts) -> None:
         self._given = {_normal(name): text for name, text in given.items()}
         self._folder = folder
         self._synced = synced
-        self._known = known
-        self._found: dict[str, Path] = {}
+        self._found: dict[str, ContextFiles] = {}
         self._fetching = asyncio.Lock()
 
     def has(self, name: str) -> bool:
         return _normal(name) in self._given
 
-    async def get(self, name: str) -> Path | str:
-        """A folder with its files, or the reference of an image. Raises InvalidParameter, NotFound."""
+    async def get(self, name: str) -> ContextFiles | str:
+        """A folder's files, or the reference of an image. Raises InvalidParameter, NotFound."""
         name = _normal(name)
         text = self._given[name]
         if text.startswith(_IMAGE):
@@ -54,15 +54,15 @@ class NamedContexts:
                 self._found[name] = await self._fetched(name, text)
         return self._found[name]
 
-    async def _fetched(self, name: str, text: str) -> Path:
+    async def _fetched(self, name: str, text: str) -> ContextFiles:
         scratch = self._folder / f"named-{secrets.token_hex(8)}"
         files = scratch / "files"
         files.mkdir(parents=True)
         if text.startswith(_SYNCED):
-            self._known |= await self._synced.take(text.removeprefix(_SYNCED), files)
-        elif await remote.receive(text, scratch, files):
+            return self._synced.take(text.removeprefix(_SYNCED), files)
+        if await remote.receive(text, scratch, files):
             raise InvalidParameter(f"build context {name}: {text} is no archive; ADD takes a single file")
-        return files
+        return ContextFiles(files)
 
 
 def _normal(name: str) -> str:

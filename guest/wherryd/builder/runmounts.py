@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.builder import lending
-from wherryd.builder.copying import digest
+from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder, Part
 from wherryd.builder.copying.process import carry_out
@@ -30,17 +30,16 @@ from wherryd.sys import paths
 #: Where a copy for a mount lies below its root.
 _COPY = "mount"
 
-#: A stage's image, or any other, or the folder of a named context, by the name in `from`.
-Origin = Callable[[str], Awaitable[Image | Path]]
+#: A stage's image, or any other, or a named context, by the name in `from`.
+Origin = Callable[[str], Awaitable[Image | ContextFiles]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """origin: an image or a folder of ours, None without files to begin with. content: digest of what it
-    shows, "" without one."""
+    """origin: None without files to begin with. content: digest of what it shows, "" without one."""
 
     mount: ins.RunMount
-    origin: Image | Path | None = None
+    origin: Image | ContextFiles | None = None
     content: str = ""
 
 
@@ -69,7 +68,7 @@ async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wante
         if mount.target:
             absolute = posixpath.join("/", state.config.get("WorkingDir") or "/", mount.target)
             mount = replace(mount, target=posixpath.normpath(absolute))
-        place: Image | Path | None = None
+        place: Image | ContextFiles | None = None
         content = ""
         if mount.origin:
             place = await origin(mount.origin)
@@ -78,21 +77,22 @@ async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wante
         if isinstance(place, Image):
             content = place.chain_id
         elif place is not None:
-            content = await asyncio.to_thread(_content, state.tools, place, mount)
+            content = await _content(place, mount)
         found.append(Wanted(mount, place, content))
     return found
 
 
-def _content(tools: Tools, folder: Path, mount: ins.RunMount) -> str:
-    root = paths.open_root(str(folder))
+async def _content(files: ContextFiles, mount: ins.RunMount) -> str:
     try:
-        return digest.of_sources(root, (mount.source or "/",), (), tools.known)[0]
+        return (await files.digest(_sources(mount)))[0]
     except CopyError as exc:
         raise DockerfileError(
             f'{mount.type} mount source "{mount.source}": not found in the build context', str(exc)
         ) from exc
-    finally:
-        os.close(root)
+
+
+def _sources(mount: ins.RunMount) -> tuple[str, ...]:
+    return (mount.source or "/",)
 
 
 async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted]) -> Mounts:
@@ -109,8 +109,9 @@ async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted])
             )
             made.bind(folder, mount.target, read_only=mount.read_only)
         elif mount.type is ins.MountType.BIND:
-            if isinstance(each.origin, Path) and mount.read_only:
-                source = _in_context(each.origin, mount)
+            if isinstance(each.origin, ContextFiles) and mount.read_only:
+                await each.origin.provide(_sources(mount))
+                source = _in_context(each.origin.folder, mount)
             else:
                 source = await _copied(opened, tools, each)
             made.bind(source, mount.target, read_only=mount.read_only)
@@ -172,7 +173,10 @@ async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[
         view = f"{VIEWING}{secrets.token_hex(8)}"
         source_mounts = await tools.images.view_rootfs(view, each.origin)
         opened.push_async_callback(tools.images.remove_rootfs, view)
-    directory = "" if source_mounts else str(each.origin)
+    directory = ""
+    if isinstance(each.origin, ContextFiles):
+        await each.origin.provide(_sources(each.mount))
+        directory = str(each.origin.folder)
     mount_point = tools.folder / "root"
     mount_point.mkdir(exist_ok=True)
     await carry_out(
@@ -180,7 +184,7 @@ async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[
             mount_point=str(mount_point),
             root=root,
             source_mounts=source_mounts,
-            parts=(Part(directory=directory, patterns=(each.mount.source or "/",)),),
+            parts=(Part(directory=directory, patterns=_sources(each.mount)),),
             destination=f"/{_COPY}",
             keep_owner=True,
             keyword="RUN --mount",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from wherryd import later
 from wherryd.builder.cache import BuildCache
 from wherryd.builder.contexts.blobs import BlobStore
+from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.contexts.synced import SyncedContexts
 from wherryd.builder.errors import RunFailed
 from wherryd.builder.leftovers import remove_left_overs
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     )
     from wherryd.builder import insert as insertion
     from wherryd.builder.contexts import needs
-    from wherryd.builder.contexts.synced import Known
     from wherryd.builder.dockerfile import stages
     from wherryd.builder.lint import check, variables
 else:
@@ -143,16 +143,16 @@ class BuilderService:
         run_folder.mkdir(mode=0o700)
         try:
             name = options.dockerfile
-            known: Known = {}
+            files = ContextFiles(folder / "context")
             if options.context:
-                known = await self.contexts.take(options.context, folder / "context")
+                files = self.contexts.take(options.context, folder / "context")
             elif not options.remote:
                 await context.receive(stream, folder / "context")
             elif await remote.receive(
                 options.remote, folder, folder / "context", keep_git_dir=_keeps_git_dir(options)
             ):
                 name = "Dockerfile"
-            data = context.take_dockerfile(folder / "context", name)
+            data = await files.take_dockerfile(name)
             checked = check.check(data, self._base, platform=options.platform)
             checked.refuse()
             program = stages.read(data)
@@ -164,12 +164,11 @@ class BuilderService:
                     containers=self._containers,
                     cache=self._cache,
                     sources=cachesources.CacheSources(self._images, options.cache_from),
-                    named=named.NamedContexts(options.contexts, folder, self.contexts, known),
+                    named=named.NamedContexts(options.contexts, folder, self.contexts),
                     options=options,
                     output=output,
                     folder=folder,
-                    context=folder / "context",
-                    known=known,
+                    context=files,
                     findings=checked.findings,
                     run_folder=run_folder,
                     offer=offer,

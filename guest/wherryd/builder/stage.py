@@ -11,7 +11,7 @@ from wherryd.builder import metadata
 from wherryd.builder.cache import BuildCache, StepKey
 from wherryd.builder.cachemounts import CacheMounts
 from wherryd.builder.cachesources import CacheSources, comment
-from wherryd.builder.contexts.synced import Known
+from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.lint.findings import Finding
 from wherryd.builder.named import NamedContexts
@@ -29,7 +29,7 @@ from wherryd.images.service import ImageService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What all steps of a build share. folder: of this build alone; context: its files. run_folder: of this
+    """What all steps of a build share. folder: of this build alone. run_folder: of this
     build too, gone with a reboot. offer: what the client lends.
     epoch: SOURCE_DATE_EPOCH or None. pins: keeps layers until an image has them. slots: how many steps
     may work at once; one that waits for another stage holds none."""
@@ -44,7 +44,7 @@ class Tools:
     options: BuildOptions
     output: Output
     folder: Path
-    context: Path
+    context: ContextFiles
     run_folder: Path
     offer: Offer
     caches: CacheMounts
@@ -53,8 +53,6 @@ class Tools:
     slots: asyncio.Semaphore
     #: What could be written better in the Dockerfile.
     findings: Sequence[Finding] = ()
-    #: Digests of the context's files, as far as they were told and checked.
-    known: Known = field(default_factory=dict)
     #: Ids of images that steps of this build stand on: nobody may remove them meanwhile.
     held: set[str] = field(default_factory=set)
     #: The images of finished stages, by number.

@@ -1,17 +1,16 @@
 """COPY, ADD and WORKDIR: steps that make files without running anything of the image."""
 
-import asyncio
 import json
-import os
 import posixpath
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from wherryd.builder import fetching, metadata
-from wherryd.builder.copying import digest, modes
+from wherryd.builder.contexts.files import ContextFiles
+from wherryd.builder.copying import modes
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder, Inline, Part
 from wherryd.builder.copying.process import carry_out
@@ -22,19 +21,18 @@ from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
 from wherryd.images.image import Image
 from wherryd.images.layers import BUILDING, VIEWING, Layer
-from wherryd.sys import paths
 from wherrywire.dockerignore import BadPattern
 
-#: `COPY --from`: a stage's image or any other, or the folder of a named context.
-Origin = Callable[[str], Awaitable[Image | Path]]
+#: `COPY --from`: a stage's image or any other, or a named context.
+Origin = Callable[[str], Awaitable[Image | ContextFiles]]
 
 
 async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) -> None:
     """Raises DockerfileError, InvalidParameter, SystemFault."""
     name = state.expand(step.origin) if isinstance(step, ins.Copy) else ""
     source = await origin(name) if name else state.tools.context
-    image = source if isinstance(source, Image) else None
-    parts = await fetching.parts(state, step, "" if image else str(source))
+    image, files = (source, None) if isinstance(source, Image) else (None, source)
+    parts = await fetching.parts(state, step, str(files.folder) if files else "")
     inline = tuple(
         Inline(name=each.name, text=state.expand_heredoc(each.text) if each.expand else each.text)
         for each in step.heredocs
@@ -50,7 +48,7 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
         "parents": isinstance(step, ins.Copy) and step.parents,
         "keep_owner": image is not None and not step.chown,
     }
-    content = _digest([image.chain_id]) if image else await _content_digest(state, step, order)
+    content = _digest([image.chain_id]) if image else await _content_digest(files, step, order)
     texts = [[each.name, each.text] for each in inline]
     if texts:
         content = _digest([content, texts])
@@ -61,6 +59,8 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
     comment = f"{step.keyword} {flag}multi:{digests.encoded(content)} in {state.expand(step.destination)} "
     created_by = metadata.no_command(state.config, comment)
     if not await state.cached(key, created_by):
+        if files is not None:
+            await files.provide([each for part in _parts_of(files, parts) for each in part.patterns])
         state.commit(key, created_by, await _make_layer(state, order, image))
 
 
@@ -96,12 +96,18 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
     return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 
 
-async def _content_digest(state: StageState, step: ins.Transfer, order: dict[str, Any]) -> str:
-    def compute() -> list[tuple[str, int]]:
-        return [_of_part(state, part, order) for part in order["parts"]]
+def _parts_of(files: ContextFiles, parts: Sequence[Part]) -> list[Part]:
+    """Those that are no downloads."""
+    return [part for part in parts if part.directory == str(files.folder)]
 
+
+async def _content_digest(files: ContextFiles | None, step: ins.Transfer, order: dict[str, Any]) -> str:
+    excludes, parents = order["excludes"], order["parents"]
+    found: list[tuple[str, int]] = []
     try:
-        found = await asyncio.to_thread(compute)
+        for part in order["parts"]:
+            own = files if files and _parts_of(files, [part]) else ContextFiles(Path(part.directory))
+            found.append(await own.digest(part.patterns, excludes, parents=parents))
     except (CopyError, BadPattern) as exc:
         raise InvalidParameter(f"{step.keyword} failed: {exc}") from exc
     count = sum(number for _, number in found) + len(order["inline"])
@@ -112,16 +118,6 @@ async def _content_digest(state: StageState, step: ins.Transfer, order: dict[str
             f"write {order['destination']}/",
         )
     return found[0][0] if len(found) == 1 else _digest([content for content, _ in found])
-
-
-def _of_part(state: StageState, part: Part, order: dict[str, Any]) -> tuple[str, int]:
-    root = paths.open_root(part.directory)
-    try:
-        return digest.of_sources(
-            root, part.patterns, order["excludes"], state.tools.known, parents=order["parents"]
-        )
-    finally:
-        os.close(root)
 
 
 def _digest(document: object) -> str:

@@ -1,85 +1,151 @@
-"""The list of a context's files, as a client sends it: read, bounded and checked before anything is made."""
+"""The list of a context's files, as a client sends it: read, bounded and checked before anything is made.
+
+A list is known by its digest (wherrywire.contextsync): a client may name one that is here, or say what is
+different in its own.
+"""
 
 import json
+import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
+from wherryd.builder.contexts.tree import ContextTree
+from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
-from wherrywire.contextsync import Entry, Kind
+from wherrywire.contextsync import BadChange, Entry, Kind, changed
 
 #: Bounds against memory use; a kernel's source tree has 90,000 files.
 MAX_ENTRIES = 300_000
 MAX_LINE_BYTES = 64 * 1024
-#: A longer list is read anew each time.
+#: Of all lists that are kept for the next builds.
 MAX_KEPT_BYTES = 16 * 1024 * 1024
+MAX_KEPT = 8
 _MAX_MODE = 0o7777
 _MAX_SIZE_BYTES = 1 << 42
 _MAX_TIME_NS = 1 << 62
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-class Lines:
-    """The lines of the last list and what they say: of the next one, most are the same."""
+class Manifest:
+    """A list that was checked: each folder comes before what is in it. lines: as they were sent, each with
+    what it says."""
+
+    def __init__(self, lines: dict[bytes, Entry]) -> None:
+        self.lines = lines
+        data = b"".join(lines)
+        self.digest = digests.of(data)
+        self.size_bytes = len(data)
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return list(self.lines.values())
+
+    @cached_property
+    def tree(self) -> ContextTree:
+        return ContextTree(self.lines.values())
+
+    @cached_property
+    def contents(self) -> dict[str, int]:
+        """Digest -> bytes, of all files that are not empty."""
+        return {each.value: each.size for each in self.lines.values() if each.kind is Kind.FILE and each.size}
+
+    def derived(self, lines: dict[bytes, Entry]) -> "Manifest":
+        """Another one, most of which is the same: what is known of this one's files serves it, too."""
+        made = Manifest(lines)
+        if "tree" in self.__dict__:
+            different = [entry.path for line, entry in lines.items() if line not in self.lines]
+            different += [entry.path for line, entry in self.lines.items() if line not in lines]
+            made.tree.inherit(self.tree, different)
+        return made
+
+
+class Manifests:
+    """The lists of the last builds: of the next one, most lines are the same."""
 
     def __init__(self) -> None:
-        self._last: dict[bytes, Entry] = {}
+        #: By digest, the longest unused first.
+        self._kept: dict[str, Manifest] = {}
 
-    def entry(self, line: bytes) -> Entry:
-        """Raises InvalidParameter."""
-        return self._last.get(line) or _entry(line)
+    def get(self, digest: str) -> Manifest | None:
+        found = self._kept.pop(digest, None)
+        if found is not None:
+            self._kept[digest] = found
+        return found
 
-    def keep(self, lines: dict[bytes, Entry]) -> None:
-        self._last = lines if sum(map(len, lines)) <= MAX_KEPT_BYTES else {}
+    def keep(self, manifest: Manifest) -> Manifest:
+        """The one that is here, if it is the same."""
+        kept = self.get(manifest.digest) or manifest
+        self._kept[kept.digest] = kept
+        while len(self._kept) > MAX_KEPT or (
+            self._kept and sum(each.size_bytes for each in self._kept.values()) > MAX_KEPT_BYTES
+        ):
+            del self._kept[next(iter(self._kept))]
+        return kept
+
+    async def read(self, stream: AsyncIterator[bytes]) -> Manifest:
+        """A whole list. Raises InvalidParameter."""
+        return self.keep(Manifest(_checked([line async for line in _lines(stream)], self._likely())))
+
+    def change(self, base: Manifest, changes: Sequence[bytes]) -> Manifest:
+        """changes: lines as `wherrywire.contextsync.difference` makes them. Raises InvalidParameter."""
+        try:
+            lines = changed(list(base.lines), changes)
+        except BadChange as exc:
+            raise InvalidParameter(f"context: {exc}") from exc
+        return self.keep(base.derived(_checked(lines, base.lines)))
+
+    def _likely(self) -> dict[bytes, Entry]:
+        """Lines of the list that was used last."""
+        return self._kept[next(reversed(self._kept))].lines if self._kept else {}
 
 
-async def read(stream: AsyncIterator[bytes], lines: Lines | None = None) -> list[Entry]:
-    """The entries, each folder before what is in it. lines: what is known of an earlier list.
-
-    Raises InvalidParameter."""
-    lines = lines or Lines()
-    checked = _Checked(lines)
-    rest = b""
+async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """With their ends. Raises InvalidParameter."""
+    rest, count = b"", 0
     async for data in stream:
         *whole, rest = (rest + data).split(b"\n")
+        count += len(whole)
+        if count > MAX_ENTRIES:
+            raise InvalidParameter(f"context: more than {MAX_ENTRIES} files")
         for line in whole:
-            checked.add(line)
+            yield line + b"\n"
         if len(rest) > MAX_LINE_BYTES:
             raise InvalidParameter(f"context: a line of more than {MAX_LINE_BYTES} bytes")
     if rest:
         raise InvalidParameter("context: the list of its files was cut off; send it again")
-    lines.keep(checked.lines)
-    return list(checked.lines.values())
 
 
-class _Checked:
-    """No entry is below anything but a folder: what makes the files follows no link, wherever it leads."""
-
-    def __init__(self, known: Lines) -> None:
-        self.lines: dict[bytes, Entry] = {}
-        self._known = known
-        self._kinds: dict[str, Kind] = {}
-
-    def add(self, line: bytes) -> None:
-        entry = self._known.entry(line)
-        if len(self.lines) >= MAX_ENTRIES:
-            raise InvalidParameter(f"context: more than {MAX_ENTRIES} files")
-        if entry.path in self._kinds:
-            raise InvalidParameter(f"context: {entry.path!r} comes twice")
-        self._check_folders(entry.path)
-        if entry.kind is Kind.HARD_LINK and self._kinds.get(entry.value) is not Kind.FILE:
-            raise InvalidParameter(f"context: {entry.path!r} is a second name of no file before it")
-        self._kinds[entry.path] = entry.kind
-        self.lines[line] = entry
-
-    def _check_folders(self, path: str) -> None:
+def _checked(lines: Iterable[bytes], known: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    """known: lines that were read before. No entry is below anything but a folder: what makes the files
+    follows no link, wherever it leads. Raises InvalidParameter."""
+    found: dict[bytes, Entry] = {}
+    kinds: dict[str, Kind] = {}
+    for line in lines:
+        entry = known.get(line) or _entry(line)
+        path = entry.path
+        if path in kinds:
+            raise InvalidParameter(f"context: {path!r} comes twice")
         folder = path.rpartition("/")[0]
-        while folder and (kind := self._kinds.get(folder)) is not Kind.DIRECTORY:
-            if kind is not None:
-                raise InvalidParameter(f"context: {path!r} is below a file or link")
-            # A folder that is ignored, with an exception in it, is not told itself.
-            self._kinds[folder] = Kind.DIRECTORY
-            folder = folder.rpartition("/")[0]
+        if folder and kinds.get(folder) is not Kind.DIRECTORY:
+            _imply(folder, path, kinds)
+        if entry.kind is Kind.HARD_LINK and kinds.get(entry.value) is not Kind.FILE:
+            raise InvalidParameter(f"context: {path!r} is a second name of no file before it")
+        kinds[path] = entry.kind
+        found[line] = entry
+    if len(found) > MAX_ENTRIES:
+        raise InvalidParameter(f"context: more than {MAX_ENTRIES} files")
+    return found
+
+
+def _imply(folder: str, path: str, kinds: dict[str, Kind]) -> None:
+    """A folder that is ignored, with an exception in it, is not told itself."""
+    while folder and (kind := kinds.get(folder)) is not Kind.DIRECTORY:
+        if kind is not None:
+            raise InvalidParameter(f"context: {path!r} is below a file or link")
+        kinds[folder] = Kind.DIRECTORY
+        folder = folder.rpartition("/")[0]
 
 
 def _entry(line: bytes) -> Entry:
@@ -96,6 +162,10 @@ def _entry(line: bytes) -> Entry:
         raise InvalidParameter(f"context: not an entry: {line[:80]!r}")
     if "\0" in path + value or any(part in ("", ".", "..") for part in path.split("/")):
         raise InvalidParameter(f"context: {path!r} is not a path below it")
+    try:
+        os.fsencode(path + value)
+    except UnicodeEncodeError as exc:
+        raise InvalidParameter(f"context: {path!r} can be no file's name") from exc
     if entry.kind is Kind.FILE and not _DIGEST.fullmatch(value):
         raise InvalidParameter(f"context: {path!r} has no digest")
     if entry.kind is Kind.SYMLINK and not value:

@@ -168,7 +168,11 @@ def _copy(order: CopyOrder, copier: Copier, opened: Sequence[_Opened], nowhere: 
 
 def _found(order: CopyOrder, opened: _Opened, pattern: str, excluded: Matcher | None) -> list[str]:
     return sources.find(
-        opened.root, pattern, context=bool(opened.part.directory), deep=order.parents, excluded=excluded
+        sources.OnDisk(opened.root),
+        pattern,
+        context=bool(opened.part.directory),
+        deep=order.parents,
+        excluded=excluded,
     )
 
 

@@ -39,10 +39,11 @@ def of_sources(
     """
     excluded = Matcher(excludes) if excludes else None
     hasher = _Hasher(excluded, known)
+    files = sources.OnDisk(root)
     found = [
         path
         for pattern in patterns
-        for path in sources.find(root, pattern, context=True, deep=parents, excluded=excluded)
+        for path in sources.find(files, pattern, context=True, deep=parents, excluded=excluded)
     ]
     for path in found:
         hasher.source(root, path, prefix=f"{path}/" if parents else "")
