@@ -101,7 +101,6 @@ async def _execute(
                     f"{name}={value}"
                     for name, value in state.scope.run_environment(state.environment).items()
                 ),
-                *mounts.environment,
             ],
             "User": state.config.get("User") or "",
             "WorkingDir": state.config.get("WorkingDir") or "",
@@ -116,6 +115,7 @@ async def _execute(
             },
         }
         container = await opened.enter_async_context(_container(tools, body))
+        container.lent_environment = tuple(mounts.environment)
         await tools.output.say(f" ---> Running in {container.id[:12]}\n")
         exit_code = await _run_to_end(tools.containers, container, tools.output)
         if exit_code:

@@ -123,6 +123,15 @@ class StageState:
         self.tools.held.add(hit.image.id)
         return self._add(key, created_by, hit.layer, hit.created_at)
 
+    def knows(self, key: StepKey) -> bool:
+        """Whether something was made under a key; its image may be gone."""
+        return not self.tools.options.no_cache and self.tools.cache.find(key.whole) is not None
+
+    def remember(self, key: StepKey) -> None:
+        """One more key for the image of the step that was just taken from the cache, or made."""
+        assert self.image is not None, "the caller has it"  # noqa: S101
+        self.tools.cache.store(key.whole, self.image.id)
+
     def commit(self, key: StepKey, created_by: str, layer: Layer | None) -> None:
         """The step's image: stored, and in the cache under key."""
         self.image = self._add(key, created_by, layer, document.created(self.tools.epoch))

@@ -5,14 +5,16 @@ import posixpath
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wherryd.builder import fetching, metadata
+from wherryd.builder.cache import StepKey
 from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.copying import modes
 from wherryd.builder.copying.errors import CopyError
-from wherryd.builder.copying.order import CopyOrder, Inline, Part
+from wherryd.builder.copying.order import CopyOrder, Digest, Inline, Part
 from wherryd.builder.copying.process import carry_out
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
@@ -31,7 +33,9 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
     """Raises DockerfileError, InvalidParameter, SystemFault."""
     name = state.expand(step.origin) if isinstance(step, ins.Copy) else ""
     source = await origin(name) if name else state.tools.context
-    image, files = (source, None) if isinstance(source, Image) else (None, source)
+    # A heredoc alone takes nothing of what --from names.
+    image = source if isinstance(source, Image) and step.sources else None
+    files = source if isinstance(source, ContextFiles) else None
     parts = await fetching.parts(state, step, str(files.folder) if files else "")
     inline = tuple(
         Inline(name=each.name, text=state.expand_heredoc(each.text) if each.expand else each.text)
@@ -48,20 +52,69 @@ async def transfer(state: StageState, step: ins.Copy | ins.Add, origin: Origin) 
         "parents": isinstance(step, ins.Copy) and step.parents,
         "keep_owner": image is not None and not step.chown,
     }
-    content = _digest([image.chain_id]) if image else await _content_digest(files, step, order)
-    texts = [[each.name, each.text] for each in inline]
-    if texts:
-        content = _digest([content, texts])
-    # Where the sources lie on our side is nothing of theirs.
-    asked = [[each.patterns, each.unpack] for each in parts]
-    key = state.key({"op": step.keyword, **order, "parts": asked, "inline": texts, "content": content})
-    flag = f"--chown={order['chown']} " if order["chown"] else ""
-    comment = f"{step.keyword} {flag}multi:{digests.encoded(content)} in {state.expand(step.destination)} "
-    created_by = metadata.no_command(state.config, comment)
+    copied = _Copied(state, step, order)
+    if image is not None:
+        await _from_image(copied, image)
+        return
+    content = await _content_digest(files, step, order)
+    key, created_by = copied.key(content), copied.created_by(content)
     if not await state.cached(key, created_by):
         if files is not None:
             await files.provide([each for part in _parts_of(files, parts) for each in part.patterns])
-        state.commit(key, created_by, await _make_layer(state, order, image))
+        layer, _ = await _make_layer(state, order, None)
+        state.commit(key, created_by, layer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """A step whose sources may be known or not. Its keys are for the image that the stage has by now."""
+
+    state: StageState
+    step: ins.Copy | ins.Add
+    order: dict[str, Any]
+
+    @property
+    def _texts(self) -> list[list[str]]:
+        return [[each.name, each.text] for each in self.order["inline"]]
+
+    def key(self, content: object) -> StepKey:
+        """content: digest of the sources."""
+        # Where the sources lie on our side is nothing of theirs.
+        asked = [[each.patterns, each.unpack] for each in self.order["parts"]]
+        told = {**self.order, "parts": asked, "inline": self._texts}
+        return self.state.key({"op": self.step.keyword, **told, "content": content})
+
+    def created_by(self, content: str) -> str:
+        whole = _digest([content, self._texts]) if self._texts else content
+        flag = f"--chown={self.order['chown']} " if self.order["chown"] else ""
+        destination = self.state.expand(self.step.destination)
+        comment = f"{self.step.keyword} {flag}multi:{digests.encoded(whole)} in {destination} "
+        return metadata.no_command(self.state.config, comment)
+
+
+async def _from_image(copied: _Copied, image: Image) -> None:
+    """Copies out of a stage or another image: the cache knows what is copied, whatever else is in there.
+
+    To look into an image takes a process and a mount. So the step's image is also found by the source as it
+    is, and the contents are asked for only where this step was made before, from another source.
+    """
+    state, cache_from = copied.state, copied.state.tools.options.cache_from
+    same_source = copied.key({"layers": image.chain_id})
+    any_source = copied.key(None)
+    if not cache_from and await state.cached(same_source, ""):
+        return
+    content = ""
+    if cache_from or state.knows(any_source):
+        content = await _digest_in_image(state, copied.order, image)
+        if await state.cached(copied.key(content), copied.created_by(content)):
+            if not cache_from:
+                state.remember(same_source)
+            return
+    layer, found = await _make_layer(state, copied.order, image, Digest.NONE if content else Digest.ALSO)
+    content = content or found
+    state.commit(copied.key(content), copied.created_by(content), layer)
+    state.remember(same_source)
+    state.remember(any_source)
 
 
 async def workdir(state: StageState, step: ins.Workdir) -> None:
@@ -71,11 +124,14 @@ async def workdir(state: StageState, step: ins.Workdir) -> None:
     created_by = metadata.no_command(state.config, f"WORKDIR {state.config['WorkingDir']}")
     if not await state.cached(key, created_by):
         order = {"keyword": "WORKDIR", "destination": state.config["WorkingDir"]}
-        state.commit(key, created_by, await _make_layer(state, order, None))
+        layer, _ = await _make_layer(state, order, None)
+        state.commit(key, created_by, layer)
 
 
-async def _make_layer(state: StageState, order: dict[str, Any], source: Image | None) -> Layer | None:
-    """source: of parts without a folder."""
+async def _make_layer(
+    state: StageState, order: dict[str, Any], source: Image | None, wanted: Digest = Digest.NONE
+) -> tuple[Layer | None, str]:
+    """The layer, and the digest that is wanted of source. source: of parts without a folder."""
     tools = state.tools
     number = secrets.token_hex(8)
     key, view = f"{BUILDING}{number}", f"{VIEWING}{number}"
@@ -89,11 +145,28 @@ async def _make_layer(state: StageState, order: dict[str, Any], source: Image | 
         if source is not None:
             source_mounts = await tools.images.view_rootfs(view, source)
             undo.push_async_callback(tools.images.remove_rootfs, view)
-        await carry_out(
-            CopyOrder(mount_point=str(mount_point), root=root, source_mounts=source_mounts, **order)
+        found = await carry_out(
+            CopyOrder(
+                mount_point=str(mount_point), root=root, source_mounts=source_mounts, digest=wanted, **order
+            )
         )
         layer = await tools.images.commit_rootfs(key, tools.pins, newest_seconds=tools.epoch)
-    return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
+    return layer, found
+
+
+async def _digest_in_image(state: StageState, order: dict[str, Any], image: Image) -> str:
+    tools = state.tools
+    view = f"{VIEWING}{secrets.token_hex(8)}"
+    mount_point = tools.folder / "root"
+    mount_point.mkdir(exist_ok=True)
+    async with AsyncExitStack() as undo:
+        await undo.enter_async_context(tools.slots)
+        root = await tools.images.view_rootfs(view, image)
+        undo.push_async_callback(tools.images.remove_rootfs, view)
+        found = await carry_out(
+            CopyOrder(mount_point=str(mount_point), root=root, digest=Digest.ONLY, **order)
+        )
+    return found  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 
 
 def _parts_of(files: ContextFiles, parts: Sequence[Part]) -> list[Part]:

@@ -52,7 +52,8 @@ async def _launch(deps: Deps, container: Container, mounts: tuple[MountPoint, ..
         undo.push_async_callback(deps.networks.detach, record.id)
         _write_files(deps, record, sandbox)
         rootfs = await deps.images.rootfs_mounts(record.id)
-        config = plan.config(deps, replace(record, mounts=mounts), sandbox, rootfs, ids)
+        planned = replace(record, mounts=mounts)
+        config = plan.config(deps, planned, sandbox, rootfs, ids, container.lent_environment)
         bundle = make_bundle(deps, record, config)
         undo.callback(shutil.rmtree, bundle, ignore_errors=True)
         # Who attached before the start must get everything, and so must be connected before it.

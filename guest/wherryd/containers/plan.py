@@ -28,9 +28,17 @@ def hostname(record: ContainerRecord) -> str:
 
 
 def config(
-    deps: Deps, record: ContainerRecord, sandbox: Sandbox, rootfs: Sequence[Mount], ids: Ids
+    deps: Deps,
+    record: ContainerRecord,
+    sandbox: Sandbox,
+    rootfs: Sequence[Mount],
+    ids: Ids,
+    lent_environment: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """config.json for this start. Raises InvalidParameter for a user or device that is not there."""
+    """config.json for this start. lent_environment: what the record does not have.
+
+    Raises InvalidParameter for a user or device that is not there.
+    """
     files = deps.files(record.id)
     if record.network_mode.startswith("container:"):
         files = deps.files(record.network_mode.partition(":")[2])
@@ -46,7 +54,7 @@ def config(
         Plan(
             container_id=record.id,
             arguments=words,
-            environment=linking.environment(deps, record),
+            environment=[*linking.environment(deps, record), *lent_environment],
             working_directory=record.config["WorkingDir"],
             user=_user(record, rootfs),
             terminal=record.tty,

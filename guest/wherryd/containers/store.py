@@ -57,6 +57,8 @@ class Container:
         self.restarts_in_a_row = 0
         #: The size a terminal had before its process.
         self.console_size: tuple[int, int] | None = None
+        #: Variables for its process that the record, and so the disk, must not have: a build's secrets.
+        self.lent_environment: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

@@ -1,6 +1,6 @@
 """The process that carries out one COPY, ADD or WORKDIR: fresh interpreter, the image's files as its root.
 
-On `control`, a SOCK_SEQPACKET socket, it sends one JSON document at the end: {} or
+On `control`, a SOCK_SEQPACKET socket, it sends one JSON document at the end: {"digest": text} or
 {"error": text, "fault": "user" | "system"}.
 """
 
@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherryd.builder.copying import merging, modes, sources
+from wherryd.builder.copying import digest, merging, modes, sources
 from wherryd.builder.copying.errors import CopyError
-from wherryd.builder.copying.order import CopyOrder, Job, Part
+from wherryd.builder.copying.order import CopyOrder, Digest, Job, Part
 from wherryd.builder.copying.tree import Copier, Rules
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.unpack.errors import ArchiveError
@@ -41,7 +41,7 @@ def main() -> None:
     control = socket.socket(fileno=job.control)
     answer: dict[str, str] = {}
     try:
-        _carry_out(job.order)
+        answer = {"digest": _carry_out(job.order)}
     except (CopyError, BadPattern, ArchiveError, tarfile.TarError, InvalidParameter) as exc:
         answer = {"error": str(exc), "fault": "user"}
     except OSError as exc:
@@ -56,7 +56,8 @@ def main() -> None:
     os._exit(0)
 
 
-def _carry_out(order: CopyOrder) -> None:
+def _carry_out(order: CopyOrder) -> str:
+    """The digest that is wanted, or ""."""
     process.prctl(process.PR_SET_PDEATHSIG, 9)
     if any(part.unpack for part in order.parts):
         # Decoders are found now, or never: there are no modules below the image's root.
@@ -76,6 +77,8 @@ def _carry_out(order: CopyOrder) -> None:
     ]
     _enter(order)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if order.digest == Digest.ONLY:
+        return _digest(order, root)
     copier = Copier(root, _rules(order, root))
     if order.merge:
         merging.Merge(copier, image).run(names)
@@ -85,6 +88,16 @@ def _carry_out(order: CopyOrder) -> None:
         fd, _ = copier.directory(order.destination, 0)
         os.close(fd)
     copier.finish()
+    return _digest(order, image) if order.digest else ""
+
+
+def _digest(order: CopyOrder, root: int) -> str:
+    """Of what is copied out of an image, whose files keep their owners unless --chown names one."""
+    found, _ = digest.of_sources(
+        root, order.parts[0].patterns, order.excludes, parents=order.parents, context=False,
+        owners=order.keep_owner,
+    )  # fmt: skip
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,17 @@
 
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from wherryd.spec.mount import Mount
+
+
+class Digest(StrEnum):
+    """Whether the child says what the sources are, as one digest: beside the copying, or instead of it."""
+
+    NONE = ""
+    ALSO = "also"
+    ONLY = "only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +42,8 @@ class CopyOrder:
     and without inline, only the destination is made. destination: absolute, a trailing slash means a
     directory. chown: "user:group" or ""; keep_owner: without it the source's owner stays. chmod: as
     `modes.parse` reads it, or "". parents: the source's folders are made too. merge: a file with the paths
-    to make equal to the source's (merging.py), instead of a copy.
+    to make equal to the source's (merging.py), instead of a copy. digest: of the one part, whose files are
+    those of root with ONLY.
     """
 
     mount_point: str
@@ -49,6 +59,7 @@ class CopyOrder:
     excludes: tuple[str, ...] = ()
     keyword: str = "COPY"
     merge: str = ""
+    digest: Digest = Digest.NONE
 
 
 @dataclass(frozen=True, slots=True)

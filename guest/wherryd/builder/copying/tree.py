@@ -13,6 +13,7 @@ import posixpath
 import stat
 from dataclasses import dataclass, field
 
+from wherryd.builder.copying.attributes import is_copied
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.modes import Mode
 from wherryd.errors import KernelFault
@@ -269,7 +270,7 @@ class Copier:
                 raise
             return
         for name in names:
-            if name == "security.capability" or name.startswith("user."):
+            if is_copied(name):
                 os.setxattr(fd, name, os.getxattr(origin, name))
 
     def _finish_file(self, fd: int, owner: tuple[int, int], mode: int, when: int) -> None:
