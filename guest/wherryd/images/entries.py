@@ -11,7 +11,8 @@ import os
 import stat
 import struct
 import tarfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 CHUNK_BYTES = 1024 * 1024
@@ -28,9 +29,10 @@ _KINDS = {
 }
 #: POSIX ustar: name, mode, uid, gid, size, mtime, chksum, typeflag, linkname, magic and version; owners'
 #: names, device numbers and prefix stay empty.
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s247x")
+_HEADER = struct.Struct("100s24s24s8sc100s8s247x")
 _NAME_BYTES = 100
 _SHORT_LIMIT, _LONG_LIMIT = 8**7, 8**11
+_PADDING = bytes(tarfile.BLOCKSIZE)
 _ONE_BLOCK_KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
 
 
@@ -62,52 +64,55 @@ class EntryWriter:
         Sockets are left out, as Docker does: they mean nothing without a process. Raises OSError when it is
         not, or no longer, what status says.
         """
+        if stat.S_ISREG(status.st_mode):
+            self._file(folder, name, path, status)
+            return
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             self.sockets.append(path)
             return
-        info = self._info(path, kind, status)
-        if kind == tarfile.SYMTYPE:
-            info.linkname = os.readlink(name, dir_fd=folder)
-        elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
-            info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        if kind not in (tarfile.REGTYPE, tarfile.DIRTYPE):
+        if kind == tarfile.DIRTYPE:
+            fd = self._opened(folder, name, path, status)
+            try:
+                attributes = named_xattrs(fd)
+            finally:
+                os.close(fd)
+            self._sink.raw(_header(path, kind, status, attributes=attributes))
+        elif kind == tarfile.SYMTYPE:
+            self._sink.raw(_header(path, kind, status, os.readlink(name, dir_fd=folder)))
+        else:
+            info = _info(path, kind, status)
+            if kind != tarfile.FIFOTYPE:
+                info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
             self._sink.raw(encoded(info))
-            return
-        if kind == tarfile.REGTYPE and status.st_nlink > 1:
+
+    def _file(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
+        """In one piece, without a call for each step: archives have tens of thousands of small files."""
+        if status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
-                info.type, info.linkname = tarfile.LNKTYPE, first
-                self._sink.raw(encoded(info))
+                self._sink.raw(_header(path, tarfile.LNKTYPE, status, first))
                 return
-        fd = self._open(folder, name)
+        fd = self._opened(folder, name, path, status)
         try:
-            self._opened(info, fd, path, status)
+            size = status.st_size
+            self._sink.raw(_header(path, tarfile.REGTYPE, status, size=size, attributes=named_xattrs(fd)))
+            if size:
+                self._sink.contents(fd, path, size)
+                self._sink.raw(_PADDING[: -size % tarfile.BLOCKSIZE])
+            self.size += size
         finally:
             os.close(fd)
 
-    def _info(self, path: str, kind: bytes, status: os.stat_result) -> tarfile.TarInfo:
-        info = tarfile.TarInfo(path)
-        info.type, info.mode = kind, stat.S_IMODE(status.st_mode)
-        info.uid, info.gid = status.st_uid, status.st_gid
-        info.mtime = max(0, int(status.st_mtime_ns // 1_000_000_000))
-        return info
-
-    def _opened(self, info: tarfile.TarInfo, fd: int, path: str, status: os.stat_result) -> None:
+    def _opened(self, folder: int, name: str, path: str, status: os.stat_result) -> int:
+        """A descriptor of just that file or folder."""
+        fd = self._open(folder, name)
         found = os.fstat(fd)
-        if (found.st_dev, found.st_ino) != (status.st_dev, status.st_ino):
+        if found.st_ino != status.st_ino or found.st_dev != status.st_dev:
             # Somebody put another file there between the two looks.
+            os.close(fd)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        info.pax_headers = _xattrs(fd)
-        if info.type == tarfile.DIRTYPE:
-            self._sink.raw(encoded(info))
-            return
-        info.size = status.st_size
-        self._sink.raw(encoded(info))
-        if info.size:
-            self._sink.contents(fd, path, info.size)
-            self._sink.raw(bytes(-info.size % tarfile.BLOCKSIZE))
-        self.size += info.size
+        return fd
 
     def end(self) -> None:
         """The archive's end marker."""
@@ -120,43 +125,76 @@ def _open(folder: int, name: str) -> int:
 
 def encoded(info: tarfile.TarInfo) -> bytes:
     """The header's blocks: byte for byte what tarfile makes, and sooner where one block will do."""
-    return _one_block(info) or info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    block = b""
+    if info.type in _ONE_BLOCK_KINDS and not info.pax_headers:
+        owner = info.uid, info.gid
+        block = _one_block(info.name, info.type, info.mode, owner, info.size, info.mtime, info.linkname)
+    return block or info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _one_block(info: tarfile.TarInfo) -> bytes:
+def _header(
+    path: str,
+    kind: bytes,
+    status: os.stat_result,
+    link: str = "",
+    *,
+    size: int = 0,
+    attributes: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """As `encoded`, without the detour over a TarInfo where it can be done without."""
+    block = b""
+    if not attributes:
+        owner, seconds = (status.st_uid, status.st_gid), _seconds(status)
+        block = _one_block(path, kind, status.st_mode, owner, size, seconds, link)
+    if not block:
+        info = _info(path, kind, status)
+        info.linkname, info.size = link, size
+        info.pax_headers = {_XATTR + name: os.fsdecode(value) for name, value in (attributes or {}).items()}
+        block = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    return block
+
+
+def _info(path: str, kind: bytes, status: os.stat_result) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(path)
+    info.type, info.mode = kind, stat.S_IMODE(status.st_mode)
+    info.uid, info.gid = status.st_uid, status.st_gid
+    info.mtime = _seconds(status)
+    return info
+
+
+def _seconds(status: os.stat_result) -> int:
+    return max(0, status.st_mtime_ns // 1_000_000_000)
+
+
+def _one_block(
+    name: str, kind: bytes, mode: int, owner: tuple[int, int], size: int, seconds: float, link: str
+) -> bytes:
     """A ustar header; empty when something does not fit into its fields, or is not worth a second way."""
-    name = info.name
-    if info.type == tarfile.DIRTYPE and not name.endswith("/"):
+    if kind == tarfile.DIRTYPE and not name.endswith("/"):
         name += "/"
-    plain = (
-        info.type in _ONE_BLOCK_KINDS
-        and not info.pax_headers
-        and name.isascii()
-        and info.linkname.isascii()
-        and max(len(name), len(info.linkname)) <= _NAME_BYTES
-        and min(info.uid, info.gid) >= 0
-        and max(info.uid, info.gid) < _SHORT_LIMIT
-        and max(info.size, info.mtime) < _LONG_LIMIT
-    )
-    if not plain:
+    uid, gid = owner
+    if (
+        len(name) > _NAME_BYTES
+        or len(link) > _NAME_BYTES
+        or not name.isascii()
+        or not link.isascii()
+        or not 0 <= uid < _SHORT_LIMIT
+        or not 0 <= gid < _SHORT_LIMIT
+        or size >= _LONG_LIMIT
+        or seconds >= _LONG_LIMIT
+    ):
         return b""
     block = _HEADER.pack(
         name.encode(),
-        b"%07o" % (info.mode & 0o7777),
-        b"%07o" % info.uid,
-        b"%07o" % info.gid,
-        b"%011o" % info.size,
-        b"%011o" % int(info.mtime),
+        b"%07o\0%07o\0%07o" % (mode & 0o7777, uid, gid),
+        b"%011o\0%011o" % (size, int(seconds)),
         b" " * 8,
-        info.type,
-        info.linkname.encode(),
+        kind,
+        link.encode(),
         tarfile.POSIX_MAGIC,
     )
-    return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
-
-
-def _xattrs(fd: int) -> dict[str, str]:
-    return {_XATTR + name: os.fsdecode(value) for name, value in named_xattrs(fd).items()}
+    # Adler-32's lower half is one more than the sum of the bytes, modulo 65521; 512 of ASCII stay below.
+    return b"%b%06o\0 %b" % (block[:148], (zlib.adler32(block) & 0xFFFF) - 1, block[156:])
 
 
 def named_xattrs(file: int | str) -> dict[str, bytes]:
@@ -167,6 +205,8 @@ def named_xattrs(file: int | str) -> dict[str, bytes]:
     follow = isinstance(file, int)
     try:
         names = os.listxattr(file, follow_symlinks=follow)
+        if not names:
+            return {}
     except OSError as exc:
         if exc.errno == errno.ENOTSUP:
             return {}

@@ -68,7 +68,8 @@ class Extractor:
         try:
             if self.entries > self._limits.entries:
                 raise ArchiveError(f"more than {self._limits.entries} entries, which is the limit")
-            self._directories.refresh()
+            if self._directories.stale:
+                self._directories.refresh()
             head, _, name = member.name.rpartition("/")
             if name in ("", ".", ".."):
                 self._odd_name(member)
@@ -135,7 +136,8 @@ class Extractor:
                 os.fchmod(fd, mode)  # chown takes the set-id bits away
             elif mode & _SET_IDS:
                 os.fchmod(fd, mode)
-            self._xattrs(member, fd)
+            if member.pax_headers:
+                self._xattrs(member, fd)
             when = modified_ns(member)
             os.utime(fd, ns=(when, when))
         finally:
@@ -146,21 +148,25 @@ class Extractor:
         """The entry's bytes into fd, a record per piece into the recipe, the padding behind them."""
         # typeshed says bytes; tarfile keeps (offset, size) of each piece that is no hole.
         sparse = cast("list[tuple[int, int]] | None", member.sparse)
-        pieces = [(0, member.size)] if sparse is None else sparse
+        size = member.size
+        if sparse is None:
+            if size:
+                self._contents[path] = [(self._recipe.file(path, 0, size), 0, size)]
+                self._reader.payload(size, lambda piece: write_all(fd, piece))
+                self._reader.read(-size % tarfile.BLOCKSIZE)
+            return
         stored = 0
         records = []
-        for offset, size in pieces:
+        for offset, size in sparse:
             if offset < 0 or size < 0 or offset + size > member.size:
                 raise ArchiveError("its map of holes does not fit its size")
             if not size:
                 continue
-            if sparse is not None:
-                os.lseek(fd, offset, os.SEEK_SET)
+            os.lseek(fd, offset, os.SEEK_SET)
             records.append((self._recipe.file(path, offset, size), offset, size))
             self._reader.payload(size, lambda piece: write_all(fd, piece))
             stored += size
-        if sparse is not None:
-            os.ftruncate(fd, member.size)
+        os.ftruncate(fd, member.size)
         if records:
             self._contents[path] = records
         self._reader.read(-stored % tarfile.BLOCKSIZE)

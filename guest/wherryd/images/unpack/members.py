@@ -17,10 +17,31 @@ def members(reader: TarReader, trailing_bytes: int) -> Iterator[tarfile.TarInfo]
         encoding="utf-8",
         errors="surrogateescape",
     )
-    while (member := archive.next()) is not None:
+    member = archive.next()
+    while member is not None:
         archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them
         yield member
+        if archive.offset != reader.tell():
+            # Contents that nobody wanted; their end must be there.
+            reader.seek(archive.offset - 1)
+            if not reader.read(1):
+                raise tarfile.ReadError("unexpected end of data")
+        member = _common(archive, reader) or archive.next()
     if reader.last_read.strip(b"\0"):
         # tarfile ends without an error at a block that is neither a header nor the end marker.
         raise ArchiveError(f"damaged header at byte {reader.tell() - len(reader.last_read)}")
     reader.drain(trailing_bytes)
+
+
+def _common(archive: tarfile.TarFile, reader: TarReader) -> tarfile.TarInfo | None:
+    """The next entry, if its header is of the common kind; else nothing is read, and `tarfile` takes it."""
+    if archive.pax_headers:
+        return None  # of the whole archive: they change every entry
+    member = Header.common(reader.peek(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    if member is None or member.size < 0:
+        return None
+    reader.read(tarfile.BLOCKSIZE)
+    archive.offset = reader.tell()
+    if member.type == tarfile.REGTYPE:
+        archive.offset += member.size + -member.size % tarfile.BLOCKSIZE
+    return member

@@ -188,6 +188,10 @@ class TarReader:
         self.last_read = data
         return data
 
+    def peek(self, size: int) -> bytes:
+        """What `read` would return, as far as it is here already."""
+        return self._chunk[self._at : self._at + size]
+
     def payload(self, size: int, write: Callable[[memoryview], object]) -> None:
         """Hands size bytes of an entry's contents to `write`. Raises ArchiveError when they are not there."""
         left = size

@@ -62,8 +62,7 @@ class RecipeWriter:
         """Contents that stay in a file. Returns the record's number."""
         self._close_raw()
         name = os.fsencode(path)
-        self._out += _FILE.pack(b"P", offset, size, len(name))
-        self._out += name
+        self._out += _FILE.pack(b"P", offset, size, len(name)) + name
         self._files += 1
         return self._files - 1
 
