@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -224,3 +225,29 @@ def free_port() -> int:
 def path_of(sandbox: Sandbox) -> str:
     assert sandbox.netns_path is not None
     return sandbox.netns_path
+
+
+async def attach(
+    service: NetworkService, identity: str, *bindings: PortBinding, mode: str = "default"
+) -> Sandbox:
+    return await service.attach(identity, mode=mode, hostname="h", ports=publish(*bindings))
+
+
+def ports_of(rig: Rig) -> list[str]:
+    """Devices plugged into the bridge."""
+    folder = Path("/sys/class/net", rig.bridge, "brif")
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def nft(*arguments: str) -> str:
+    done = subprocess.run(["nft", *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout
+
+
+def published(rig: Rig) -> list[str]:
+    """The published ports, as the kernel has them."""
+    text = nft("list", "map", "ip", f"wherry_{rig.bridge}", "published")
+    with contextlib.suppress(ValueError):
+        inner = text[text.index("elements = {") + len("elements = {") :]
+        return [part.strip() for part in inner[: inner.index("}")].split(",")]
+    return []
