@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from wherry.engine.buildcontext import whole
-from wherry.engine.contextsync import entries
-from wherry.engine.statcache import StatCache
+from wherry.engine.contextlist import entry_of, tell
+from wherry.engine.statcache import Last
 from wherryd.builder.contexts.tree import ContextTree, Unclear
 from wherryd.builder.copying import digest
 from wherryd.builder.copying.errors import CopyError
@@ -44,9 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tree(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ContextTree:
-    cache = StatCache(tmp_path_factory.mktemp("cache"), folder)
-    return ContextTree(entries(whole(folder), cache))
+def tree(folder: Path) -> ContextTree:
+    return ContextTree(map(entry_of, tell(whole(folder), Last()).lines))
 
 
 def of_files(folder: Path, patterns: tuple[str, ...], excludes: tuple[str, ...], parents: bool) -> object:

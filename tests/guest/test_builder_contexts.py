@@ -13,7 +13,7 @@ import pytest
 from builder_rig import MTIME, build, built, saved, tree
 from native_engine import NativeEngine
 
-from wherrywire.contextsync import Entry, Kind
+from wherrywire.contextsync import Entry, Kind, difference, digest_of, needs_digest
 
 pytestmark = pytest.mark.root
 
@@ -272,3 +272,120 @@ def test_nothing_of_a_build_is_left_but_its_contents(engine: NativeEngine, folde
     assert list((root / "blobs" / "incoming").iterdir()) == []
     kept = [path for path in (root / "blobs").glob("??/*") if path.stat().st_size == 100_000]
     assert kept
+
+
+# one call for a build whose list the engine knows
+
+FILES = {"Dockerfile": b"FROM scratch\nCOPY app /app\nCOPY src /src\n", "app": b"1", "src/main": b"main"}
+PATHS = needs_digest(["app", "src"])
+
+
+def lines_of(files: Mapping[str, bytes]) -> list[bytes]:
+    return [entry(name, data).line() for name, data in files.items()]
+
+
+def known(engine: NativeEngine, files: Mapping[str, bytes]) -> list[bytes]:
+    """The lines of a context that the engine has all of."""
+    made = announced(engine, files)
+    by_digest = {digest(data): data for data in files.values()}
+    engine.call("PUT", f"/build/contexts/{made['Token']}", b"".join(map(by_digest.get, made["Missing"])))  # type: ignore[arg-type]
+    assert engine.call("POST", "/build", b"", context=made["Token"]).status == 200
+    return lines_of(files)
+
+
+def test_a_list_that_is_known_needs_no_second_telling(engine: NativeEngine) -> None:
+    lines = known(engine, FILES)
+    for _ in range(2):
+        answer = engine.call("POST", "/build", b"", context=digest_of(lines), needs=PATHS)
+        assert answer.text.count("Using cache") == 2, answer.text
+
+
+def test_what_has_changed_goes_with_the_build(engine: NativeEngine) -> None:
+    before = known(engine, FILES)
+    data = os.urandom(20_000)
+    after = lines_of({**FILES, "app": data, "src/new": b"", "src/other": b"other"})
+    changes = difference(before, after)
+    assert changes is not None
+    body = b"".join([*changes, b"\n", data, b"other"])
+    query = {"context": digest_of(after), "base": digest_of(before), "needs": PATHS, "t": "ctx:quick"}
+    answer = engine.call("POST", "/build", body, **query)
+    assert "Successfully tagged ctx:quick" in answer.text
+    found = tree(saved(engine, "ctx:quick"))
+    assert [found[name][4] for name in ("app", "src/other", "src/new", "src/main")] == [
+        hashlib.sha256(each).hexdigest() for each in (data, b"other", b"", b"main")
+    ]
+    # The next one may build on it.
+    assert engine.call("POST", "/build", b"", context=digest_of(after)).text.count("Using cache") == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "why", "harm"),
+    [
+        (404, "it is not known", {"context": digest(b"no such list")}),
+        (404, "it is not known", {"base": digest(b"no such list")}),
+        (404, "needs other paths", {"needs": needs_digest(["app"])}),
+        (400, "another one than its digest says", {"context": digest(b"no such list")}),
+    ],
+)
+def test_what_is_not_so_builds_nothing(
+    engine: NativeEngine, status: int, why: str, harm: dict[str, str]
+) -> None:
+    before = known(engine, FILES)
+    data = os.urandom(10)
+    after = lines_of({**FILES, "app": data})
+    query = {"context": digest_of(after), "base": digest_of(before), "needs": PATHS}
+    if status == 404 and "context" in harm:
+        del query["base"]
+    changes = difference(before, after)
+    assert changes is not None
+    answer = engine.call("POST", "/build", b"".join([*changes, b"\n", data]), **{**query, **harm})
+    assert (answer.status, why in answer.message) == (status, True), answer.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "content", "message"),
+    [
+        ([b"=99\n"], b"", "no such change"),
+        ([b"=1\n", b"-x\n"], b"", "no such change"),
+        ([b"=3\n", b"=1\n"], b"", "no such change"),
+        ([b"=3\n", entry("app/below", b"").line()], b"", "below a file"),
+        ([b"=3\n", entry("../app", b"").line()], b"", "not a path below"),
+        ([b"=3\n", entry("more", b"more").line()], b"less", "not the digest of what was sent"),
+        ([b"=3\n", entry("more", b"more").line()], b"mo", "ended early"),
+        ([b"=3\n", entry("more", b"more").line()], b"more and more", "more was sent"),
+        (None, b"", "cut off"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused(
+    engine: NativeEngine, changes: list[bytes] | None, content: bytes, message: str
+) -> None:
+    before = known(engine, FILES)
+    body = b"=3\n" if changes is None else b"".join([*changes, b"\n", content])
+    answer = engine.call("POST", "/build", body, context=digest(b"new"), base=digest_of(before))
+    assert (answer.status, message in answer.message) == (400, True), answer.text
+
+
+def test_the_client_tells_all_to_an_engine_that_has_forgotten(engine: NativeEngine, folder: Path) -> None:
+    wherry(engine, folder, "-q", ".")
+    for number in range(2 * 8):  # more lists than are remembered
+        announced(engine, {f"other{number}": b""})
+    assert wherry(engine, folder, ".").count("Using cache") == 2
+
+
+def test_a_trigger_that_came_with_the_base_gets_its_files(engine: NativeEngine, folder: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM ctx:base\nCOPY src /src\n")
+    build(engine, {"Dockerfile": b"FROM busybox:test\n"}, t="ctx:base")
+    wherry(engine, folder, "-q", ".")
+    build(engine, {"Dockerfile": b"FROM busybox:test\nONBUILD COPY other /other\n"}, t="ctx:base")
+    wherry(engine, folder, "-q", "-t", "ctx:triggered", ".")
+    assert "other" in tree(saved(engine, "ctx:triggered"))
+
+
+def test_a_dockerfile_from_elsewhere_may_change_nothing(engine: NativeEngine, folder: Path) -> None:
+    other = folder.parent / "Other"
+    other.write_text("FROM busybox:test\nCOPY src /src\n")
+    for count in (0, 1, 1):
+        assert wherry(engine, folder, "-f", str(other), ".").count("Using cache") >= count
+    other.write_text("FROM busybox:test\nCOPY other /other\n")
+    wherry(engine, folder, "-q", "-t", "ctx:elsewhere", "-f", str(other), ".")
+    assert "other" in tree(saved(engine, "ctx:elsewhere"))

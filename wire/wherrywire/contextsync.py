@@ -13,9 +13,9 @@ changed since, one call is enough:
     POST /build?context=<digest>&needs=<digest>[&base=<digest>]
 
 needs says for which paths the list was made (`needs_digest`). With base, the digest of an earlier list, the
-body is what has changed in it (`difference`), an empty line, and the contents of all files in the new lines,
-one after the other. The answer is 404 when the engine does not know the list, lacks a content, or the
-Dockerfile needs other paths by now; then the calls above are made.
+body is what has changed in it (`difference`), an empty line, and the contents of the files in the new lines
+that are not empty, each once, one after the other. The answer is 404 when the engine does not know the list,
+lacks a content, or the Dockerfile needs other paths by now; then the calls above are made.
 """
 
 import hashlib
@@ -135,6 +135,11 @@ class Needs:
     def takes(self, path: str) -> bool:
         names = path.split("/")
         return any(_fits(parts, names) for parts in self._split)
+
+    def takes_all(self, folder: str) -> bool:
+        """Whether everything below folder is taken. folder: as a path, "" or with a slash at its end."""
+        names = folder.split("/")[:-1]
+        return any(len(parts) <= len(names) and _fits(parts, names) for parts in self._split)
 
     def follows(self, path: str) -> bool:
         """Whether a link at path leads to what is needed: it is a source, or on the way to one. Links below a

@@ -59,6 +59,8 @@ class Matcher:
 
     def excludes(self, path: str) -> bool:
         """Whether path is left out, by itself or because a folder above it is."""
+        if not self._patterns:
+            return False
         candidates = [path, *parents(path)]
         left_out = False
         for pattern, inverted in self._patterns:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wherry.cli.command import engine, flag, texts, verb
-from wherry.errors import UsageProblem
+from wherry.errors import EngineProblem, UsageProblem
 
 if TYPE_CHECKING:
     from wherry.cli.buildoutput import Output
+    from wherry.cli.buildsource import Sent
+    from wherry.engine.client import EngineClient
+    from wherry.engine.http import Answer
     from wherry.engine.lending import Loan
     from wherry.engine.progress import Progress
 
@@ -82,7 +85,6 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout, given["platform"]))
     from wherry.cli import buildsource, preferences, progress
     from wherry.engine.client import body_of
-    from wherry.engine.logins import Logins
     from wherry.engine.progress import read
 
     quiet = quiet or given["style"] == "quiet"
@@ -100,20 +102,26 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
             build_args[name] = value
         loan = _loan(given)
         given["contexts"] = _contexts(given["build_context"])
-        sent = buildsource.send(called, source, given, build_args, None if quiet else out, stack)
-        params = _parameters(given, build_args, quiet, sent.dockerfile)
-        params["remote"], params["context"] = sent.remote, sent.token
+        # What is lent and what is named is for one build; a quick one may have to be begun a second time.
+        quick = not (loan or given["contexts"])
+        to_say = None if quiet else out
+        sent = buildsource.send(called, source, given, build_args, to_say, stack, quick=quick)
+        params = _parameters(given, build_args, quiet)
         if given["contexts"]:
-            named = buildsource.named(called, given["contexts"], None if quiet else out)
-            params["contexts"] = _json(named)
+            params["contexts"] = _json(buildsource.named(called, given["contexts"], to_say))
         if loan:
             from wherry.engine import lending
 
             params["offer"] = stack.enter_context(lending.lent(called, loan))
-        logins = Logins().header_for_build()
-        answer = stack.enter_context(
-            called.call("POST", "/build", params, upload=sent.body, headers=logins, stream=True)
-        )
+        try:
+            answer = _begin(called, sent, params)
+        except EngineProblem as exc:
+            if not (sent.quick and exc.status == 404):
+                raise
+            sent = buildsource.send(called, source, given, build_args, to_say, stack, quick=False)
+            answer = _begin(called, sent, params)
+        stack.enter_context(answer)
+        sent.kept()
         image_id = ""
 
         def noted(lines: "Iterable[Progress]") -> "Iterator[Progress]":
@@ -136,6 +144,21 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
         iidfile.write_text(image_id)
 
 
+def _begin(called: "EngineClient", sent: "Sent", params: dict[str, Any]) -> "Answer":
+    from wherry.engine.logins import Logins
+
+    where = {name: getattr(sent, name) for name in ("remote", "context", "needs", "base")}
+    return called.call(
+        "POST",
+        "/build",
+        {**params, **where, "dockerfile": sent.dockerfile},
+        upload=sent.body,
+        headers=Logins().header_for_build(),
+        stream=True,
+        versioned=not sent.quick,
+    )
+
+
 def _outputs(texts: Iterable[str], *, push: bool) -> "list[Output]":
     if not (texts or push):
         return []
@@ -152,9 +175,7 @@ def _loan(given: dict[str, Any]) -> "Loan | None":
     return lending.read(given["secrets"], given["agents"], os.environ)
 
 
-def _parameters(
-    given: dict[str, Any], build_args: dict[str, str | None], quiet: bool, dockerfile: str | None
-) -> dict[str, Any]:
+def _parameters(given: dict[str, Any], build_args: dict[str, str | None], quiet: bool) -> dict[str, Any]:
     """Query parameters of POST /build; what is None is not sent."""
     import json
 
@@ -162,7 +183,6 @@ def _parameters(
 
     sizes = _sizes(given) if any(given[name] for name in ("memory", "memory_swap", "shm_size")) else {}
     return {
-        "dockerfile": dockerfile,
         "t": list(given["tags"]),
         "buildargs": json.dumps(build_args),
         "labels": json.dumps(environment.labels((), given["labels"])),

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -31,8 +32,12 @@ class Found:
     """One file of the folder, as it was when it was looked at."""
 
     name: str
-    path: Path
+    place: str
     status: os.stat_result
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +67,9 @@ def scan(folder: Path, dockerfile: Path | bytes | None, ask: AskNeeds | None = N
         name = "dockerfile"
     patterns, ignore = _patterns(folder, name)
     if contents is not None:
-        # From elsewhere: under a name that nobody has, and that is excluded from COPY.
-        name = f".dockerfile.{os.urandom(10).hex()}"
+        # From elsewhere: under a name that nobody has, and that is excluded from COPY. The same for the same
+        # contents, so that a list of files is the same as last time.
+        name = f".dockerfile.{sha256(contents).hexdigest()[:20]}"
         extra[name] = contents
         patterns = [*patterns, name]
         extra[_IGNORE] = (ignore + f"\n{name}\n{_IGNORE}\n".encode()).lstrip(b"\n")
@@ -139,10 +145,10 @@ def _needed(
 ) -> tuple[Found, ...]:
     """Also what links on the way to a source lead to: the engine follows them inside the context."""
     if needs is None or needs.everything:
-        return tuple(_walk(folder, "", matcher, None))
+        return tuple(_walk(str(folder), "", matcher, None))
     needs = Needs((*needs.patterns, *always))
     for _ in range(_MAX_ROUNDS):
-        entries = tuple(_walk(folder, "", matcher, needs))
+        entries = tuple(_walk(str(folder), "", matcher, needs))
         led = {
             _led_to(entry)
             for entry in entries
@@ -151,7 +157,7 @@ def _needed(
         if led <= set(needs.patterns):
             return entries
         needs = Needs((*needs.patterns, *led))
-    return tuple(_walk(folder, "", matcher, None))
+    return tuple(_walk(str(folder), "", matcher, None))
 
 
 def _led_to(link: Found) -> str:
@@ -160,7 +166,9 @@ def _led_to(link: Found) -> str:
     return posixpath.normpath(target).lstrip("/")
 
 
-def _walk(folder: Path, prefix: str, matcher: Matcher, needs: Needs | None) -> Iterator[Found]:
+def _walk(folder: str, prefix: str, matcher: Matcher, needs: Needs | None) -> Iterator[Found]:
+    if needs is not None and needs.takes_all(prefix):
+        needs = None
     try:
         found = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as exc:
@@ -177,9 +185,9 @@ def _walk(folder: Path, prefix: str, matcher: Matcher, needs: Needs | None) -> I
             continue
         status = entry.stat(follow_symlinks=False)
         if not matcher.excludes(name):
-            yield Found(name, Path(entry.path), status)
+            yield Found(name, entry.path, status)
         if is_folder:
-            yield from _walk(Path(entry.path), name + "/", matcher, needs)
+            yield from _walk(entry.path, name + "/", matcher, needs)
 
 
 def permissions(mode: int) -> int:

@@ -84,8 +84,10 @@ class EngineClient:
         upload: Readable | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
+        versioned: bool = True,
     ) -> Answer:
-        """One call. path: unversioned, its parts quoted with `segment`.
+        """One call. path: unversioned, its parts quoted with `segment`. versioned: unless the
+        version does not matter, and need not be asked for.
 
         body is sent as JSON; upload is sent chunked, as it is read. With stream=True the answer's body
         is left to the caller, who closes it. Raises EngineProblem for every status from 400 on.
@@ -97,7 +99,8 @@ class EngineClient:
         elif upload is not None:
             data = _chunks(upload)
             sent.setdefault("Content-Type", "application/x-tar")
-        return self._send(method, self.path(path, params), data=data, headers=sent, stream=stream)
+        target = self.path(path, params) if versioned else _with_query(path, params)
+        return self._send(method, target, data=data, headers=sent, stream=stream)
 
     def chunks(self, path: str, params: Params | None = None) -> Iterator[bytes]:
         """The body of a GET, as it comes. The request is sent with the first `next`."""
@@ -113,8 +116,7 @@ class EngineClient:
     def path(self, path: str, params: Params | None = None) -> str:
         """Versioned path with query. Lists repeat the key, None is left out, booleans are 1 and 0."""
         major, minor = self.api_version
-        query = _query(params or {})
-        return f"/v{major}.{minor}{path}{'?' + query if query else ''}"
+        return f"/v{major}.{minor}{_with_query(path, params)}"
 
     # --- below -----------------------------------------------------------------------------------
 
@@ -146,6 +148,11 @@ class EngineClient:
                 f"the engine's answer is not JSON: {answer.content[:80]!r}; is {self.endpoint} an engine?",
                 status=answer.status,
             ) from exc
+
+
+def _with_query(path: str, params: Params | None) -> str:
+    query = _query(params or {})
+    return f"{path}?{query}" if query else path
 
 
 def _query(params: Params) -> str:

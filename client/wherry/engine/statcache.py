@@ -1,71 +1,81 @@
-"""Digests of a folder's files from the last time, so that a file that did not change is not read again.
+"""What is known of a folder from its last build, so that a file that did not change is not read again.
 
-<root>/<hash of the folder's path>.json   {"version": 1, "files": {name: [size, mtime, ctime, inode, digest]}}
+<root>/<hash of the folder's path and the Dockerfile's>.json
+    {"version": 2, "engine": address, "asked": digest, "paths": [pattern, ...],
+     "records": [[name, size, mtime, ctime, inode, mode, line], ...]}
 
-A file is taken to be the same when all four agree. One that was changed shortly before it was read is read
-again next time: a second change within the clock's step would not show (git's "racy" entries).
+records are in the order of the list that the engine was told (wherrywire.contextsync), line is theirs. A file
+is taken to be the same when all of size, times, inode and mode agree. One that was changed shortly before it
+was looked at is read again next time: a second change within the clock's step would not show (git's "racy"
+entries).
+asked stands for the question which paths are needed, and paths for its answer.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from wherry.engine.buildcontext import Found
-from wherry.errors import UsageProblem
-
-_VERSION = 1
-#: FAT keeps times in steps of two seconds.
-_STEP_NS = 2_000_000_000
+_VERSION = 2
 _MAX_FOLDERS = 64
-_READERS = 4
 
-_Record = list[int | str]
+#: [name, size, mtime_ns, ctime_ns, inode, mode, line]; one that is not to be trusted has zeros.
+Record = list[Any]
+
+
+@dataclass(frozen=True)
+class Last:
+    """engine: whom the list was told to, "" for nobody."""
+
+    engine: str = ""
+    asked: str = ""
+    paths: Sequence[str] = ()
+    records: list[Record] = field(default_factory=list)
+
+    @cached_property
+    def by_name(self) -> dict[str, Record]:
+        return {record[0]: record for record in self.records}
+
+    @property
+    def lines(self) -> list[bytes]:
+        return [record[6].encode() + b"\n" for record in self.records]
 
 
 class StatCache:
-    """Of one folder."""
+    """Of one folder and one Dockerfile."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-        self._path = root / f"{name}.json"
+    def __init__(self, root: Path, folder: Path, dockerfile: str = "") -> None:
+        place = os.fsencode(folder.resolve()) + b"\0" + dockerfile.encode("utf-8", "surrogateescape")
+        self._path = root / f"{hashlib.sha256(place).hexdigest()[:32]}.json"
 
-    def digests(self, files: Iterable[Found]) -> dict[str, str]:
-        """Name -> "sha256:..."; what had to be read is kept. Raises UsageProblem for what cannot be read."""
-        before = self._load()
-        found: dict[str, str] = {}
-        unknown: list[Found] = []
-        kept: dict[str, _Record] = {}
-        now = time.time_ns()
-        for file in files:
-            record = before.get(file.name)
-            if record is not None and record[:4] == _identity(file.status):
-                found[file.name], kept[file.name] = str(record[4]), record
-            else:
-                unknown.append(file)
-        for file, digest in zip(unknown, _read_all(unknown), strict=True):
-            found[file.name] = digest
-            if max(file.status.st_mtime_ns, file.status.st_ctime_ns) < now - _STEP_NS:
-                kept[file.name] = [*_identity(file.status), digest]
-        if kept != before:
-            self._store({**before, **kept})
-        return found
-
-    def _load(self) -> dict[str, _Record]:
+    def load(self) -> Last:
+        """Nothing, if there is half a file, or somebody else's: that is no reason not to build."""
         try:
             document = json.loads(self._path.read_bytes())
-            files: dict[str, _Record] = document["files"] if document["version"] == _VERSION else {}
-            # Half a file, or somebody else's, is no reason not to build.
-            return {name: record for name, record in files.items() if len(record) == 5}
+            if document["version"] != _VERSION:
+                return Last()
+            records = document["records"]
+            if not all(len(record) == 7 and isinstance(record[6], str) for record in records):
+                return Last()
+            return Last(str(document["engine"]), str(document["asked"]), list(document["paths"]), records)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
+            return Last()
 
-    def _store(self, files: dict[str, _Record]) -> None:
+    def store(self, last: Last) -> None:
         """A cache: what cannot be written is read again next time."""
-        data = json.dumps({"version": _VERSION, "files": files}, separators=(",", ":")).encode()
+        document = {
+            "version": _VERSION,
+            "engine": last.engine,
+            "asked": last.asked,
+            "paths": list(last.paths),
+            "records": last.records,
+        }
+        data = json.dumps(document, separators=(",", ":")).encode()
         fresh = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,28 +90,3 @@ class StatCache:
         others = sorted(self._path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in others[:-_MAX_FOLDERS]:
             path.unlink()
-
-
-def _identity(status: os.stat_result) -> _Record:
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-
-def _read_all(files: list[Found]) -> list[str]:
-    """Several at a time; one alone needs no threads, whose library takes as long to load as a small file."""
-    if len(files) < _READERS:
-        return [_digest(file) for file in files]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_READERS) as readers:
-        return list(readers.map(_digest, files))
-
-
-def _digest(file: Found) -> str:
-    try:
-        with file.path.open("rb") as opened:
-            return "sha256:" + hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as exc:
-        raise UsageProblem(
-            f"unable to prepare context: cannot read {file.path}: {exc.strerror}; "
-            "correct its permissions, or name it in .dockerignore"
-        ) from exc

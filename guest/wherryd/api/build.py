@@ -150,6 +150,8 @@ def options(request: web.Request) -> BuildOptions:
         host["ExtraHosts"] = hosts
     return BuildOptions(
         context=query.get("context", ""),
+        base=query.get("base", ""),
+        needs=query.get("needs", ""),
         remote=_remote(query.get("remote", "")),
         dockerfile=query.get("dockerfile") or "Dockerfile",
         tags=tuple(_tag(text) for text in query.getall("t", []) if text),

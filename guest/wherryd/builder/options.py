@@ -19,7 +19,8 @@ class Entitlement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """context: token of one that was announced. remote: where it comes from otherwise, "" for the request.
+    """context: token of one that was announced, or the digest of a list of files; base: of an earlier list.
+    needs: digest of the paths it was made for. remote: where it comes from otherwise, "" for the request.
     dockerfile: path in the context. tags: names for the result. build_args: None takes no value. network:
     NetworkMode of RUN steps. host_config: limits of RUN steps, as in HostConfig. keep_failed: the container
     of a failing RUN stays for a look (docker's --rm=false without --force-rm). credentials: for base images,
@@ -28,6 +29,8 @@ class BuildOptions:
     layers become one."""
 
     context: str = field(default="", repr=False)
+    base: str = ""
+    needs: str = ""
     remote: str = ""
     dockerfile: str = "Dockerfile"
     tags: tuple[Reference, ...] = ()

@@ -30,10 +30,11 @@ from wherryd.builder.output import Output
 from wherryd.builder.variables import EPOCH
 from wherryd.containers.service import ContainerService
 from wherryd.content import digest as digests
-from wherryd.errors import EngineError, InvalidParameter
+from wherryd.errors import EngineError, InvalidParameter, NotFound
 from wherryd.images import document
 from wherryd.images.image import Image, ImageUse, Progress
 from wherryd.metadata.database import Database
+from wherrywire.contextsync import needs_digest
 from wherrywire.dockerignore import BadPattern, Matcher
 
 if TYPE_CHECKING:
@@ -139,13 +140,14 @@ class BuilderService:
         build_id = secrets.token_hex(16)
         folder, run_folder = self._builds / build_id, self._run_folders / build_id
         offer = self.offers.take(options.offer) if options.offer else Offer()
+        taken: list[str] = []
         (folder / "context").mkdir(parents=True)
         run_folder.mkdir(mode=0o700)
         try:
             name = options.dockerfile
             files = ContextFiles(folder / "context")
             if options.context:
-                files = self.contexts.take(options.context, folder / "context")
+                files = await self._told(options, stream, folder / "context", taken)
             elif not options.remote:
                 await context.receive(stream, folder / "context")
             elif await remote.receive(
@@ -156,6 +158,7 @@ class BuilderService:
             checked = check.check(data, self._base, platform=options.platform)
             checked.refuse()
             program = stages.read(data)
+            self._check_needs(program, options)
             output = Output(quiet=options.quiet)
             with self._images.pinned() as pins:
                 tools = stage.Tools(
@@ -183,11 +186,30 @@ class BuilderService:
         finally:
             self._running.pop(build_id, None)
             self.offers.forget(options.offer)
-            for token in (options.context, *named.tokens(options.contexts)):
+            for token in (*taken, *named.tokens(options.contexts)):
                 self.contexts.forget(token)
             self._later(self._kept.keep_to(self._most_bytes, self._data_root))
             shutil.rmtree(run_folder, ignore_errors=True)
             self._remove_later(folder)
+
+    async def _told(
+        self, options: BuildOptions, stream: AsyncIterator[bytes], folder: Path, taken: list[str]
+    ) -> ContextFiles:
+        """Of a context that a client told. taken: gets the token that is to be forgotten."""
+        token = options.context
+        if digests.is_digest(token):
+            token = await self.contexts.recall(token, options.base, stream)
+        files = self.contexts.take(token, folder)
+        taken.append(token)
+        return files
+
+    def _check_needs(self, program: "stages.Program", options: BuildOptions) -> None:
+        """The client thinks it knows what the Dockerfile needs, from last time. Raises NotFound."""
+        if not options.needs:
+            return
+        found = needs.of_program(program, options.target, options.build_args, self._triggers)
+        if needs_digest(found) != options.needs:
+            raise NotFound("context: the Dockerfile needs other paths than last time; tell its files")
 
     async def needed_paths(
         self,

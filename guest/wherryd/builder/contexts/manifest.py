@@ -22,6 +22,8 @@ MAX_LINE_BYTES = 64 * 1024
 #: Of all lists that are kept for the next builds.
 MAX_KEPT_BYTES = 16 * 1024 * 1024
 MAX_KEPT = 8
+#: Of the lines of a change, and of what comes with it in one piece.
+MAX_CHANGE_BYTES = 16 * 1024 * 1024
 _MAX_MODE = 0o7777
 _MAX_SIZE_BYTES = 1 << 42
 _MAX_TIME_NS = 1 << 62
@@ -91,7 +93,7 @@ class Manifests:
     def change(self, base: Manifest, changes: Sequence[bytes]) -> Manifest:
         """changes: lines as `wherrywire.contextsync.difference` makes them. Raises InvalidParameter."""
         try:
-            lines = changed(list(base.lines), changes)
+            lines = list(changed(list(base.lines), changes))
         except BadChange as exc:
             raise InvalidParameter(f"context: {exc}") from exc
         return self.keep(base.derived(_checked(lines, base.lines)))
@@ -99,6 +101,27 @@ class Manifests:
     def _likely(self) -> dict[bytes, Entry]:
         """Lines of the list that was used last."""
         return self._kept[next(reversed(self._kept))].lines if self._kept else {}
+
+
+async def read_changes(stream: AsyncIterator[bytes]) -> tuple[list[bytes], AsyncIterator[bytes]]:
+    """(the lines up to the empty one, the bytes after it). Raises InvalidParameter."""
+    data = b"\n"  # an empty line may be the first
+    while (end := data.find(b"\n\n")) < 0:
+        more = await anext(stream, b"")
+        if not more:
+            raise InvalidParameter("context: the list of what has changed was cut off; build again")
+        data += more
+        if len(data) > MAX_CHANGE_BYTES:
+            raise InvalidParameter(f"context: changes of more than {MAX_CHANGE_BYTES} bytes")
+    lines = [line + b"\n" for line in data[1:end].split(b"\n")] if end else []
+    return lines, _after(data[end + 2 :], stream)
+
+
+async def _after(data: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+    async for more in stream:
+        yield more
 
 
 async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

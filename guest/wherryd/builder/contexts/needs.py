@@ -34,7 +34,17 @@ async def paths(
     named: whether a named context is in a name's place.
 
     Raises InvalidParameter for what is wrong with the file: the build would end with that, too."""
-    program = read(await dockerfile_of(dockerfile))
+    return of_program(read(await dockerfile_of(dockerfile)), target, build_args, triggers, named)
+
+
+def of_program(
+    program: Program,
+    target: str,
+    build_args: Mapping[str, str | None],
+    triggers: Triggers,
+    named: Callable[[str], bool] = plan.nothing,
+) -> tuple[str, ...]:
+    """The same, of a Dockerfile that was read."""
     lexer = Lexer(escape=program.escape)
     known = _globals(program, lexer, build_args)
 

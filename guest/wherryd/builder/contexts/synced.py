@@ -8,8 +8,9 @@ from pathlib import Path
 
 from wherryd.builder.contexts.blobs import BlobStore
 from wherryd.builder.contexts.files import ContextFiles
-from wherryd.builder.contexts.manifest import Manifest, Manifests
+from wherryd.builder.contexts.manifest import Manifest, Manifests, read_changes
 from wherryd.errors import InvalidParameter, NotFound
+from wherrywire.contextsync import Kind
 
 #: Contexts that no build has taken yet, and how long one waits for its build or for more of its contents.
 _MAX_WAITING = 64
@@ -38,8 +39,7 @@ class SyncedContexts:
     async def announce(self, stream: AsyncIterator[bytes]) -> tuple[str, list[str]]:
         """(token, digests that are to be sent, in order). stream: the list. Raises InvalidParameter."""
         manifest = await self._manifests.read(stream)
-        if sum(not each.busy for each in self._waiting.values()) >= _MAX_WAITING:
-            raise InvalidParameter("too many contexts wait for their build; try again in a minute")
+        self._check_waiting()
         token = secrets.token_urlsafe(24)
         # Leased before it is looked for: what is there now must not go before the build comes.
         self._waiting[token] = waiting = _Waiting(manifest)
@@ -50,6 +50,10 @@ class SyncedContexts:
             raise
         self._wait(token)
         return token, [digest for digest, _ in waiting.missing]
+
+    def _check_waiting(self) -> None:
+        if sum(not each.busy for each in self._waiting.values()) >= _MAX_WAITING:
+            raise InvalidParameter("too many contexts wait for their build; try again in a minute")
 
     def _missing(self, manifest: Manifest) -> tuple[tuple[str, int], ...]:
         return tuple(each for each in manifest.contents.items() if not self._blobs.has(*each))
@@ -91,3 +95,30 @@ class SyncedContexts:
         if not all(self._blobs.has(*each) for each in waiting.missing):
             raise InvalidParameter("context: some of its contents were not sent; build again")
         return ContextFiles(folder, waiting.manifest, self._blobs)
+
+    async def recall(self, digest: str, base: str, stream: AsyncIterator[bytes]) -> str:
+        """The token of a list that is remembered, or that differs from one at base by what stream says: both
+        are digests, and no context of that token waits for long.
+
+        Raises NotFound for what is not known or lacks a content, InvalidParameter, SystemFault."""
+        manifest = await self._changed(base, stream) if base else self._manifests.get(digest)
+        if manifest is None or await asyncio.to_thread(self._missing, manifest):
+            raise NotFound("context: it is not known, or lacks a content; tell its files")
+        if manifest.digest != digest:
+            raise InvalidParameter("context: the list is another one than its digest says; build again")
+        self._check_waiting()
+        token = secrets.token_urlsafe(24)
+        self._waiting[token] = _Waiting(manifest)
+        self._wait(token)
+        return token
+
+    async def _changed(self, base: str, stream: AsyncIterator[bytes]) -> Manifest | None:
+        before = self._manifests.get(base)
+        if before is None:
+            return None
+        changes, contents = await read_changes(stream)
+        manifest = self._manifests.change(before, changes)
+        new = [entry for line in changes if (entry := manifest.lines.get(line)) is not None]
+        wanted = {each.value: each.size for each in new if each.kind is Kind.FILE and each.size}
+        await self._blobs.receive(list(wanted.items()), contents)
+        return manifest
