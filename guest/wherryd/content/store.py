@@ -94,12 +94,15 @@ class ContentStore:
         self._partials_in_use.add(digest)
         return Partial(self._partial / encoded(digest), lambda: self._partials_in_use.discard(digest))
 
-    def sweep_partials(self, keep: set[str]) -> None:
-        """Removes those that are neither in `keep` nor in use."""
+    def sweep_partials(self, keep: set[str]) -> int:
+        """Removes those that are neither in `keep` nor in use; bytes of what went."""
+        freed = 0
         for path in list(self._partial.iterdir()):
             digest = "sha256:" + path.name
             if digest not in keep and digest not in self._partials_in_use:
-                path.unlink(missing_ok=True)
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
 
     def remove(self, digest: str) -> None:
         """Idempotent."""

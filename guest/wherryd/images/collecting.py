@@ -15,6 +15,7 @@ a row are found again by the next collection.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from wherryd.content.store import ContentStore
 from wherryd.errors import EngineError
@@ -27,6 +28,18 @@ from wherryd.metadata.database import Database
 from wherryd.snapshots.protocol import Kind, Snapshotter
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What went. partial_bytes: of beginnings of blobs."""
+
+    layers: list[Layer]
+    partial_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(layer.size_bytes for layer in self.layers) + self.partial_bytes
 
 
 class Collector:
@@ -58,15 +71,15 @@ class Collector:
         await self.collect()
         self._origins.forget_orphans()
 
-    async def collect(self) -> list[Layer]:
-        """Removes what is not marked; returns the layers that went."""
+    async def collect(self) -> Collected:
+        """Removes what is not marked."""
         async with self._layers.committing, self._layers.sweeping:
             live = self.live(self._catalog.tops())
             gone = await asyncio.to_thread(self._sweep_layers, live)
-            self._content.sweep_partials(self._leases.items(Leased.PARTIAL))
+            partial_bytes = self._content.sweep_partials(self._leases.items(Leased.PARTIAL))
             # In one turn of the loop, and with no layer being committed: nobody adds a blob meanwhile.
             self._content.sweep(self._catalog.ids() | self._layers.recipes())
-        return gone
+        return Collected(gone, partial_bytes)
 
     async def collect_expired(self) -> None:
         """When the time of a lease may be over."""

@@ -108,9 +108,9 @@ class ImageRemover:
             await self._delete(parent, removal, force=False, prune_parents=True, quiet=True)
 
     async def _collect(self, removal: Removal) -> None:
-        for layer in await self._collector.collect():
-            removal.records.append({"Deleted": layer.chain_id})
-            removal.bytes_freed += layer.size_bytes
+        gone = await self._collector.collect()
+        removal.records += [{"Deleted": layer.chain_id} for layer in gone.layers]
+        removal.bytes_freed += gone.size_bytes
 
     def _obstacle(self, image: Image, *, names: bool, stopped: bool) -> _Obstacle | None:
         if self._catalog.children(image.id):
