@@ -1,10 +1,12 @@
 """A pull that was interrupted goes on where it was, also in the next engine; and leaves nothing for ever."""
 
 import asyncio
+import errno
 import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from aiohttp import web
@@ -19,7 +21,8 @@ from test_registry_service import (
     sha256,
 )
 
-from wherryd.errors import Unavailable
+from wherryd.content.store import ContentStore
+from wherryd.errors import SystemFault, Unavailable
 from wherryd.images.leases import LIFETIME_SECONDS
 
 pytestmark = pytest.mark.root
@@ -109,8 +112,11 @@ async def test_beginning_that_is_longer_than_the_blob_is_fetched_again(
 
 async def test_prune_gives_back_what_an_interrupted_pull_left(engine: Engine, fake: FakeRegistry) -> None:
     await _interrupted(engine, fake)
-    assert _beginnings(engine)
-    await engine.images.prune()
+    (beginning,) = _beginnings(engine)
+    kept = beginning.stat().st_size
+    assert kept >= 2 * MIB
+    done = await engine.images.prune()
+    assert done["SpaceReclaimed"] == kept + 1000, "the beginning of one layer, and the other whole"
     assert not _beginnings(engine)
     assert not engine.unowned()
     assert not engine.database.query("SELECT * FROM layers")
@@ -142,3 +148,39 @@ async def test_two_images_with_one_blob_do_not_share_its_beginning(
     await asyncio.gather(engine.pull(f"{fake.host}/c:1"), engine.pull(f"{fake.host}/a/b:1"))
     assert len(engine.database.query("SELECT * FROM layers")) == 3
     assert not engine.unowned()
+
+
+async def test_kept_layer_that_waits_for_the_one_below_is_not_written_twice(
+    engine: Engine, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On vfs, where a layer is unpacked into a copy of the one below, and so waits for it on the disk."""
+
+    def refuse(_store: ContentStore) -> BinaryIO:
+        raise AssertionError("it lies among the beginnings already")
+
+    monkeypatch.setattr(ContentStore, "scratch", refuse)
+    await engine.pull(f"{fake.host}/a/b:1")
+    assert engine.images.resolve(f"{fake.host}/a/b:1").size_bytes == 1000 + 4 * MIB
+    assert not _beginnings(engine)
+    assert not engine.unowned()
+
+
+async def test_disk_that_fills_up_is_the_error_of_a_layer_that_has_to_wait_on_it(
+    engine: Engine, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it does not wait, keeping it is only for the next time."""
+
+    def full(path: Path, *arguments: object, **named: object) -> BinaryIO:
+        if "partial" in path.parts and arguments == ("ab",):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return opened(path, *arguments, **named)  # type: ignore[arg-type, return-value]
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", full)
+    if engine.driver == "overlay":
+        await engine.pull(f"{fake.host}/a/b:1")
+    else:
+        with pytest.raises(SystemFault, match="No space left on device"):
+            await engine.pull(f"{fake.host}/a/b:1")
+    assert not _beginnings(engine)
+    assert not list((engine.root / "content/ingest").iterdir())

@@ -4,10 +4,14 @@ Nothing in it is trusted: its bytes may be anything after a power cut. Who reads
 and throws it away when the digest of all is wrong.
 """
 
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from wherryd.errors import SystemFault
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +28,21 @@ class Partial:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._file: BinaryIO | None = None
-        self._full = False
+        self._full: OSError | None = None
 
     def read(self, offset: int) -> bytes:
-        """Some of what is there from offset on; b"" at its end."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(offset)
-                return file.read(KEPT_FROM_BYTES)
-        except FileNotFoundError:
-            return b""
+        """Some of what is there from offset on, written or not; b"" at its end."""
+        written = 0
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(offset)
+            if data := file.read(KEPT_FROM_BYTES):
+                return data
+            written = os.fstat(file.fileno()).st_size
+        return b"".join(self._waiting)[max(0, offset - written) :]
 
     def add(self, data: bytes) -> bool:
         """data comes behind what is there. Whether it is time to `flush`."""
-        if not self._full:
+        if self._full is None:
             self._waiting.append(data)
             self._waiting_bytes += len(data)
         return self._waiting_bytes >= KEPT_FROM_BYTES
@@ -53,9 +58,16 @@ class Partial:
                     view = view[self._file.write(view) or 0 :]
         except OSError as exc:
             log.warning("%s: %s; the download goes on without being kept", self._path, exc.strerror)
-            self._full = True
+            self._full = exc
         self._waiting.clear()
         self._waiting_bytes = 0
+
+    def check(self) -> None:
+        """Raises SystemFault when the disk was full: `read` has not got all that was added."""
+        if self._full is not None:
+            raise SystemFault(
+                f"cannot put a layer aside: {self._full.strerror} (hint: free some disk space)"
+            ) from self._full
 
     def close(self) -> None:
         if self._file is not None:

@@ -9,8 +9,9 @@ committed in order; elsewhere a layer is put aside until those below it are ther
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from wherryd.content.digest import short
 from wherryd.content.partial import Partial
@@ -229,17 +230,23 @@ class Puller:
 
     async def _stage(self, remote: Remote, step: _Step, kept: Partial | None) -> None:
         """Onto the disk first, and unpacked when the layers below are there."""
-        with self._content.scratch() as file:
+        with ExitStack() as stack:
+            # Once: it is there already when it is kept for the case that the pull is interrupted.
+            scratch = stack.enter_context(self._content.scratch()) if kept is None else None
             async with self._slots, aclosing(_download(remote, step, kept)) as pieces:
                 async for data in pieces:
-                    await asyncio.to_thread(file.write, data)
+                    if scratch is not None:
+                        await asyncio.to_thread(scratch.write, data)
+            if kept is not None:
+                kept.check()
             step.say("Download complete")
-            await asyncio.to_thread(file.seek, 0)
             await step.below.wait()
             async with self._layers.unpacking(step.parent, step.pins) as job:
                 progress = _Throttle("Extracting", step)
-                while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                sent = 0
+                while data := await asyncio.to_thread(_piece, kept or scratch, sent):
                     await job.feed(data)
+                    sent += len(data)
                     progress.add(len(data))
                 await job.commit(step.diff_id)
 
@@ -296,6 +303,15 @@ def _kept(partial: Partial | None) -> Iterator[Partial | None]:
     finally:
         if partial is not None:
             partial.close()
+
+
+def _piece(file: Partial | BinaryIO | None, offset: int) -> bytes:
+    """What follows there; b"" at the end."""
+    assert file is not None, "a layer that is staged lies somewhere"  # noqa: S101
+    if isinstance(file, Partial):
+        return file.read(offset)
+    file.seek(offset)
+    return file.read(CHUNK_BYTES)
 
 
 async def _download(remote: Remote, step: _Step, kept: Partial | None) -> AsyncGenerator[bytes, None]:
