@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from wherryd.api.app import HEADERS
+from wherryd.api import headers
 from wherryd.http.connection import Handle
 from wherryd.http.server import Server
 
@@ -14,7 +14,7 @@ from wherryd.http.server import Server
 @asynccontextmanager
 async def listening(handle: Handle) -> AsyncIterator[tuple[str, int]]:
     """Its address, as long as the block runs."""
-    server = Server(handle, common=HEADERS)
+    server = Server(handle, common=headers.COMMON)
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     try:
         address: tuple[str, int] = listener.sockets[0].getsockname()

@@ -5,25 +5,15 @@ Every route is there twice, as `/x` and as `/v1.NN/x`. Unknown paths and wrong m
 """
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from wherryd.api import version
 from wherryd.api.hijack import HijackedResponse
 from wherryd.api.status import status_for
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.http import web
-from wherrywire import __version__
 
 log = logging.getLogger(__name__)
-
-#: Fields of every answer.
-HEADERS: Final[Mapping[str, str]] = {
-    "Server": f"Wherry/{__version__} (linux)",
-    "Api-Version": version.text(version.MAXIMUM),
-    "Ostype": "linux",
-    "Docker-Experimental": "false",
-}
 
 
 class Application:

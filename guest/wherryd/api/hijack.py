@@ -9,7 +9,7 @@ import asyncio
 import select
 from dataclasses import dataclass
 
-from wherryd.api import version
+from wherryd.api import headers
 from wherryd.http import web
 from wherryd.http.messages import Channel
 
@@ -104,12 +104,7 @@ async def open_stream(request: web.Request) -> Connection:
 
 
 def _header(request: web.Request, media_type: str) -> bytes:
-    common = (
-        f"Content-Type: {media_type}\r\n"
-        f"Api-Version: {version.text(version.MAXIMUM)}\r\n"
-        "Docker-Experimental: false\r\n"
-        "Ostype: linux\r\n"
-    )
+    fields = {"Content-Type": media_type}
     if "upgrade" in request.headers:
-        return (f"HTTP/1.1 101 UPGRADED\r\n{common}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n").encode()
-    return f"HTTP/1.1 200 OK\r\n{common}\r\n".encode()
+        return headers.head("HTTP/1.1 101 UPGRADED", {**fields, "Connection": "Upgrade", "Upgrade": "tcp"})
+    return headers.head("HTTP/1.1 200 OK", fields)

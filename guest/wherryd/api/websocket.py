@@ -7,7 +7,7 @@ streams as they come; what the client sends is stdin. Errors before the upgrade 
 import asyncio
 import contextlib
 
-from wherryd.api import hijack
+from wherryd.api import headers, hijack
 from wherryd.containers.attach import Attachment, DetachKeys
 from wherryd.http import web
 from wherryd.http.websocket import Socket, accept_header
@@ -23,10 +23,8 @@ async def open_socket(request: web.Request) -> Socket:
     """Upgrades the connection. Raises InvalidParameter for a request that asks for no WebSocket."""
     accept = accept_header(request)
     connection = await hijack.open_stream(request)
-    connection.writer.write(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept.encode()
-    )
+    fields = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
+    connection.writer.write(headers.head("HTTP/1.1 101 Switching Protocols", fields))
     return Socket(connection.reader, connection.writer, max_message_bytes=MAX_MESSAGE_BYTES)
 
 

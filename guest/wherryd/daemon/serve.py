@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from wherryd.api.app import HEADERS
+from wherryd.api import headers
 from wherryd.daemon.engine import Engine
 from wherryd.daemon.notify import notify
 from wherryd.daemon.options import Options
@@ -44,7 +44,7 @@ async def _serve(options: Options) -> None:
     try:
         app = await engine.open()
         try:
-            server = Server(app, common=HEADERS)
+            server = Server(app, common=headers.COMMON)
             servers = await _serve_on(server, listeners, tls)
             # What is there now stays: no later collection has to look at it again.
             gc.collect()
