@@ -69,10 +69,20 @@ def test_a_body_needs_its_content_type_and_no_body_needs_none() -> None:
 def test_versions_between_the_limits_are_spoken() -> None:
     assert version.parse(None) == version.parse("1.51") == (1, 51)
     assert version.parse("1.24") == (1, 24)
+    assert version.parse("1.51.0") == version.parse("1.51.") == (1, 51)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("1.52", "too new"), ("1.23", "too old"), ("1.2.3", "not a number")]
+    ("text", "words"),
+    [
+        ("1.52", "too new"),
+        ("1.51.1", "too new"),
+        ("1.23", "too old"),
+        ("1.2.3", "too old"),
+        ("1", "too old"),
+        (".", "too old"),
+        ("9" * 33, "longer than"),
+    ],
 )
 def test_other_versions_are_refused(text: str, words: str) -> None:
     with pytest.raises(errors.InvalidParameter, match=words):

@@ -10,10 +10,11 @@ from wherryd.errors import InvalidParameter
 MINIMUM = (1, 24)
 MAXIMUM = (1, 51)
 
-#: As a path begins with it.
-PREFIX = re.compile(r"/v(\d+(?:\.\d+)+)(?=/)")
+#: As a path begins with it: digits and dots, whatever number they make.
+PREFIX = re.compile(r"/v([0-9.]+)(?=/)")
 
-_SHAPE = re.compile(r"(\d{1,4})\.(\d{1,4})")
+#: Longer ones are no number that anybody means.
+_MAX_CHARACTERS = 32
 
 
 def text(version: tuple[int, int]) -> str:
@@ -21,14 +22,17 @@ def text(version: tuple[int, int]) -> str:
 
 
 def parse(value: str | None) -> tuple[int, int]:
-    """The version a path names, the newest for None. Raises InvalidParameter outside of what is spoken."""
+    """The version a path names, the newest for None. Raises InvalidParameter outside of what is spoken.
+
+    As the reference daemon compares them: part by part, and a part that is missing or empty is 0.
+    """
     if value is None:
         return MAXIMUM
-    match = _SHAPE.fullmatch(value)
-    if match is None:
-        raise InvalidParameter(f'API version "{value}" is not a number like {text(MAXIMUM)}')
-    version = int(match[1]), int(match[2])
-    if version > MAXIMUM:
+    if len(value) > _MAX_CHARACTERS:
+        raise InvalidParameter(f"API version: longer than {_MAX_CHARACTERS} characters")
+    major, minor, *rest = [int(part or 0) for part in value.split(".")] + [0]
+    version = major, minor
+    if (version, any(rest)) > (MAXIMUM, False):
         raise InvalidParameter(
             f"client version {value} is too new. Maximum supported API version is {text(MAXIMUM)}"
         )
