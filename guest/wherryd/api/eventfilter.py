@@ -30,10 +30,10 @@ def _matches(event: EngineEvent, key: str, values: Sequence[str]) -> bool:
         return all(_label(event.attributes, value) for value in values)
     if key == "image":
         return _image(event, values)
-    # container, network, volume, daemon, ...: by the start of the id, or by the name.
+    # container, network, volume, daemon, ...: by the start of the id or of the name.
     name = event.attributes.get("name", "")
     return event.type == key and any(
-        event.actor_id.startswith(value) or name == value.removeprefix("/") for value in values
+        event.actor_id.startswith(value) or name.startswith(value.removeprefix("/")) for value in values
     )
 
 

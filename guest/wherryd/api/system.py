@@ -17,6 +17,7 @@ from wherryd.containers import logoptions, stats
 from wherryd.containers.events import EngineEvent
 from wherryd.containers.service import ContainerService
 from wherryd.containers.state import Status
+from wherryd.errors import InvalidParameter
 from wherryd.http import web
 from wherryd.runtime import apparmor
 from wherrywire import __version__
@@ -91,15 +92,22 @@ class _Handlers:
         filters = params.filters(request.query, ACCEPTED)
         since = clock.parse_moment(request.query.get("since", ""), "since")
         until = clock.parse_moment(request.query.get("until", ""), "until")
+        if since is not None and until is not None and until < since:
+            raise InvalidParameter(
+                f"`since` time ({request.query['since']}) cannot be after "
+                f"`until` time ({request.query['until']})"
+            )
         bus = self._service.deps.events
         # Subscribed and copied in one step: no event is lost between replay and live, and none doubled.
         subscription = bus.subscribe()
-        replayed = [event for event in bus.backlog() if since is not None and event.time_ns >= since]
+        # As the reference daemon: who names an end and no beginning gets all that is kept.
+        replayed = bus.backlog() if since is not None or until is not None else ()
         try:
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
             await response.prepare(request)
             for event in replayed:
-                if matches(event, filters) and (until is None or event.time_ns <= until):
+                inside = (since or 0) <= event.time_ns <= (until or event.time_ns)
+                if inside and matches(event, filters):
                     await response.write(_line(event))
             async for event in copying.Presence(request).iterate(_until(subscription, until)):
                 if matches(event, filters):
