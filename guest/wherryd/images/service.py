@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherryd import later
 from wherryd.content.store import ContentStore
-from wherryd.errors import EngineError, InvalidParameter, NotFound
+from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound
 from wherryd.images import changed, platforms, views
 from wherryd.images import filters as selection
 from wherryd.images import reference as references
@@ -86,6 +86,7 @@ class ImageService:
         self._publish = publish
         self.in_use: InUse = _nobody
         self._freeing: set[asyncio.Task[None]] = set()
+        self._pruning = asyncio.Lock()
         self._leases = Leases(database)
         self._collector = Collector(
             database, self._content, self._snapshotter, self._catalog, self._layers, self._leases
@@ -262,8 +263,17 @@ class ImageService:
         return removal.records
 
     async def prune(self, filters: Filters = NO_FILTERS) -> Document:
-        """{"ImagesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
+        """{"ImagesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter, and Conflict while
+        another one is at it."""
         selection.check_keys(filters, selection.PRUNE_KEYS)
+        if len(filters.get("until", ())) > 1:
+            raise InvalidParameter("more than one until filter specified")
+        if self._pruning.locked():
+            raise Conflict("a prune operation is already running")
+        async with self._pruning:
+            return await self._prune(filters)
+
+    async def _prune(self, filters: Filters) -> Document:
         only_dangling = selection.flag(filters, "dangling") is not False
         others = {key: values for key, values in filters.items() if key != "dangling"}
         if not others:

@@ -96,6 +96,7 @@ class NetworkService:
         )
         # One change at a time: the kernel does them one at a time anyway (rtnl), and so does the rule set.
         self._lock = asyncio.Lock()
+        self._pruning = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
         self._opened = False
 
@@ -314,9 +315,14 @@ class NetworkService:
         self._tell_of("destroy", network)
 
     async def prune(self, chosen: Callable[[dict[str, Any]], bool]) -> list[str]:
-        """Removes users' networks without containers that `chosen` takes, of Network objects; their names."""
+        """Removes users' networks without containers that `chosen` takes, of Network objects; their names.
+
+        Raises Conflict while another one is at it.
+        """
+        if self._pruning.locked():
+            raise Conflict("a prune operation is already running")
         removed = []
-        async with self._lock:
+        async with self._pruning, self._lock:
             for network in self._catalog.all():
                 if not network.user_defined or self._members.on(network.name) or self._dependents(network):
                     continue
