@@ -30,11 +30,11 @@ class _Handlers:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """GET /containers/{id}/archive"""
         container = self._service.get(require(request, "id"))
-        compressed = _wants_gzip(request)
-        async with self._archives.read(container, _path(request), compressed=compressed) as outgoing:
+        coding = _coding(request.headers.get("Accept-Encoding", ""))
+        async with self._archives.read(container, _path(request), coding=coding) as outgoing:
             headers = {_STAT_HEADER: _encoded(outgoing.stat)}
-            if compressed:
-                headers["Content-Encoding"] = "gzip"
+            if coding:
+                headers["Content-Encoding"] = coding
             return await _stream(request, outgoing, headers)
 
     async def put(self, request: web.Request) -> web.Response:
@@ -67,13 +67,20 @@ def _encoded(stat: PathStat) -> str:
     return base64.b64encode(json.dumps(stat).encode("utf-8", "backslashreplace")).decode()
 
 
-def _wants_gzip(request: web.Request) -> bool:
-    """Whether Accept-Encoding has gzip, and not with q=0."""
-    for part in request.headers.get("Accept-Encoding", "").split(","):
-        name, _, quality = part.strip().partition(";")
-        if name.strip().lower() == "gzip":
-            return quality.replace(" ", "").rstrip("0.") != "q="
-    return False
+def _coding(accepted: str) -> str:
+    """The content coding that an Accept-Encoding likes best, gzip where it likes both, or "".
+
+    Source: RFC 9110, section 12.5.3; "*" is taken for none, as proxies and probes send it.
+    """
+    liked: dict[str, float] = {}
+    for part in accepted.split(","):
+        name, _, weight = part.replace(" ", "").lower().partition(";q=")
+        try:
+            liked[name] = float(weight or 1)
+        except ValueError:
+            continue
+    best = max(("gzip", "deflate"), key=lambda name: liked.get(name, 0.0))
+    return best if liked.get(best, 0.0) > 0 else ""
 
 
 async def _stream(request: web.Request, outgoing: Outgoing, headers: dict[str, str]) -> web.StreamResponse:

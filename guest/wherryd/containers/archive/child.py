@@ -20,7 +20,7 @@ from wherryd.containers.archive import lookup, view
 from wherryd.containers.archive.errors import CopyFault, Fault, missing, wish
 from wherryd.containers.archive.extract import Extraction, Target
 from wherryd.containers.archive.order import ArchiveOrder, Job, Verb, ViewOrder
-from wherryd.containers.archive.pack import GzipSink, PipeSink, pack, tree
+from wherryd.containers.archive.pack import PackedSink, PipeSink, pack, tree
 from wherryd.errors import EngineError, InvalidParameter, KernelFault
 from wherryd.images.entries import EntryWriter, encoded
 from wherryd.images.unpack.errors import ArchiveError
@@ -105,8 +105,8 @@ def _stat(order: ArchiveOrder, control: socket.socket) -> None:
     _send(control, {"stat": document})
 
 
-def _sink(order: ArchiveOrder) -> PipeSink | GzipSink:
-    return GzipSink(1) if order.compressed else PipeSink(1)
+def _sink(order: ArchiveOrder) -> PipeSink | PackedSink:
+    return PackedSink(1, order.coding) if order.coding else PipeSink(1)
 
 
 def _pack(order: ArchiveOrder, control: socket.socket) -> None:

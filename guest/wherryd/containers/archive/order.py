@@ -35,7 +35,7 @@ class ViewOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveOrder:
-    """path: inside the container, as the client gave it. compressed: the archive that is sent is gzip.
+    """path: inside the container, as the client gave it. coding: of what is sent, gzip, deflate or none.
 
     no_overwrite: no directory is replaced by something else or the other way round. owner: "user:group" to
     whom everything is given, or "".
@@ -44,7 +44,7 @@ class ArchiveOrder:
     verb: Verb
     view: ViewOrder
     path: str = "/"
-    compressed: bool = False
+    coding: str = ""
     no_overwrite: bool = False
     owner: str = ""
 

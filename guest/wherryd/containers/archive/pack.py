@@ -21,7 +21,8 @@ from wherryd.sys import paths
 
 _BENEATH = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_GZIP = 31
+#: Content coding -> window bits of zlib: with gzip's head, and without any, as the reference daemon sends it.
+_WINDOW_BITS = {"gzip": 31, "deflate": -15}
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 #: What the engine mounts there is the kernel's, or goes with the container's process: of these only the
 #: directories themselves are in the archive of something above them, as with Docker.
@@ -67,12 +68,12 @@ class PipeSink:
         self.flush()
 
 
-class GzipSink:
+class PackedSink:
     """The same, compressed on the way."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, coding: str) -> None:
         self._fd = fd
-        self._compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP)
+        self._compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _WINDOW_BITS[coding])
 
     def raw(self, data: bytes) -> None:
         write_all(self._fd, self._compressor.compress(data))

@@ -73,11 +73,12 @@ class ArchiveService:
         return found
 
     @asynccontextmanager
-    async def read(
-        self, container: Container, path: str, *, compressed: bool = False
-    ) -> AsyncIterator[Outgoing]:
-        """What is at the path, as an archive. Raises as `stat`; nothing goes on after the block."""
-        order = {"path": path, "compressed": compressed}
+    async def read(self, container: Container, path: str, *, coding: str = "") -> AsyncIterator[Outgoing]:
+        """What is at the path, as an archive. coding: "gzip", "deflate" or none.
+
+        Raises as `stat`; nothing goes on after the block.
+        """
+        order = {"path": path, "coding": coding}
         async with self._view(container) as view, self._running(container, Verb.PACK, view, **order) as child:
             stat = await _found(child, container, path)
             self._deps.publish(container.record, "archive-path")
@@ -113,12 +114,12 @@ class ArchiveService:
         self._deps.publish(container.record, "extract-to-dir")
 
     @asynccontextmanager
-    async def export(self, container: Container, *, compressed: bool = False) -> AsyncIterator[Outgoing]:
+    async def export(self, container: Container) -> AsyncIterator[Outgoing]:
         """The whole root file system, without what is mounted into it."""
         _check_there(container)
         layers = await self._deps.images.rootfs_view(container.id)
         view = ViewOrder(mount_point=self._mount_point, layers=layers)
-        async with self._running(container, Verb.EXPORT, view, compressed=compressed) as child:
+        async with self._running(container, Verb.EXPORT, view) as child:
             stat = await child.found()
             self._deps.publish(container.record, "export")
             yield Outgoing(stat, child.chunks())
