@@ -6,6 +6,7 @@ before the first byte of the body is known: a client starts the container only a
 
 import asyncio
 import json
+import zlib
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote_plus
@@ -20,6 +21,7 @@ from wherryd.containers.store import Container
 from wherryd.errors import InvalidParameter
 from wherryd.http import web
 from wherrywire import rawstream
+from wherrywire.rawstream import StreamId
 
 _CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -114,9 +116,18 @@ class _Handlers:
         # A client that goes leaves an error with references to all of this, so it is closed here and now.
         async with aclosing(self._service.logs(container, query)) as batches:
             await response.prepare(request)
-            async for entries in copying.Presence(request).iterate(batches):
-                framed = (_framed(entry, tty, timestamps=timestamps, details=details) for entry in entries)
-                await response.write(b"".join(framed))
+            try:
+                async for entries in copying.Presence(request).iterate(batches):
+                    framed = (
+                        _framed(entry, tty, timestamps=timestamps, details=details) for entry in entries
+                    )
+                    await response.write(b"".join(framed))
+            except ConnectionError:
+                raise
+            except (OSError, EOFError, zlib.error) as exc:
+                # A log that cannot be read on. The status is out: docker's clients end with this frame.
+                told = f"Error grabbing logs: {exc}\n".encode()
+                await response.write(told if tty else rawstream.encode(StreamId.SYSTEM_ERROR, told))
         await response.write_eof()
         return response
 
