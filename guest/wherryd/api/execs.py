@@ -23,7 +23,10 @@ class _Handlers:
 
     async def create(self, request: web.Request) -> web.Response:
         container = self._service.get(require(request, "id"))
-        execution = self._execs.create(container, await params.json_object(request))
+        body = await params.json_object(request)
+        if request["api_version"] < (1, 42):
+            body.pop("ConsoleSize", None)
+        execution = self._execs.create(container, body)
         return web.json_response({"Id": execution.id}, status=201)
 
     async def inspect(self, request: web.Request) -> web.Response:
