@@ -358,12 +358,18 @@ class Lifecycle:
         except (EngineError, OSError) as exc:
             message = f"unable to remove the data of container {record.name}: {exc}"
             deps.store.update(container, status=after(status, Event.REMOVE_FAILED), error=message)
-            if not container.removed.done():
-                container.removed.set_result(Exit(record.exit_code, message))
+            self._tell_removal(container, Exit(record.exit_code, message))
             raise SystemFault(f"{message} (hint: free what it names and run rm again)") from exc
         deps.store.forget(container)
         deps.publish(record, "destroy")
-        container.removed.set_result(Exit(record.exit_code))
+        self._tell_removal(container, Exit(record.exit_code))
+
+    @staticmethod
+    def _tell_removal(container: Container, told: Exit) -> None:
+        """Also to who waits for its next exit: there will be none, as it may never have been started."""
+        if not container.removed.done():
+            container.removed.set_result(told)
+        container.tell_exit(told)
 
 
 def _is_restarting(container: Container) -> bool:

@@ -142,7 +142,7 @@ class ContainerService:
             return await asyncio.shield(container.removed)
         if condition == "next-exit" or container.record.alive or container.record.status is Status.RESTARTING:
             return await asyncio.shield(container.next_exit)
-        return Exit(container.record.exit_code)
+        return Exit(container.record.exit_code, container.record.error)
 
     async def attach(self, reference: str, wish: attach.AttachWish) -> attach.Attachment:
         container = self.get(reference)

@@ -20,10 +20,10 @@ from wherryd.runtime.client import Monitor
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """What a waiter is told. error: why the container could not be removed, or "".
+    """What a waiter is told. error: why the container could not be started or removed, or "".
 
-    A process that could not be started is an exit code here (126, 127, 128); its message went to who
-    started it.
+    Whoever waited for a start that failed is told nothing of it: it was no exit. Who asks later has its
+    code (126, 127, 128) and its message.
     """
 
     code: int
@@ -38,7 +38,7 @@ class Container:
         self.lock = asyncio.Lock()
         self.monitor: Monitor | None = None
         self.sandbox: Sandbox | None = None
-        #: Resolved at the next exit and then replaced.
+        #: Resolved at the next exit, or at the removal of one that had none, and then replaced.
         self.next_exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         #: Resolved when the record is gone, or with an error when removing failed.
         self.removed: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
