@@ -50,8 +50,8 @@ IN_CONFIG_JSON: Mapping[str, Any] = {
 #: Which test shows what it does: file below tests/, and name, or "" for several.
 SHOWN_BY: Mapping[str, tuple[str, str]] = {
     "AutoRemove": (
-        "guest/test_api_wire.py",
-        "test_removed_waiters_are_told_when_an_auto_removed_start_fails",
+        "guest/test_wire_wait.py",
+        "test_a_failed_start_releases_those_who_wait_for_the_removal_of_an_auto_removed_container",
     ),
     "Binds": ("conformance/test_docker_cli.py", "test_a_read_only_bind_stays_untouched"),
     "BlkioDeviceReadBps": ("guest/test_api_limits.py", "test_block_io_limits_arrive_in_the_cgroup"),
@@ -90,7 +90,10 @@ SHOWN_BY: Mapping[str, tuple[str, str]] = {
         "test_a_container_becomes_healthy_then_unhealthy_and_everybody_can_see_it",
     ),
     "Hostname": ("conformance/test_docker_cli.py", "test_run_takes_environment_folder_user_and_hostname"),
-    "Image": ("guest/test_api_wire.py", "test_errors_have_dockers_statuses_and_words"),
+    "Image": (
+        "guest/test_wire_routing.py",
+        "test_a_missing_image_is_told_in_the_words_that_docker_py_looks_for",
+    ),
     "Init": ("guest/test_init.py", ""),
     "IpcMode": ("guest/test_api_limits.py", "test_namespaces_are_the_hosts_or_anothers_on_demand"),
     "Isolation": ("unit/test_containers_request.py", "test_a_value_that_cannot_be_is_refused"),
@@ -109,7 +112,10 @@ SHOWN_BY: Mapping[str, tuple[str, str]] = {
         "guest/test_api_limits.py",
         "test_swappiness_and_the_oom_killer_are_set_where_the_kernel_can",
     ),
-    "OpenStdin": ("guest/test_api_wire.py", "test_a_half_closed_input_ends_stdin_and_the_output_goes_on"),
+    "OpenStdin": (
+        "guest/test_wire_hijack.py",
+        "test_the_end_of_input_ends_stdin_once_and_the_output_goes_on",
+    ),
     "PidMode": ("guest/test_api_limits.py", "test_namespaces_are_the_hosts_or_anothers_on_demand"),
     "PortBindings": ("conformance/test_docker_cli.py", "test_a_published_port_is_reached_and_shown"),
     "PublishAllPorts": ("guest/test_api_limits.py", "test_all_exposed_ports_are_published_on_demand"),
