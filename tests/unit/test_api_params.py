@@ -137,7 +137,7 @@ def test_an_event_is_wanted(filters: dict[str, list[str]]) -> None:
         {"type": ["image"]},
         {"event": ["start"]},
         {"event": ["exec"]},
-        {"container": ["we"]},
+        {"container": ["eb"]},
         {"label": ["team=b"]},
         {"label": ["team", "other"]},
         {"network": ["web"]},
