@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from builder_rig import build, built, busybox_file, config, context, layers, saved, served, shell, tree
@@ -119,6 +120,22 @@ def test_run_network_none_has_no_network(engine: NativeEngine) -> None:
     file = "FROM busybox:test\nRUN --network=none test $(ls /sys/class/net | wc -l) = 1\n"
     built(engine, {"Dockerfile": file})
     built(engine, {"Dockerfile": file.replace("--network=none ", "")}, networkmode="none")
+
+
+def test_run_has_the_network_that_the_build_or_the_line_says(engine: NativeEngine) -> None:
+    """ "host" is the machine's own, "default" one with an interface, and a line wins over the build."""
+    look = "readlink /proc/self/ns/net > /net; grep -c : /proc/net/dev >> /net"
+    ours = str(Path("/proc/self/ns/net").readlink())
+
+    def seen(line: str, mode: str) -> str:
+        built(engine, {"Dockerfile": f"FROM busybox:test\nRUN {line}{look}\n"}, networkmode=mode, t="net")
+        namespace, count = shell(engine, "net", "cat /net").split()
+        return "host" if namespace == ours else {"1": "none", "2": "default"}[count]
+
+    for mode in ("none", "host", "default"):
+        assert seen("", mode) == mode
+        assert seen(f"--network={mode} ", "none") == ("none" if mode == "default" else mode)
+    assert seen("--network=none ", "host") == "none"
 
 
 def test_cache_mounts_live_on_and_are_in_no_layer(engine: NativeEngine) -> None:
