@@ -7,7 +7,7 @@ Every route is there twice, as `/x` and as `/v1.NN/x`. Unknown paths and wrong m
 import logging
 from collections.abc import Iterable
 
-from wherryd.api import version
+from wherryd.api import history, version
 from wherryd.api.hijack import HijackedResponse
 from wherryd.api.status import status_for
 from wherryd.errors import EngineError, InvalidParameter
@@ -67,8 +67,9 @@ class Application:
         if found is None:
             return _not_found
         request["api_version"] = version.parse(text)
-        handler, request.match_info = found
-        return handler
+        route, request.match_info = found
+        request.query = history.parameters(route.name, request.query, request["api_version"])
+        return route.handler
 
 
 def build_app(groups: Iterable[Iterable[web.RouteDef]]) -> Application:

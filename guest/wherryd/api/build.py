@@ -8,10 +8,11 @@ no such file, 400 for a bad URL or path, 503 when the server cannot be reached; 
 
 import json
 from base64 import b64decode
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
-from wherryd.api import copying, hijack, params, progress
+from wherryd.api import copying, hijack, history, params, progress
 from wherryd.builder.offers import Line
 from wherryd.builder.options import BuildOptions, Entitlement
 from wherryd.builder.service import BuilderService
@@ -57,6 +58,8 @@ class _Handlers:
     async def build(self, request: web.Request) -> web.StreamResponse:
         lines = self._service.build(request.blocks(), options(request))
         async with aclosing(cast("Any", lines)):
+            if request["api_version"] < history.BUILD_AUX:
+                lines = _without_aux(lines)
             # A client that goes away ends the build, also while a silent step runs.
             return await progress.respond(request, copying.Presence(request).iterate(lines))
 
@@ -70,7 +73,7 @@ class _Handlers:
         return await progress.respond(request, lines)
 
     async def prune(self, request: web.Request) -> web.Response:
-        """filters, and how many bytes stay: reserved-space (API 1.48), keep-storage before it."""
+        """filters, and how many bytes stay: reserved-space, or keep-storage as it was called up to 1.47."""
         query = request.query
         for key in ("max-used-space", "min-free-space"):
             if params.integer(query, key):
@@ -133,6 +136,12 @@ class _Handlers:
         finally:
             connection.close()
         return hijack.HijackedResponse()
+
+
+async def _without_aux(lines: AsyncIterator[progress.Line]) -> AsyncIterator[progress.Line]:
+    async for line in lines:
+        if "aux" not in line:
+            yield line
 
 
 def options(request: web.Request) -> BuildOptions:

@@ -3,10 +3,11 @@
 Source: Engine API 1.51, section Containers. Streams are in `streams.py`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from wherryd import clock
-from wherryd.api import params
+from wherryd.api import createrequest, gates, history, params
 from wherryd.api.app import require
 from wherryd.containers import listing, signals
 from wherryd.containers.service import ContainerService
@@ -15,29 +16,38 @@ from wherryd.http import web
 
 
 class _Handlers:
-    def __init__(self, service: ContainerService) -> None:
+    def __init__(self, service: ContainerService, cgroup_version: int) -> None:
         self._service = service
+        self._cgroup_version = cgroup_version
 
     async def create(self, request: web.Request) -> web.Response:
-        body = _in_version(await params.json_object(request), request["api_version"])
-        container, warnings = await self._service.create(
-            request.query.get("name", ""), body, request.query.get("platform", "")
+        version = request["api_version"]
+        body, told = createrequest.read(
+            await params.json_object(request), version, cgroup_version=self._cgroup_version
         )
-        return web.json_response({"Id": container.id, "Warnings": list(warnings)}, status=201)
+        container, warnings = await self._service.create(
+            request.query.get("name", ""),
+            body,
+            request.query.get("platform", ""),
+            flat_read_only=version < history.RECURSIVE_READ_ONLY,
+        )
+        return web.json_response({"Id": container.id, "Warnings": [*warnings, *told]}, status=201)
 
     async def list_all(self, request: web.Request) -> web.Response:
         query = listing.ListQuery(
             all=params.boolean(request.query, "all"),
             limit=params.integer(request.query, "limit", 0) or 0,
-            filters=params.filters(request.query, listing.ACCEPTED),
+            filters=_list_filters(request.query),
         )
         size = params.boolean(request.query, "size")
-        found = self._service.select(query)
-        return web.json_response([await self._service.summary(container, size) for container in found])
+        found = [await self._service.summary(container, size) for container in self._service.select(query)]
+        version = request["api_version"]
+        return web.json_response([gates.fit(each, history.CONTAINERS, version) for each in found])
 
     async def inspect(self, request: web.Request) -> web.Response:
         size = params.boolean(request.query, "size")
-        return web.json_response(await self._service.inspect(require(request, "id"), size))
+        document = await self._service.inspect(require(request, "id"), size)
+        return web.json_response(gates.fit(document, history.CONTAINER, request["api_version"]))
 
     async def start(self, request: web.Request) -> web.Response:
         if len(await request.read()) > 7:
@@ -76,7 +86,8 @@ class _Handlers:
         return web.Response(status=204)
 
     async def update(self, request: web.Request) -> web.Response:
-        warnings = await self._service.update(require(request, "id"), await params.json_object(request))
+        body = gates.fit(await params.json_object(request), history.UPDATE, request["api_version"])
+        warnings = await self._service.update(require(request, "id"), body)
         return web.json_response({"Warnings": warnings})
 
     async def remove(self, request: web.Request) -> web.Response:
@@ -105,31 +116,13 @@ class _Handlers:
         return web.json_response(await self._service.prune(until_of(filters), filters))
 
 
-def _in_version(body: dict[str, Any], version: tuple[int, int]) -> dict[str, Any]:
-    """A create request without what its version of the API does not have."""
-    host, check = body.get("HostConfig") or {}, body.get("Healthcheck")
-    if "Runtime" in body and isinstance(host, dict):
-        # docker-py's create_container(runtime=...) puts it here, where dockerd does not look.
-        host = body["HostConfig"] = {"Runtime": body.pop("Runtime")} | host
-    if version < (1, 42) and isinstance(host, dict):
-        host.pop("ConsoleSize", None)
-    if version < (1, 44) and isinstance(check, dict):
-        check.pop("StartInterval", None)
-    if version < (1, 44) and isinstance(host, dict):
-        for mount in host.get("Mounts") or ():
-            _without_recursion(mount)
-    return body
-
-
-def _without_recursion(mount: Any) -> None:
-    """Before 1.44 a read-only bind was that on its first level only, and nobody could say otherwise."""
-    if not isinstance(mount, dict) or mount.get("Type") != "bind":
-        return
-    options = mount.get("BindOptions") or {}
-    if not isinstance(options, dict):
-        return
-    options.pop("ReadOnlyForceRecursive", None)
-    mount["BindOptions"] = options | {"ReadOnlyNonRecursive": bool(mount.get("ReadOnly"))}
+def _list_filters(query: Mapping[str, str]) -> dict[str, list[str]]:
+    """With `before` and `since`, which were parameters of their own once."""
+    found = params.filters(query, listing.ACCEPTED)
+    for key in ("before", "since"):
+        if query.get(key):
+            found.setdefault(key, []).append(query[key])
+    return found
 
 
 def until_of(filters: dict[str, list[str]]) -> int | None:
@@ -142,7 +135,7 @@ def until_of(filters: dict[str, list[str]]) -> int | None:
 
 def _stop_options(request: web.Request) -> tuple[int | None, int | None]:
     timeout = params.integer(request.query, "t")
-    text = request.query.get("signal", "") if request["api_version"] >= (1, 42) else ""
+    text = request.query.get("signal", "")
     return timeout, signals.number(text) if text else None
 
 
@@ -157,8 +150,8 @@ def size_of(request: web.Request) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def routes(service: ContainerService) -> list[web.RouteDef]:
-    handlers: Any = _Handlers(service)
+def routes(service: ContainerService, cgroup_version: int) -> list[web.RouteDef]:
+    handlers: Any = _Handlers(service, cgroup_version)
     return [
         web.post("/containers/create", handlers.create),
         web.post("/containers/prune", handlers.prune),

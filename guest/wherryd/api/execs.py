@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from wherryd.api import copying, hijack, params
+from wherryd.api import copying, gates, hijack, history, params
 from wherryd.api.app import require
 from wherryd.api.containers import size_of
 from wherryd.containers import kinds
@@ -14,6 +14,9 @@ from wherryd.errors import EngineError
 from wherryd.http import web
 from wherrywire import rawstream
 
+#: Exit codes of what did not start. Source: docker run reference, "Exit status".
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+
 
 class _Handlers:
     def __init__(self, service: ContainerService) -> None:
@@ -23,14 +26,16 @@ class _Handlers:
 
     async def create(self, request: web.Request) -> web.Response:
         container = self._service.get(require(request, "id"))
-        body = await params.json_object(request)
-        if request["api_version"] < (1, 42):
-            body.pop("ConsoleSize", None)
+        body = gates.fit(await params.json_object(request), history.EXEC_CREATE, request["api_version"])
         execution = self._execs.create(container, body)
         return web.json_response({"Id": execution.id}, status=201)
 
     async def inspect(self, request: web.Request) -> web.Response:
-        return web.json_response(self._execs.inspect(self._execs.get(require(request, "id"))))
+        document = self._execs.inspect(self._execs.get(require(request, "id")))
+        did_not_start = document["ExitCode"] == _NOT_FOUND and not document["Pid"]
+        if did_not_start and request["api_version"] < history.EXEC_OF_NOTHING_IS_127:
+            document["ExitCode"] = _NOT_EXECUTABLE
+        return web.json_response(document)
 
     async def resize(self, request: web.Request) -> web.Response:
         height, width = size_of(request)
@@ -39,9 +44,9 @@ class _Handlers:
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         execution = self._execs.get(require(request, "id"))
-        body = await params.json_object(request)
+        body = gates.fit(await params.json_object(request), history.EXEC_START, request["api_version"])
         size = None
-        if body.get("ConsoleSize") and request["api_version"] >= (1, 42):
+        if body.get("ConsoleSize"):
             height, width = kinds.size_pair(body["ConsoleSize"], "ConsoleSize")
             size = (height, width)
         if body.get("Detach"):

@@ -9,7 +9,7 @@ import asyncio
 import select
 from dataclasses import dataclass
 
-from wherryd.api import headers
+from wherryd.api import headers, history
 from wherryd.http import web
 from wherryd.http.messages import Channel
 
@@ -67,7 +67,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
 def content_type(request: web.Request, tty: bool) -> str:
     """What the answer calls the stream. Only upgraded connections since API 1.42 tell the two apart."""
     upgraded = "upgrade" in request.headers
-    if upgraded and not tty and request["api_version"] >= (1, 42):
+    if upgraded and not tty and request["api_version"] >= history.MULTIPLEXED_TYPE:
         return MULTIPLEXED
     return RAW
 

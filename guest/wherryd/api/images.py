@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wherryd.api import imageversions, params, progress
+from wherryd.api import gates, history, imageversions, params, progress
 from wherryd.api.registry import user
 from wherryd.errors import InvalidParameter
 from wherryd.http import web
@@ -39,15 +39,15 @@ class Handlers:
         """GET /images/json"""
         version = request["api_version"]
         filters = params.filters(request.query, LIST_KEYS)
-        if "filter" in request.query and version < (1, 41):  # removed in 1.41 in favour of filters
+        if request.query.get("filter"):
             filters.setdefault("reference", []).append(request.query["filter"])
         documents = self._service.list(
             all_images=params.boolean(request.query, "all"),
             filters=filters,
             shared_size=params.boolean(request.query, "shared-size"),
-            containers=version >= (1, 51),
+            containers=True,
         )
-        return web.json_response([imageversions.summary(document, version) for document in documents])
+        return web.json_response([gates.fit(each, history.IMAGES, version) for each in documents])
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """POST /images/create: pull with fromImage, import with fromSrc."""
@@ -78,7 +78,7 @@ class Handlers:
         lines = self._service.load(
             request.blocks(),
             params.boolean(request.query, "quiet"),
-            _platform(request.query.get("platform", "")),
+            _one_platform(request),
         )
         # docker-py looks for the error there, and nowhere else.
         return await progress.respond(request, lines, always_in_band=True)
@@ -93,7 +93,7 @@ class Handlers:
         return await self._save(request, [request.match_info["name"]])
 
     async def _save(self, request: web.Request, names: list[str]) -> web.StreamResponse:
-        archive = self._service.save(names, _platform(request.query.get("platform", "")))
+        archive = self._service.save(names, _one_platform(request))
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
         await response.prepare(request)
         # An error from here on breaks the connection off: an archive has no place for a message.
@@ -111,19 +111,17 @@ class Handlers:
 
     async def inspect(self, request: web.Request) -> web.Response:
         """GET /images/{name}/json"""
-        wanted = request.query.getall("platform", []) if request["api_version"] >= (1, 49) else []
+        wanted = request.query.getall("platform", [])
         if wanted and params.boolean(request.query, "manifests"):
             raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
         image = self._of_platform(request.match_info["name"], wanted)
-        document = self._service.inspect(image)
-        client = request.headers.get("User-Agent", "")
-        return web.json_response(
-            imageversions.inspect(document, image.config, request["api_version"], client)
-        )
+        version = imageversions.read_by(request.headers.get("User-Agent", ""), request["api_version"])
+        document = imageversions.with_container(self._service.inspect(image), image.config)
+        return web.json_response(gates.fit(document, history.IMAGE, version))
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /images/{name}/history"""
-        wanted = request.query.getall("platform", []) if request["api_version"] >= (1, 48) else []
+        wanted = request.query.getall("platform", [])
         image = self._of_platform(request.match_info["name"], wanted)
         return web.json_response(self._service.history(image))
 
@@ -137,8 +135,8 @@ class Handlers:
         return web.Response(status=201)
 
     async def remove(self, request: web.Request) -> web.Response:
-        """DELETE /images/{name}; platforms, since 1.50, name what of an index goes, and here each is one."""
-        wanted = request.query.getall("platforms", []) if request["api_version"] >= (1, 50) else []
+        """DELETE /images/{name}; platforms name what of an index goes, and here each is one."""
+        wanted = request.query.getall("platforms", [])
         if wanted:
             self._of_platform(request.match_info["name"], wanted)
         records = await self._service.remove(
@@ -163,8 +161,14 @@ class Handlers:
         return await progress.respond(request, lines)
 
 
+def _one_platform(request: web.Request) -> str:
+    if len(request.query.getall("platform", [])) > 1:
+        raise InvalidParameter("multiple platform parameters not supported")
+    return _platform(request.query.get("platform", ""))
+
+
 def _platform(text: str) -> str:
-    """Push, since 1.46, and load and save, since 1.48, name a platform as a JSON object. InvalidParameter."""
+    """Push, load and save name a platform as a JSON object. Raises InvalidParameter."""
     if not text.startswith("{"):
         return text
     document = params.parse_object(text.encode(), "application/json")

@@ -33,7 +33,7 @@ DeviceIDs DeviceRequests Devices Dns DnsOptions DnsSearch Domainname Driver Driv
 EnableIPv4 EnableIPv6 EndpointConfig EndpointsConfig Entrypoint Env ExposedPorts ExtraHosts Force Gateway
 GroupAdd GwPriority Hard Healthcheck HostConfig HostIp HostPort Hostname IOMaximumBandwidth
 IOMaximumIOps IPAM IPAMConfig IPRange IPv4Address IPv6Address Image Ingress Init Internal Interval
-IpcMode Isolation KernelMemoryTCP Labels LinkLocalIPs Links LogConfig MacAddress MaskedPaths
+IpcMode Isolation KernelMemory KernelMemoryTCP Labels LinkLocalIPs Links LogConfig MacAddress MaskedPaths
 MaximumRetryCount Memory MemoryReservation MemorySwap MemorySwappiness Mode Mounts Name NanoCpus
 NetworkDisabled NetworkMode NetworkingConfig NoCopy NonRecursive OnBuild OomKillDisable OomScoreAdj
 OpenStdin Options Path PathInContainer PathOnHost PidMode PidsLimit PortBindings Privileged

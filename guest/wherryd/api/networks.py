@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from wherryd import clock
-from wherryd.api import params
+from wherryd.api import gates, history, params
 from wherryd.api.app import require
 from wherryd.containers import kinds
 from wherryd.errors import InvalidParameter, NotFound
@@ -13,8 +13,6 @@ from wherryd.networks.service import NetworkService
 
 _LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
-_LIST_WITHOUT_CONTAINERS_SINCE = (1, 28)
-_ENABLE_IPV4_SINCE = (1, 47)
 _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 
 
@@ -52,9 +50,9 @@ class _Handlers:
         wanted = params.filters(request.query, _LIST_FILTERS)
         version = request["api_version"]
         found = select(self._service.list(), wanted, self._service.in_use())
-        if version < _LIST_WITHOUT_CONTAINERS_SINCE:
+        if version < history.NETWORKS_WITHOUT_CONTAINERS:
             found = [self._service.inspect(network["Id"]) for network in found]
-        return web.json_response([for_version(network, version) for network in found])
+        return web.json_response([gates.fit(network, history.NETWORK, version) for network in found])
 
     async def inspect(self, request: web.Request) -> web.Response:
         """GET /networks/{id}; scope narrows, verbose adds nothing outside of a swarm."""
@@ -62,17 +60,18 @@ class _Handlers:
         scope = request.query.get("scope", "")
         if scope and scope != network["Scope"]:
             raise NotFound(f"network {require(request, 'id')} not found in scope {scope}")
-        return web.json_response(for_version(network, request["api_version"]))
+        return web.json_response(gates.fit(network, history.NETWORK, request["api_version"]))
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /networks/create"""
-        network_id, warning = await self._service.create(await params.json_object(request))
+        body = gates.fit(await params.json_object(request), history.NETWORK_CREATE, request["api_version"])
+        network_id, warning = await self._service.create(body)
         return web.json_response({"Id": network_id, "Warning": warning}, status=201)
 
     async def connect(self, request: web.Request) -> web.Response:
         """POST /networks/{id}/connect"""
         network = self._service.find(require(request, "id"))
-        body = await params.json_object(request)
+        body = gates.fit(await params.json_object(request), history.CONNECT, request["api_version"])
         settings = body.get("EndpointConfig")
         await self._connector.connect(network.id, _container(body), settings)
         return web.Response(status=200)
@@ -117,14 +116,6 @@ def _until(filters: Mapping[str, list[str]]) -> int | None:
     if len(values) > 1:
         raise InvalidParameter("more than one until filter specified")
     return clock.parse_until(values[0]) if values else None
-
-
-def for_version(network: Mapping[str, Any], api_version: tuple[int, int]) -> dict[str, Any]:
-    """The document without what the request's API version does not know."""
-    found = dict(network)
-    if api_version < _ENABLE_IPV4_SINCE:
-        del found["EnableIPv4"]
-    return found
 
 
 def select(

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from wherryd import clock
-from wherryd.api import copying, hijack, params, websocket
+from wherryd.api import copying, hijack, history, params, websocket
 from wherryd.api.app import require
 from wherryd.containers.attach import Attachment, AttachWish, DetachKeys, parse_detach_keys
 from wherryd.containers.logs import LogEntry, LogQuery
@@ -69,13 +69,16 @@ class _Handlers:
                 await connection.writer.drain()
 
     async def attach_websocket(self, request: web.Request) -> web.StreamResponse:
-        container, wish, keys = self._attach_wish(request)
+        every = request["api_version"] < history.WEBSOCKET_STREAMS
+        container, wish, keys = self._attach_wish(request, every=every)
         tty = container.record.tty
         attachment = None
         if params.boolean(request.query, "stream"):
             attachment = await self._service.attach(container.id, wish)
         try:
-            socket = await websocket.open_socket(request)
+            socket = await websocket.open_socket(
+                request, as_text=request["api_version"] < history.WEBSOCKET_IS_BINARY
+            )
             if params.boolean(request.query, "logs"):
                 query = LogQuery(stdout=wish.stdout, stderr=wish.stderr)
                 async with aclosing(self._service.logs(container, query)) as batches:
@@ -91,15 +94,18 @@ class _Handlers:
             if attachment is not None:
                 attachment.close()
 
-    def _attach_wish(self, request: web.Request) -> tuple[Container, AttachWish, bytes]:
-        """The container, what of its streams is wanted, and the detach keys. Raises EngineError."""
+    def _attach_wish(
+        self, request: web.Request, *, every: bool = False
+    ) -> tuple[Container, AttachWish, bytes]:
+        """The container, what of its streams is wanted, and the detach keys. every: all of them, whatever is
+        asked for. Raises EngineError."""
         query = request.query
         container = self._service.get(require(request, "id"))
         keys = parse_detach_keys(query.get("detachKeys", ""))
         wish = AttachWish(
-            stdin=params.boolean(query, "stdin") and container.record.config["OpenStdin"],
-            stdout=params.boolean(query, "stdout"),
-            stderr=params.boolean(query, "stderr"),
+            stdin=(every or params.boolean(query, "stdin")) and container.record.config["OpenStdin"],
+            stdout=every or params.boolean(query, "stdout"),
+            stderr=every or params.boolean(query, "stderr"),
         )
         return container, wish, keys
 
@@ -109,7 +115,7 @@ class _Handlers:
         timestamps = params.boolean(request.query, "timestamps")
         details = params.boolean(request.query, "details")
         tty = container.record.tty
-        modern = request["api_version"] >= (1, 42)
+        modern = request["api_version"] >= history.MULTIPLEXED_TYPE
         response = web.StreamResponse(
             headers={"Content-Type": hijack.MULTIPLEXED if modern and not tty else hijack.RAW}
         )
@@ -139,11 +145,18 @@ class _Handlers:
         # The task runs up to its first pause now, so that it is registered before the headers leave.
         waiting = asyncio.ensure_future(self._service.wait(container, condition))
         await asyncio.sleep(0)
+        version = request["api_version"]
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
+        if version >= history.WAIT_IN_TWO_STEPS:
+            await response.prepare(request)
         outcome = await copying.Presence(request).wait(waiting)
         document: dict[str, Any] = {"StatusCode": outcome.code}
+        if version < history.WAIT_IN_TWO_STEPS:
+            return web.json_response(document)
         if outcome.error:
+            if condition == "removed" and version < history.WAIT_TELLS_OF_REMOVAL:
+                await response.write_eof()
+                return response
             document["Error"] = {"Message": outcome.error}
         await response.write_eof(json.dumps(document).encode() + b"\n")
         return response

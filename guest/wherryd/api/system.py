@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherryd import clock
-from wherryd.api import copying, params, version
+from wherryd.api import copying, gates, history, params, version
 from wherryd.api.eventfilter import ACCEPTED, matches
 from wherryd.api.volumes import describe as describe_volume
 from wherryd.containers import logoptions, stats
@@ -40,6 +40,8 @@ class EngineFacts:
     runtimes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+_KINDS_OF_DATA = ("container", "image", "volume", "build-cache")
+
 #: Records of what the builder keeps.
 BuildCache = Callable[[], Awaitable[list[dict[str, Any]]]]
 
@@ -59,7 +61,7 @@ class _Handlers:
         }
         return web.Response(text="" if request.method == "HEAD" else "OK", headers=headers)
 
-    async def version(self, _request: web.Request) -> web.Response:
+    async def version(self, request: web.Request) -> web.Response:
         uname = os.uname()
         details = {
             "ApiVersion": version.text(version.MAXIMUM),
@@ -69,24 +71,24 @@ class _Handlers:
             "Os": "linux",
             "PythonVersion": sys.version.partition(" ")[0],
         }
-        return web.json_response(
-            {
-                "Platform": {"Name": "Wherry"},
-                "Version": __version__,
-                "ApiVersion": version.text(version.MAXIMUM),
-                "MinAPIVersion": version.text(version.MINIMUM),
-                "GitCommit": "",
-                "GoVersion": "",
-                "Os": "linux",
-                "Arch": _goarch(uname.machine),
-                "KernelVersion": uname.release,
-                "BuildTime": "",
-                "Components": [{"Name": "Engine", "Version": __version__, "Details": details}],
-            }
-        )
+        document = {
+            "Platform": {"Name": "Wherry"},
+            "Version": __version__,
+            "ApiVersion": version.text(version.MAXIMUM),
+            "MinAPIVersion": version.text(version.MINIMUM),
+            "GitCommit": "",
+            "GoVersion": "",
+            "Os": "linux",
+            "Arch": _goarch(uname.machine),
+            "KernelVersion": uname.release,
+            "BuildTime": "",
+            "Components": [{"Name": "Engine", "Version": __version__, "Details": details}],
+        }
+        return web.json_response(gates.fit(document, history.VERSION, request["api_version"]))
 
-    async def info(self, _request: web.Request) -> web.Response:
-        return web.json_response(info(self._service, self._facts))
+    async def info(self, request: web.Request) -> web.Response:
+        document = info(self._service, self._facts)
+        return web.json_response(gates.fit(document, history.INFO, request["api_version"]))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         filters = params.filters(request.query, ACCEPTED)
@@ -97,7 +99,12 @@ class _Handlers:
                 f"`since` time ({request.query['since']}) cannot be after "
                 f"`until` time ({request.query['until']})"
             )
+        api_version = request["api_version"]
         bus = self._service.deps.events
+
+        def wanted(event: EngineEvent) -> bool:
+            return history.has_event(event.type, event.action, api_version) and matches(event, filters)
+
         # Subscribed and copied in one step: no event is lost between replay and live, and none doubled.
         subscription = bus.subscribe()
         # As the reference daemon: who names an end and no beginning gets all that is kept.
@@ -107,10 +114,10 @@ class _Handlers:
             await response.prepare(request)
             for event in replayed:
                 inside = (since or 0) <= event.time_ns <= (until or event.time_ns)
-                if inside and matches(event, filters):
+                if inside and wanted(event):
                     await response.write(_line(event))
             async for event in copying.Presence(request).iterate(_until(subscription, until)):
-                if matches(event, filters):
+                if wanted(event):
                     await response.write(_line(event))
             await response.write_eof()
         finally:
@@ -118,7 +125,10 @@ class _Handlers:
         return response
 
     async def disk_usage(self, request: web.Request) -> web.Response:
-        wanted = request.query.getall("type", ["container", "image", "volume", "build-cache"])
+        wanted = request.query.getall("type", list(_KINDS_OF_DATA))
+        for kind in wanted:
+            if kind not in _KINDS_OF_DATA:
+                raise InvalidParameter(f"unknown object type: {kind} (hint: {', '.join(_KINDS_OF_DATA)})")
         document: dict[str, Any] = {}
         if "image" in wanted:
             images, layers = self._service.deps.images.disk_usage()
@@ -131,18 +141,8 @@ class _Handlers:
             store = self._service.deps.volumes
             document["Volumes"] = [describe_volume(store, volume, size=True) for volume in store.all()]
         if "build-cache" in wanted:
-            records = await self._build_cache()
-            if request["api_version"] < (1, 42):
-                document["BuilderSize"] = sum(each["Size"] for each in records if not each["Shared"])
-                records = [_with_one_parent(each) for each in records]
-            document["BuildCache"] = records
-        return web.json_response(document)
-
-
-def _with_one_parent(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A BuildCache as versions before 1.42 know it."""
-    found = {key: value for key, value in record.items() if key != "Parents"}
-    return {**found, "Parent": next(iter(record["Parents"]), "")}
+            document["BuildCache"] = await self._build_cache()
+        return web.json_response(gates.fit(document, history.DISK_USAGE, request["api_version"]))
 
 
 async def _until(events: AsyncIterator[EngineEvent], until: int | None) -> AsyncIterator[EngineEvent]:
@@ -173,10 +173,10 @@ def event_document(event: EngineEvent) -> dict[str, Any]:
         "time": event.time_ns // 1_000_000_000,
         "timeNano": event.time_ns,
     }
-    # Fields of the first API, present up to 1.51.
+    # Fields of the first API, present up to 1.51; a prune is of no container or image.
     if event.type in ("container", "image"):
-        document = {"status": event.action, "id": event.actor_id, **document}
-    if event.type == "container":
+        document = {"status": event.action, **({"id": event.actor_id} if event.actor_id else {}), **document}
+    if event.type == "container" and event.actor_id:
         document["from"] = event.attributes.get("image", "")
     return document
 
@@ -258,6 +258,7 @@ def info(service: ContainerService, facts: EngineFacts) -> dict[str, Any]:
             "name=cgroupns",
         ],
         "CDISpecDirs": [],
+        "FirewallBackend": {"Driver": "nftables"},
         "Warnings": None,
     }
 

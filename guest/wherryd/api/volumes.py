@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wherryd.api import params
+from wherryd.api import gates, history, params
 from wherryd.api.app import require
 from wherryd.containers import kinds
 from wherryd.containers.events import EventBus
@@ -39,7 +39,8 @@ class _Handlers:
     async def list_all(self, request: web.Request) -> web.Response:
         filters = params.filters(request.query, _ACCEPTED)
         found = [volume for volume in self._store.all() if self._matches(volume, filters)]
-        documents = [describe(self._store, volume) for volume in found]
+        version = request["api_version"]
+        documents = [gates.fit(describe(self._store, volume), history.VOLUME, version) for volume in found]
         return web.json_response({"Volumes": documents, "Warnings": None})
 
     def _matches(self, volume: Volume, filters: dict[str, list[str]]) -> bool:
@@ -67,20 +68,25 @@ class _Handlers:
         labels = kinds.string_map(body.get("Labels") or {}, "Labels")
         volume = self._store.create(name, labels, anonymous=not name, options=options)
         self._publish("create", volume.name)
-        return web.json_response(describe(self._store, volume), status=201)
+        document = gates.fit(describe(self._store, volume), history.VOLUME, request["api_version"])
+        return web.json_response(document, status=201)
 
     async def inspect(self, request: web.Request) -> web.Response:
-        return web.json_response(describe(self._store, self._store.get(require(request, "name"))))
+        document = describe(self._store, self._store.get(require(request, "name")))
+        return web.json_response(gates.fit(document, history.VOLUME, request["api_version"]))
 
     async def remove(self, request: web.Request) -> web.Response:
+        """DELETE /volumes/{name}; with force one that is not there is no error."""
         name = require(request, "name")
+        if params.boolean(request.query, "force") and not self._store.exists(name):
+            return web.Response(status=204)
         self._store.remove(name)
         self._publish("destroy", name)
         return web.Response(status=204)
 
     async def prune(self, request: web.Request) -> web.Response:
         filters = params.filters(request.query, ("all", "label", "label!"))
-        old: bool = request["api_version"] < (1, 42)
+        old: bool = request["api_version"] < history.PRUNE_OF_ANONYMOUS_VOLUMES
         every = old or filters.get("all", [])[:1] in (["1"], ["true"])
 
         def chosen(volume: Volume) -> bool:
@@ -93,6 +99,7 @@ class _Handlers:
         names, freed = self._store.prune(chosen)
         for name in names:
             self._publish("destroy", name)
+        self._events.publish("volume", "prune", "", {"reclaimed": str(freed)})
         return web.json_response({"VolumesDeleted": names or None, "SpaceReclaimed": freed})
 
     async def update(self, request: web.Request) -> web.Response:

@@ -1,7 +1,8 @@
 """`GET /containers/{id}/attach/ws`: attach for who can only speak WebSocket, as a browser does.
 
-Source: Engine API 1.51, ContainerAttachWebsocket. Output comes as binary messages without frames, both
-streams as they come; what the client sends is stdin. Errors before the upgrade are ordinary answers.
+Source: Engine API 1.51, ContainerAttachWebsocket. Output comes as binary messages without frames (up to API
+1.27 as text), both streams as they come; what the client sends is stdin. Errors before the upgrade are
+ordinary answers.
 """
 
 import asyncio
@@ -19,13 +20,14 @@ _BLOCK = 64 * 1024
 MAX_MESSAGE_BYTES = 1024 * 1024
 
 
-async def open_socket(request: web.Request) -> Socket:
-    """Upgrades the connection. Raises InvalidParameter for a request that asks for no WebSocket."""
+async def open_socket(request: web.Request, *, as_text: bool = False) -> Socket:
+    """Upgrades the connection. as_text: output goes out in text messages. Raises InvalidParameter for a
+    request that asks for no WebSocket."""
     accept = accept_header(request)
     connection = await hijack.open_stream(request)
     fields = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
     connection.writer.write(headers.head("HTTP/1.1 101 Switching Protocols", fields))
-    return Socket(connection.reader, connection.writer, max_message_bytes=MAX_MESSAGE_BYTES)
+    return Socket(connection.reader, connection.writer, max_message_bytes=MAX_MESSAGE_BYTES, as_text=as_text)
 
 
 async def stream(socket: Socket, attachment: Attachment, *, tty: bool, detach: DetachKeys | None) -> bool:

@@ -47,8 +47,7 @@ async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
             "script": script,
             "arguments": declared,
             "mounts": [[repr(each.mount), each.content] for each in wanted],
-            "network": _network(state.tools, step),
-            "hosts": state.tools.options.host_config.get("ExtraHosts") or [],
+            "network": step.network,
             "security": step.security,
         }
     )

@@ -22,7 +22,6 @@ from wherryd.builder.cache import BuildCache
 from wherryd.builder.contexts.blobs import BlobStore
 from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.contexts.synced import SyncedContexts
-from wherryd.builder.copying.process import Copiers
 from wherryd.builder.errors import RunFailed
 from wherryd.builder.leftovers import remove_left_overs
 from wherryd.builder.offers import Offer, Offers
@@ -91,7 +90,6 @@ class BuilderService:
         self.offers = Offers()
         self._blobs = BlobStore(data_root / "builder" / "blobs")
         self.contexts = SyncedContexts(self._blobs)
-        self._copiers = Copiers()
         self._containers = containers
         self._images = containers.deps.images
         self._cache = BuildCache(database)
@@ -125,7 +123,6 @@ class BuilderService:
         """Builds under way ended with their connections."""
         self.offers.close()
         await asyncio.gather(*self._removals, return_exceptions=True)
-        await self._copiers.close()
 
     def _uses(self, image_id: str) -> list[ImageUse]:
         return [
@@ -144,8 +141,6 @@ class BuilderService:
         folder, run_folder = self._builds / build_id, self._run_folders / build_id
         offer = self.offers.take(options.offer) if options.offer else Offer()
         taken: list[str] = []
-        if options.no_cache or options.base or not digests.is_digest(options.context):
-            self._copiers.warm()
         (folder / "context").mkdir(parents=True)
         run_folder.mkdir(mode=0o700)
         try:
@@ -181,7 +176,6 @@ class BuilderService:
                     run_folder=run_folder,
                     offer=offer,
                     caches=self._caches,
-                    copiers=self._copiers,
                     epoch=_epoch(options),
                     pins=pins,
                     slots=asyncio.Semaphore(max(_LEAST_AT_ONCE, os.cpu_count() or 1)),
@@ -255,9 +249,7 @@ class BuilderService:
         image = self._images.resolve(name)
         folder = self._builds / f"insert-{secrets.token_hex(16)}"
         try:
-            async with aclosing(
-                insertion.insert(self._copiers, self._images, image, url, path, folder)
-            ) as lines:
+            async with aclosing(insertion.insert(self._images, image, url, path, folder)) as lines:
                 async for line in lines:
                     yield line
         finally:
@@ -291,6 +283,7 @@ class BuilderService:
     async def _work(self, program: "builds.Build", output: Output, options: BuildOptions) -> None:
         try:
             image = await program.run()
+            self._publish("image", "create", image.id, {**image.labels, "name": image.id})
             await output.result(image.id)
             await output.say(f"Successfully built {digests.short(image.id)}\n")
             await self._tag(image, output, options)
@@ -325,7 +318,12 @@ class BuilderService:
 
     async def prune(self, filters: Mapping[str, Sequence[str]], keep_bytes: int = 0) -> dict[str, Any]:
         """{"CachesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
-        return await self._kept.prune(usage.Pruning(filters, keep_bytes))
+        found = await self._kept.prune(usage.Pruning(filters, keep_bytes))
+        self._publish("builder", "prune", "", {"reclaimed": str(found["SpaceReclaimed"])})
+        return found
+
+    def _publish(self, type_: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
+        self._containers.deps.events.publish(type_, action, actor_id, attributes)
 
 
 def _keeps_git_dir(options: BuildOptions) -> bool:

@@ -82,6 +82,7 @@ async def commit(deps: Deps, lifecycle: Lifecycle, container: Container, wish: C
     if wish.name is not None:
         attributes["imageRef"] = wish.name.familiar
     deps.publish(record, "commit", attributes)
+    deps.events.publish("image", "create", image.id, {**image.labels, "name": image.id})
     return image
 
 

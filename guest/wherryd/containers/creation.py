@@ -37,7 +37,13 @@ MAX_CONTAINERS = 4096
 
 
 async def create(
-    deps: Deps, name: str, body: Mapping[str, Any], platform: str, *, bare: bool = False
+    deps: Deps,
+    name: str,
+    body: Mapping[str, Any],
+    platform: str,
+    *,
+    bare: bool = False,
+    flat_read_only: bool = False,
 ) -> tuple[Container, tuple[str, ...]]:
     """The container and the warnings. Raises NotFound (image), InvalidParameter, Conflict, NotSupported."""
     wish = request.parse(_with_default_log(deps, body))
@@ -48,6 +54,8 @@ async def create(
     wish = request.merge_image(wish, {} if bare else image.runtime_config)
     stand_in = _choose_runtime(deps, wish.host_config)
     record = _record(deps, name, wish, image)
+    if flat_read_only:
+        record = replace(record, mounts=tuple(map(_flat, record.mounts)))
     check(deps, record)
     container = deps.store.add(record)
     made: list[str] = []
@@ -118,6 +126,10 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         mounts=points,
         log_path=str(deps.files(container_id).log) if host["LogConfig"]["Type"] == "json-file" else "",
     )
+
+
+def _flat(point: MountPoint) -> MountPoint:
+    return replace(point, writable_below=True) if point.type == "bind" and not point.rw else point
 
 
 def _inherited(deps: Deps, references: Sequence[str]) -> list[MountPoint]:

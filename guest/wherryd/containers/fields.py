@@ -85,6 +85,7 @@ LIMITS: Mapping[str, Field] = {
     "Devices": Field(kinds.objects, []),
     "DeviceCgroupRules": Field(kinds.strings, None),
     "DeviceRequests": _refused(kinds.objects, None, "GPUs and other requested devices are not available"),
+    "KernelMemory": _warned(kinds.integer, 0, "the kernel memory limit is deprecated and not applied"),
     "KernelMemoryTCP": _warned(kinds.integer, 0, "the kernel memory limit is deprecated and not applied"),
     "MemoryReservation": Field(kinds.integer, 0),
     "MemorySwap": Field(kinds.integer, 0),

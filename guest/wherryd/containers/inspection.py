@@ -78,6 +78,10 @@ def inspect(
 def config(record: ContainerRecord) -> dict[str, Any]:
     """Config as dockerd prints it: some empty fields are left out."""
     document = dict(record.config)
+    if not document.get("MacAddress"):
+        # Where clients from before endpoints had one look for it.
+        main = record.endpoints.get(networking.primary(record)) or {}
+        document["MacAddress"] = main.get("MacAddress", "")
     for key in (
         "ExposedPorts",
         "MacAddress",
@@ -102,6 +106,9 @@ def host_config(record: ContainerRecord) -> dict[str, Any]:
         document["ReadonlyPaths"] = _given_or(document["ReadonlyPaths"], defaults.READONLY_PATHS)
     for key in ("Annotations", "Init", "StorageOpt", "Sysctls", "Tmpfs", "Mounts"):
         if document.get(key) is None:
+            document.pop(key, None)
+    for key in ("KernelMemory", "KernelMemoryTCP"):
+        if not document.get(key):
             document.pop(key, None)
     return document
 

@@ -193,7 +193,10 @@ def summary(container: Container, images: ImageService) -> dict[str, Any]:
         "Labels": dict(record.labels),
         "State": str(record.status),
         "Status": status_text(record),
-        "HostConfig": {"NetworkMode": record.network_mode},
+        "HostConfig": {
+            "NetworkMode": record.network_mode,
+            **({"Annotations": annotations} if (annotations := record.host_config["Annotations"]) else {}),
+        },
         "NetworkSettings": {"Networks": inspection.network_settings(record, sandbox)["Networks"]},
         "Mounts": [inspection.mount_point(point) for point in record.mounts],
     }

@@ -66,10 +66,19 @@ class ContainerService:
         return self.deps.store.get(reference)
 
     async def create(
-        self, name: str, body: Mapping[str, Any], platform: str = "", *, bare: bool = False
+        self,
+        name: str,
+        body: Mapping[str, Any],
+        platform: str = "",
+        *,
+        bare: bool = False,
+        flat_read_only: bool = False,
     ) -> tuple[Container, tuple[str, ...]]:
-        """bare: nothing is taken over from the image's config, only its files."""
-        return await creation.create(self.deps, name, body, platform, bare=bare)
+        """bare: nothing is taken over from the image's config, only its files. flat_read_only: what is
+        mounted below a read-only bind stays writable."""
+        return await creation.create(
+            self.deps, name, body, platform, bare=bare, flat_read_only=flat_read_only
+        )
 
     async def start(self, reference: str) -> None:
         await self.lifecycle.start(self.get(reference))
@@ -254,6 +263,7 @@ class ContainerService:
             self.execs.forget(container)
             deleted.append(container.id)
             freed += usage
+        self.deps.events.publish("container", "prune", "", {"reclaimed": str(freed)})
         return {"ContainersDeleted": deleted or None, "SpaceReclaimed": freed}
 
 

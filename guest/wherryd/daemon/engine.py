@@ -182,11 +182,11 @@ class Engine:
         )
 
     def _app(self, service: ContainerService, registry: Registry, builder: BuilderService) -> Application:
-        deps = service.deps
+        deps, facts = service.deps, self._facts()
         return build_app(
             [
-                system.routes(service, self._facts(), builder.usage),
-                containers.routes(service),
+                system.routes(service, facts, builder.usage),
+                containers.routes(service, facts.cgroup_version),
                 archive.routes(service, ArchiveService(deps)),
                 commit.routes(service),
                 streams.routes(service),

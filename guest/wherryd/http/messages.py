@@ -7,7 +7,7 @@ An answer is a Response, whole, or a StreamResponse: `prepare` sends its head, `
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -54,6 +54,12 @@ class Query(Mapping[str, str]):
 
     def getall(self, name: str, default: list[str]) -> list[str]:
         return self._values.get(name, default)
+
+    def without(self, names: Collection[str]) -> "Query":
+        """The same with these left out."""
+        found = Query("")
+        found._values = {name: values for name, values in self._values.items() if name not in names}
+        return found
 
 
 class Channel(Protocol):

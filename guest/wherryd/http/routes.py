@@ -6,6 +6,7 @@ A pattern is a path with `{name}` for one segment and `{name:REGEX}` for what th
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -27,8 +28,18 @@ class RouteDef:
     handler: Handler
     allow_head: bool = False
 
+    @property
+    def name(self) -> str:
+        """ "GET /images/{name}/json", as descriptions of an API write it."""
+        return f"{self.method} {_described(self.path)}"
+
     def takes(self, method: str) -> bool:
         return self.method in (method, "*") or (self.allow_head and method == "HEAD")
+
+
+@cache
+def _described(path: str) -> str:
+    return _PARAMETER.sub(r"{\1}", path)
 
 
 def route(method: str, path: str, handler: Any) -> RouteDef:
@@ -67,15 +78,15 @@ class Router:
             else:
                 self._plain.setdefault(each.path, []).append(each)
 
-    def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
-        """path: as it was sent. The handler and the parameters, or None."""
+    def find(self, method: str, path: str) -> tuple[RouteDef, dict[str, str]] | None:
+        """path: as it was sent. The route and the parameters, or None."""
         escaped = "%" in path
         if escaped:
             # A slash that was escaped is part of a segment: it stays so until the segments are known.
             path = unquote(path.replace("%25", "%2525").replace("%2F", "%252F").replace("%2f", "%252F"))
         for each in self._plain.get(path, ()):
             if each.takes(method):
-                return each.handler, {}
+                return each, {}
         for pattern, each in self._patterns.get(_first(path), ()):
             if each.takes(method) and (match := pattern.fullmatch(path)):
                 found = match.groupdict()
@@ -83,7 +94,7 @@ class Router:
                     found = {
                         name: value.replace("%2F", "/").replace("%25", "%") for name, value in found.items()
                     }
-                return each.handler, found
+                return each, found
         return None
 
 

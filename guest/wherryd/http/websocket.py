@@ -6,6 +6,7 @@ The server's side, without extensions: messages go out in one frame each, come i
 import asyncio
 import base64
 import binascii
+import codecs
 import contextlib
 import hashlib
 import struct
@@ -151,11 +152,18 @@ def accept_header(request: Request) -> str:
 
 
 class Socket:
-    """Messages over a connection that was taken over."""
+    """Messages over a connection that was taken over. as_text: what is sent goes as text."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, max_message_bytes: int
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        max_message_bytes: int,
+        as_text: bool = False,
     ) -> None:
+        # The end of a block may cut a character in two, and what is no character cannot be in a text.
+        self._text = codecs.getincrementaldecoder("utf-8")("replace") if as_text else None
         self._reader = reader
         self._writer = writer
         self._decoder = Decoder(max_message_bytes)
@@ -165,7 +173,10 @@ class Socket:
         """Raises ConnectionResetError when the client has gone or has been told the end."""
         if self._close_is_sent or self._writer.is_closing():
             raise ConnectionResetError("the WebSocket is closed")
-        self._writer.write(encode(Opcode.BINARY, data))
+        if self._text is None:
+            self._writer.write(encode(Opcode.BINARY, data))
+        elif text := self._text.decode(data):
+            self._writer.write(encode(Opcode.TEXT, text.encode()))
         await self._writer.drain()
 
     async def messages(self) -> AsyncIterator[bytes]:

@@ -280,6 +280,7 @@ class ImageService:
             self._leases.release_abandoned()
         candidates = selection.select(self._catalog.all(), others, self.resolve)
         removal = await self._remover.prune(candidates, only_dangling=only_dangling)
+        self._publish("image", "prune", "", {"reclaimed": str(removal.bytes_freed)})
         return {"ImagesDeleted": removal.records or None, "SpaceReclaimed": removal.bytes_freed}
 
     async def remove_dangling(self, image: Image) -> int | None:
