@@ -105,6 +105,22 @@ def test_docker_py_raises_what_the_build_says(client: Any) -> None:
         client.images.build(fileobj=io.BytesIO(b"FROM busybox:test\nNOPE\n"))
 
 
+def test_docker_py_takes_steps_from_the_images_that_it_names(client: Any) -> None:
+    """As docker-py's own suite asks of an engine: from these images, and from no other."""
+    file = b"FROM busybox:test\nENV OF=cache_from\nRUN head -c 8 /dev/urandom > /r\n"
+
+    def build(**options: Any) -> tuple[str, int]:
+        image, lines = client.images.build(fileobj=io.BytesIO(file), **options)
+        return str(image.id), sum("Using cache" in line.get("stream", "") for line in lines)
+
+    source, _ = build(tag="py:source")
+    assert build(cache_from=["py:source"]) == (source, 2)
+    assert build(cache_from=["py:nothing", "py:source"]) == (source, 2)
+    other, hits = build(cache_from=["py:nothing"])
+    assert hits == 0
+    assert other != source
+
+
 def test_docker_py_prunes_builds(client: Any) -> None:
     client.images.build(fileobj=io.BytesIO(b"FROM busybox:test\nRUN echo to be pruned > /x\n"))
     assert "SpaceReclaimed" in client.api.prune_builds()

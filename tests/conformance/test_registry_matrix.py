@@ -241,3 +241,38 @@ def test_certificate_of_an_unknown_authority_is_refused_with_where_to_put_it(
             said = tools[name]("pull", f"{host}/any:1", check=False)
             assert "failed to verify certificate" in said
             assert f"certs.d/{host}/ca.crt" in said
+
+
+def test_insecure_registries_are_those_that_the_engine_was_told_of(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    """By address, network or name; over HTTP, or with a certificate that nobody vouches for."""
+    plain, private = (f"{_ADDRESS}:{next(_ports)}" for _ in range(2))
+    engine = NativeEngine(Path(tempfile.mkdtemp(prefix="wherry-test-")), os.getpid() + 1)
+    engine.within = namespace.enter
+
+    def pushed(host: str) -> str:
+        assert engine.call("POST", f"/images/{IMAGE}/tag", repo=f"{host}/box", tag="1").status == 201
+        answer = engine.call("POST", f"/images/{host}/box/push", tag="1")
+        return "" if "aux" in answer.text else answer.text
+
+    authority = private_authority(tmp_path / "ca", _ADDRESS)
+    with (
+        real_registry(tmp_path / "plain", address=plain, within=namespace.enter),
+        real_registry(tmp_path / "tls", address=private, authority=authority, within=namespace.enter),
+    ):
+        try:
+            engine.start()
+            engine.import_busybox()
+            said = pushed(plain)
+            assert "server gave HTTP response to HTTPS client" in said
+            assert f"--insecure-registry {plain}" in said
+            assert "failed to verify certificate" in pushed(private)
+            for named, refused in (((plain,), (private,)), (("10.77.0.0/24",), ())):
+                engine.stop()
+                engine.start(*(word for each in named for word in ("--insecure-registry", each)))
+                assert [host for host in (plain, private) if pushed(host)] == list(refused)
+                answer = engine.call("GET", f"/distribution/{plain}/box:1/json")
+                assert answer.status == 200, answer.text
+        finally:
+            engine.end()

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from crashes_rig import Workload, image_archive, run_until  # noqa: E402
 from native_engine import NativeEngine  # noqa: E402

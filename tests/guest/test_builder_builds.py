@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from builder_rig import build, built, busybox_file, config, context, layers, saved, served, shell, tree
@@ -121,6 +122,22 @@ def test_run_network_none_has_no_network(engine: NativeEngine) -> None:
     built(engine, {"Dockerfile": file.replace("--network=none ", "")}, networkmode="none")
 
 
+def test_run_has_the_network_that_the_build_or_the_line_says(engine: NativeEngine) -> None:
+    """ "host" is the machine's own, "default" one with an interface, and a line wins over the build."""
+    look = "readlink /proc/self/ns/net > /net; grep -c : /proc/net/dev >> /net"
+    ours = str(Path("/proc/self/ns/net").readlink())
+
+    def seen(line: str, mode: str) -> str:
+        built(engine, {"Dockerfile": f"FROM busybox:test\nRUN {line}{look}\n"}, networkmode=mode, t="net")
+        namespace, count = shell(engine, "net", "cat /net").split()
+        return "host" if namespace == ours else {"1": "none", "2": "default"}[count]
+
+    for mode in ("none", "host", "default"):
+        assert seen("", mode) == mode
+        assert seen(f"--network={mode} ", "none") == ("none" if mode == "default" else mode)
+    assert seen("--network=none ", "host") == "none"
+
+
 def test_cache_mounts_live_on_and_are_in_no_layer(engine: NativeEngine) -> None:
     file = (
         "FROM busybox:test\nARG N\n"
@@ -129,6 +146,39 @@ def test_cache_mounts_live_on_and_are_in_no_layer(engine: NativeEngine) -> None:
     for number in ("1", "2"):
         built(engine, {"Dockerfile": file}, buildargs=json.dumps({"N": number}), t="cached")
     assert shell(engine, "cached", "cat /log; test -e /c || echo gone") == "1\n2\ngone\n"
+
+
+def test_a_private_cache_is_anothers_while_it_is_used(engine: NativeEngine) -> None:
+    """Two stages at once that meet in another cache, so that each has the first one when it looks into it."""
+    step = (
+        "touch /c/{0} /meet/{0}; for i in $(seq 500); do test -e /meet/one -a -e /meet/two && break; "
+        "sleep 0.02; done; ls /c > /seen"
+    )
+    seen = {}
+    for sharing in ("private", "shared"):
+        mount = f"--mount=type=cache,target=/c,id=c{sharing},sharing={sharing}"
+        meeting = f"--mount=type=cache,target=/meet,id=meet{sharing}"
+        file = "".join(
+            f"FROM busybox:test AS {name}\nRUN {mount} {meeting} {step.format(name)}\n"
+            for name in ("one", "two")
+        )
+        file += "FROM busybox:test\nCOPY --from=one /seen /one\nCOPY --from=two /seen /two\n"
+        built(engine, {"Dockerfile": file}, t="caches")
+        seen[sharing] = shell(engine, "caches", "cat /one; echo and; cat /two").split()
+    assert seen == {"private": ["one", "and", "two"], "shared": ["one", "two", "and", "one", "two"]}
+
+
+def test_a_health_check_has_all_its_times(engine: NativeEngine) -> None:
+    options = "--interval=90s --timeout=1.5s --start-period=1m --start-interval=500ms --retries=4"
+    built(engine, {"Dockerfile": f"FROM busybox:test\nHEALTHCHECK {options} CMD true\n"}, t="healthy")
+    assert engine.call("GET", "/images/healthy/json").json["Config"]["Healthcheck"] == {
+        "Test": ["CMD-SHELL", "true"],
+        "Interval": 90_000_000_000,
+        "Timeout": 1_500_000_000,
+        "StartPeriod": 60_000_000_000,
+        "StartInterval": 500_000_000,
+        "Retries": 4,
+    }
 
 
 def test_bind_and_tmpfs_mounts_are_there_for_their_step_only(engine: NativeEngine) -> None:

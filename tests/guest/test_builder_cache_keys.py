@@ -94,6 +94,16 @@ def test_a_step_depends_on_all_that_it_says_and_stands_on(
     assert not last_is_cached(engine, *({"Dockerfile": FROM + each, **files} for each in (first, second)))
 
 
+@pytest.mark.parametrize(
+    "query", [{"networkmode": "none"}, {"extrahosts": "a:10.0.0.1"}, {"extrahosts": "a:10.0.0.2"}]
+)
+def test_a_run_depends_on_the_builds_network_and_hosts(engine: NativeEngine, query: dict[str, str]) -> None:
+    files = {"Dockerfile": f"{FROM}RUN echo {query} > /q\n"}
+    built(engine, files)
+    assert not used_cache(built(engine, files, **query))[-1]
+    assert used_cache(built(engine, files, **query))[-1]
+
+
 def test_a_base_with_another_trigger_is_another_base(engine: NativeEngine) -> None:
     found = []
     for content in ("one", "two"):

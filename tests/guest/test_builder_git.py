@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from builder_rig import build, built, context, saved, served, shell, tree
 from native_engine import NativeEngine
+from test_builder_outputs import wherry
 
 pytestmark = pytest.mark.root
 
@@ -212,3 +213,36 @@ def test_an_archive_or_a_dockerfile_on_the_web_is_a_context(engine: NativeEngine
     missing = build(engine, b"", remote=f"{web}/nope")
     assert missing.status == 400
     assert "the server answers 404" in missing.text
+
+
+def test_a_repository_is_a_named_context(engine: NativeEngine, repository: Repository) -> None:
+    file = "FROM busybox:test\nCOPY --from=app run /run-it\nRUN --mount=from=APP,target=/m ls /m > /seen\n"
+    for ref, seen in (("v1", "Dockerfile\nrun\n"), ("main", "Dockerfile\nrun\nsecond\n")):
+        contexts = json.dumps({"app": f"{repository.url}#{ref}:app"})
+        built(engine, {"Dockerfile": file}, contexts=contexts, t="git:7")
+        assert shell(engine, "git:7", "cat /seen; test -x /run-it") == seen
+    # What the second commit did not change is copied once, wherever it comes from.
+    contexts = json.dumps({"app": f"{repository.url}#v1:app"})
+    assert built(engine, {"Dockerfile": file}, contexts=contexts).text.count("Using cache") == 2
+    wrong = build(engine, {"Dockerfile": file}, contexts=json.dumps({"app": f"{repository.url}#nope"}))
+    assert 'there is no branch, tag or commit "nope"' in wrong.error["message"]
+
+
+def test_our_command_takes_repositories_archives_and_dockerfiles_on_the_web(
+    engine: NativeEngine, repository: Repository, web: str, tmp_path: Path
+) -> None:
+    def done(*arguments: str) -> None:
+        result = wherry(engine, tmp_path, *arguments)
+        assert result.returncode == 0, result.stderr
+
+    done("-t", "url:1", f"{repository.url}#main:app")
+    assert shell(engine, "url:1", "ls /ctx") == "Dockerfile\nrun\nsecond\n"
+    done("-t", "url:2", "-f", "app/Dockerfile", f"{repository.url}#v1")
+    assert shell(engine, "url:2", "ls /ctx") == "Dockerfile\napp\nlink\n"
+    done("-t", "url:3", f"{web}/context.tar")
+    assert shell(engine, "url:3", "cat /f") == "from the web"
+    done("-t", "url:4", f"{web}/any")
+    assert shell(engine, "url:4", "cat /f") == "alone\n"
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY --from=lib run /\n")
+    done("-t", "url:5", "--build-context", f"lib={repository.url}#v1:app", ".")
+    assert "run" in tree(saved(engine, "url:5"))

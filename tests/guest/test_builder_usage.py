@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -68,6 +70,55 @@ def test_prune_takes_what_the_filters_say(built_engine: NativeEngine) -> None:
     assert records(built_engine, "exec.cachemount") == []
     assert pruned(unused_for="0s", private="true") == (1, 0)
     assert pruned() == (0, 0)
+
+
+def test_prune_takes_records_by_id_and_parent(built_engine: NativeEngine) -> None:
+    steps = {each["Description"].rpartition("> ")[2]: each for each in records(built_engine, "regular")}
+    last = steps["/l"]
+    for nothing in (
+        {"id": ["0" * 12]},
+        {"parents": ["0" * 12]},
+        {"id": [last["ID"]], "type": ["source.local"]},
+    ):
+        assert prune(built_engine, filters=nothing)["CachesDeleted"] == []
+    short = last["ID"].removeprefix("sha256:")[:12]
+    assert prune(built_engine, filters={"id": [short], "unused-for": ["1h"]})["CachesDeleted"] == []
+    found = prune(built_engine, filters={"parents": [steps["/c/f"]["ID"]], "until": ["0s"]})
+    assert found["CachesDeleted"] == [last["ID"]]
+    assert last["ID"] not in {each["ID"] for each in records(built_engine, "regular")}
+
+
+def test_both_commands_show_the_cache_line_by_line(built_engine: NativeEngine, docker_cli: str) -> None:
+    theirs = built_engine.docker("system", "df", "-v").stdout.decode()
+    ours = wherry(built_engine, "system", "df", "-v")
+    mount, (*steps,) = records(built_engine, "exec.cachemount")[0], records(built_engine, "regular")
+    for shown in (theirs, ours):
+        usage = shown.partition("Build cache usage: ")[2].splitlines()
+        assert usage, shown
+        rows = {line.split()[0]: line.split() for line in usage if len(line.split()) > 4}
+        for each in (mount, *steps):
+            row = next(
+                row for name, row in rows.items() if each["ID"].removeprefix("sha256:").startswith(name)
+            )
+            assert row[1] == each["Type"]
+            assert row[-1] == str(each["Shared"]).lower()
+    deleted = wherry(built_engine, "builder", "prune", "-f", "--filter", "type=exec.cachemount")
+    assert mount["ID"] in deleted
+    assert "Total" in deleted
+    assert records(built_engine, "exec.cachemount") == []
+
+
+def wherry(engine: NativeEngine, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", "from wherry.cli.main import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "WHERRY_HOST": f"unix://{engine.socket}"},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_prune_keeps_what_it_is_told_to(built_engine: NativeEngine) -> None:

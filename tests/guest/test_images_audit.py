@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from images_engine import ROOTFS, Engine, two_layers
 from images_rig import archive, directory, entry
-from native_engine import NativeEngine
+from native_engine import IMAGE, NativeEngine
 
 from wherryd.errors import InvalidParameter, NotFound
 
@@ -72,6 +73,49 @@ async def test_system_df_counts_a_shared_layer_once_and_agrees_with_the_files(en
             done = subprocess.run(["sh", "-c", script, "sh", str(place)], capture_output=True, check=True)
             apparent += int(done.stdout)
     assert layers_size == apparent
+
+
+def test_system_df_of_a_running_engine_adds_up_to_what_du_says(fresh_engine: NativeEngine) -> None:
+    engine = fresh_engine
+    noise = archive(directory("d"), *(entry(f"d/{number}", os.urandom(70_000)) for number in range(20)))
+    assert engine.call("POST", "/images/create", noise, fromSrc="-", repo="noise", tag="1").status == 200
+    write = "dd if=/dev/urandom of=/mine bs=1k count=300 && dd if=/dev/urandom of=/v/f bs=1k count=200"
+    done = engine.docker(
+        "run", "--network", "none", "--name", "writer", "-v", "kept:/v", IMAGE, "sh", "-c", write
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found = engine.call("GET", "/system/df").json
+    folders = {path.name: path for path in (engine.data_root / "overlay/l").iterdir()}
+    committed = {
+        folders.pop(link.name)
+        for link in (engine.data_root / "overlay/m").iterdir()
+        if str(link.readlink()).startswith("committed")
+    }
+    assert found["LayersSize"] == sum(map(apparent_bytes, committed))
+    assert sum(image["Size"] for image in found["Images"]) == found["LayersSize"], "no layer is shared"
+    (container,) = found["Containers"]
+    assert container["SizeRw"] == sum(map(du_below, folders.values())) >= 300 << 10
+    assert (
+        container["SizeRootFs"]
+        == container["SizeRw"] + engine.call("GET", f"/images/{IMAGE}/json").json["Size"]
+    )
+    (volume,) = found["Volumes"]
+    assert volume["UsageData"]["Size"] == du(engine.data_root / "volumes/kept/_data")
+    # And what the engine itself counts, block by block, is the whole folder.
+    report = engine.call("GET", "/system/audit").json
+    assert report["total_bytes"] == sum(report["sizes"].values())
+    assert abs(report["total_bytes"] - du(engine.data_root)) < 1 << 20, "logs and the database go on"
+
+
+def du_below(folder: Path) -> int:
+    """Without the folder itself."""
+    return du(folder) - folder.lstat().st_blocks * 512
+
+
+def apparent_bytes(folder: Path) -> int:
+    """Of the regular files below, each once, as `du --apparent-size` counts them; folders are none's."""
+    status = (path.lstat() for path in folder.rglob("*"))
+    return sum({each.st_ino: each.st_size for each in status if stat.S_ISREG(each.st_mode)}.values())
 
 
 def stray_blob(root: Path) -> None:

@@ -1,11 +1,19 @@
 """`import` of a URL, from a web server on loopback; and what load and save make of platforms."""
 
+import bz2
 import gzip
+import hashlib
 import json
-from collections.abc import Iterator
+import lzma
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
+import zstandard
 from crashes_rig import image_archive
 from images_rig import archive, entry
 from native_engine import NativeEngine
@@ -16,6 +24,15 @@ pytestmark = pytest.mark.root
 ROOTFS = archive(entry("hello", b"from the web"))
 
 
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "none": bytes,
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.compress,
+}
+
+
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # noqa: N802 - as the base class wants it
         data = gzip.compress(ROOTFS)
@@ -24,7 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/rootfs.tar.gz")
             self.end_headers()
             return
-        if self.path not in ("/rootfs.tar.gz", "/cut"):
+        if self.path.removeprefix("/as/") in COMPRESSIONS:
+            data = COMPRESSIONS[self.path.removeprefix("/as/")](ROOTFS)
+        elif self.path not in ("/rootfs.tar.gz", "/cut"):
             self.send_error(404)
             return
         self.send_response(200)
@@ -61,6 +80,30 @@ def test_url_is_imported_with_changes_message_and_platform(
     assert image["Size"] == len(b"from the web")
     answer = engine.call("POST", "/images/create", fromSrc=url, repo="web", tag="2", message="mine")
     assert engine.call("GET", "/images/web:2/json").json["Comment"] == "mine"
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_archive_of_any_compression_is_imported_from_a_file_a_pipe_and_a_url(
+    engine: NativeEngine, web: str, tmp_path: Path, compression: str
+) -> None:
+    file = tmp_path / "rootfs"
+    file.write_bytes(COMPRESSIONS[compression](ROOTFS))
+    wherry = [sys.executable, "-c", "from wherry.cli.main import main; main()"]
+    environment = {**os.environ, "WHERRY_HOST": f"unix://{engine.socket}"}
+    options = ["-c", "CMD one", "--change", "ENV A=1 B=2", "-m", "by hand", "--platform", "linux/arm64/v8"]
+    for number, source in enumerate((str(file), "-", f"http://{web}/as/{compression}")):
+        done = subprocess.run(
+            [*wherry, "import", *options, source, f"{compression}:{number}"],
+            input=file.read_bytes() if source == "-" else None,
+            env=environment, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        image = engine.call("GET", f"/images/{compression}:{number}/json").json
+        assert done.stdout.decode().splitlines()[-1] == image["Id"]
+        assert image["RootFS"]["Layers"] == ["sha256:" + hashlib.sha256(ROOTFS).hexdigest()]
+        assert (image["Comment"], image["Architecture"], image["Variant"]) == ("by hand", "arm64", "v8")
+        assert image["Config"]["Cmd"] == ["/bin/sh", "-c", "one"]
+        assert image["Config"]["Env"] == ["A=1", "B=2"]
 
 
 def test_url_that_is_not_there_or_breaks_off_leaves_nothing(engine: NativeEngine, web: str) -> None:

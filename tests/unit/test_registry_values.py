@@ -1,11 +1,14 @@
 """What registries and clients write, as values: challenges, credentials, names, manifests, refusals."""
 
 import base64
+import contextlib
 import json
 import logging
+import ssl
 from pathlib import Path
 from typing import Any
 
+import certificates
 import pytest
 
 from wherryd.errors import InvalidParameter, NotFound, NotSupported
@@ -321,3 +324,48 @@ def test_manifest_with_a_zstd_layer_is_ocis() -> None:
 )  # fmt: skip
 def test_refusals_are_read_whatever_they_are(body: bytes, text: str) -> None:
     assert str(refusals.parse(418, body)) == text
+
+
+# certificates
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """Raises ssl.SSLError."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _ in range(4):
+        for end in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    assert all(end.version() for end in ends)
+
+
+@pytest.mark.parametrize("trusted", ["ca.pem", "server.pem", ""])
+def test_authority_of_plain_openssl_is_trusted_on_every_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str
+) -> None:
+    """Or the registry's own certificate in its place; and nothing else."""
+    made = certificates.make(tmp_path / "made")
+    place = tmp_path / "certs.d" / "reg.example:5000"
+    place.mkdir(parents=True)
+    if trusted:
+        (place / "ca.crt").write_bytes(Path(made[trusted]).read_bytes())
+    default = ssl.create_default_context
+
+    def as_python_3_13() -> ssl.SSLContext:
+        context = default()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_python_3_13)
+    context = Hosts(RegistryOptions(certificates=(tmp_path / "certs.d",))).tls(
+        Endpoint("https://reg.example:5000")
+    )
+    if trusted:
+        shake_hands(context, made.server(ask_client=False))
+    else:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            shake_hands(context, made.server(ask_client=False))

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from wherryd.builder.copying.order import CopyOrder, Part
-from wherryd.builder.copying.process import carry_out
+from wherryd.builder.copying.process import Copiers
 from wherryd.builder.download import seconds_of
 from wherryd.errors import InvalidParameter
 from wherryd.images import document, fetching
@@ -33,7 +33,7 @@ _MODE = "644"
 
 
 async def insert(
-    images: ImageService, image: Image, url: str, path: str, folder: Path
+    copiers: Copiers, images: ImageService, image: Image, url: str, path: str, folder: Path
 ) -> AsyncGenerator[Progress, None]:
     """Progress lines, the last one {"status": new image's id}; it has no name.
 
@@ -50,7 +50,7 @@ async def insert(
         async for line in lines:
             yield line
     with images.pinned() as pins:
-        layer = await _layer(images, image, folder, name, destination, pins)
+        layer = await _layer(copiers, images, image, folder, name, destination, pins)
         yield {"status": _add(images, image, layer, f"insert {_public(url)} {destination}").id}
 
 
@@ -90,7 +90,13 @@ async def _store(found: fetching.Fetched, target: Path) -> AsyncGenerator[Progre
 
 
 async def _layer(
-    images: ImageService, image: Image, folder: Path, name: str, destination: str, pins: set[str]
+    copiers: Copiers,
+    images: ImageService,
+    image: Image,
+    folder: Path,
+    name: str,
+    destination: str,
+    pins: set[str],
 ) -> Layer | None:
     key = f"insert-{secrets.token_hex(8)}"
     mount_point = folder / "root"
@@ -98,7 +104,7 @@ async def _layer(
     async with AsyncExitStack() as undo:
         root = await images.prepare_rootfs(key, image)
         undo.push_async_callback(images.remove_rootfs, key)
-        await carry_out(
+        await copiers.carry_out(
             CopyOrder(
                 mount_point=str(mount_point),
                 root=root,

@@ -47,7 +47,8 @@ async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
             "script": script,
             "arguments": declared,
             "mounts": [[repr(each.mount), each.content] for each in wanted],
-            "network": step.network,
+            "network": _network(state.tools, step),
+            "hosts": state.tools.options.host_config.get("ExtraHosts") or [],
             "security": step.security,
         }
     )

@@ -16,7 +16,6 @@ from wherryd.builder import lending
 from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder, Part
-from wherryd.builder.copying.process import carry_out
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile import mounts
 from wherryd.builder.dockerfile.errors import DockerfileError
@@ -179,7 +178,7 @@ async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[
         directory = str(each.origin.folder)
     mount_point = tools.folder / "root"
     mount_point.mkdir(exist_ok=True)
-    await carry_out(
+    await tools.copiers.carry_out(
         CopyOrder(
             mount_point=str(mount_point),
             root=root,

@@ -22,6 +22,7 @@ from wherryd.builder.cache import BuildCache
 from wherryd.builder.contexts.blobs import BlobStore
 from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.contexts.synced import SyncedContexts
+from wherryd.builder.copying.process import Copiers
 from wherryd.builder.errors import RunFailed
 from wherryd.builder.leftovers import remove_left_overs
 from wherryd.builder.offers import Offer, Offers
@@ -90,6 +91,7 @@ class BuilderService:
         self.offers = Offers()
         self._blobs = BlobStore(data_root / "builder" / "blobs")
         self.contexts = SyncedContexts(self._blobs)
+        self._copiers = Copiers()
         self._containers = containers
         self._images = containers.deps.images
         self._cache = BuildCache(database)
@@ -123,6 +125,7 @@ class BuilderService:
         """Builds under way ended with their connections."""
         self.offers.close()
         await asyncio.gather(*self._removals, return_exceptions=True)
+        await self._copiers.close()
 
     def _uses(self, image_id: str) -> list[ImageUse]:
         return [
@@ -141,6 +144,8 @@ class BuilderService:
         folder, run_folder = self._builds / build_id, self._run_folders / build_id
         offer = self.offers.take(options.offer) if options.offer else Offer()
         taken: list[str] = []
+        if options.no_cache or options.base or not digests.is_digest(options.context):
+            self._copiers.warm()
         (folder / "context").mkdir(parents=True)
         run_folder.mkdir(mode=0o700)
         try:
@@ -176,6 +181,7 @@ class BuilderService:
                     run_folder=run_folder,
                     offer=offer,
                     caches=self._caches,
+                    copiers=self._copiers,
                     epoch=_epoch(options),
                     pins=pins,
                     slots=asyncio.Semaphore(max(_LEAST_AT_ONCE, os.cpu_count() or 1)),
@@ -249,7 +255,9 @@ class BuilderService:
         image = self._images.resolve(name)
         folder = self._builds / f"insert-{secrets.token_hex(16)}"
         try:
-            async with aclosing(insertion.insert(self._images, image, url, path, folder)) as lines:
+            async with aclosing(
+                insertion.insert(self._copiers, self._images, image, url, path, folder)
+            ) as lines:
                 async for line in lines:
                     yield line
         finally:

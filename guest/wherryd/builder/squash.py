@@ -13,7 +13,6 @@ from typing import Any
 from wherryd.builder import cache as caching
 from wherryd.builder.copying import merging
 from wherryd.builder.copying.order import CopyOrder
-from wherryd.builder.copying.process import carry_out
 from wherryd.builder.stage import Tools
 from wherryd.errors import NotFound
 from wherryd.images import document
@@ -50,7 +49,7 @@ async def _merged(tools: Tools, image: Image, base: Image | None) -> Layer | Non
         undo.push_async_callback(tools.images.remove_rootfs, key)
         source = await tools.images.view_rootfs(view, image)
         undo.push_async_callback(tools.images.remove_rootfs, view)
-        await carry_out(
+        await tools.copiers.carry_out(
             CopyOrder(
                 mount_point=str(mount_point),
                 root=root,

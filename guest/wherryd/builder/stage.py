@@ -12,6 +12,7 @@ from wherryd.builder.cache import BuildCache, StepKey
 from wherryd.builder.cachemounts import CacheMounts
 from wherryd.builder.cachesources import CacheSources, comment
 from wherryd.builder.contexts.files import ContextFiles
+from wherryd.builder.copying.process import Copiers
 from wherryd.builder.dockerfile.shell import Lexer
 from wherryd.builder.lint.findings import Finding
 from wherryd.builder.named import NamedContexts
@@ -48,6 +49,7 @@ class Tools:
     run_folder: Path
     offer: Offer
     caches: CacheMounts
+    copiers: Copiers
     epoch: int | None
     pins: set[str]
     slots: asyncio.Semaphore

@@ -15,7 +15,6 @@ from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.copying import modes
 from wherryd.builder.copying.errors import CopyError
 from wherryd.builder.copying.order import CopyOrder, Digest, Inline, Part
-from wherryd.builder.copying.process import carry_out
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.stage import StageState
@@ -145,7 +144,7 @@ async def _make_layer(
         if source is not None:
             source_mounts = await tools.images.view_rootfs(view, source)
             undo.push_async_callback(tools.images.remove_rootfs, view)
-        found = await carry_out(
+        found = await tools.copiers.carry_out(
             CopyOrder(
                 mount_point=str(mount_point), root=root, source_mounts=source_mounts, digest=wanted, **order
             )
@@ -163,7 +162,7 @@ async def _digest_in_image(state: StageState, order: dict[str, Any], image: Imag
         await undo.enter_async_context(tools.slots)
         root = await tools.images.view_rootfs(view, image)
         undo.push_async_callback(tools.images.remove_rootfs, view)
-        found = await carry_out(
+        found = await tools.copiers.carry_out(
             CopyOrder(mount_point=str(mount_point), root=root, digest=Digest.ONLY, **order)
         )
     return found  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows

@@ -104,6 +104,7 @@ _FILTERS: dict[str, Callable[[Record, str], bool]] = {
     "parent": lambda record, text: record.parent.removeprefix("sha256:").startswith(
         text.removeprefix("sha256:")
     ),
+    "parents": lambda record, text: _FILTERS["parent"](record, text),
     "type": lambda record, text: record.kind == text,
     "description": lambda record, text: text in record.description,
     "inuse": lambda record, text: record.in_use == _truth(text),

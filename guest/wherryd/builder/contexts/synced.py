@@ -102,7 +102,8 @@ class SyncedContexts:
 
         Raises NotFound for what is not known or lacks a content, InvalidParameter, SystemFault."""
         manifest = await self._changed(base, stream) if base else self._manifests.get(digest)
-        if manifest is None or await asyncio.to_thread(self._missing, manifest):
+        missing = manifest is None or bool(await asyncio.to_thread(self._missing, manifest))
+        if manifest is None or missing:
             raise NotFound("context: it is not known, or lacks a content; tell its files")
         if manifest.digest != digest:
             raise InvalidParameter("context: the list is another one than its digest says; build again")

@@ -1,23 +1,27 @@
-"""The process that carries out one COPY, ADD or WORKDIR: fresh interpreter, the image's files as its root.
+"""The process that carries out one COPY, ADD or WORKDIR: a fork of one that knows nothing (server.py), with
+the image's files as its root.
 
-On `control`, a SOCK_SEQPACKET socket, it sends one JSON document at the end: {"digest": text} or
-{"error": text, "fault": "user" | "system"}.
+On `job`, a SOCK_STREAM socket, it reads its order up to the end, and sends one JSON document:
+{"digest": text} or {"error": text, "fault": "user" | "system"}.
 """
 
+import contextlib
 import json
 import os
 import posixpath
 import resource
+import signal
 import socket
 import sys
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from wherryd.builder.copying import digest, merging, modes, sources
 from wherryd.builder.copying.errors import CopyError
-from wherryd.builder.copying.order import CopyOrder, Digest, Job, Part
+from wherryd.builder.copying.order import CopyOrder, Digest, Part, decode
 from wherryd.builder.copying.tree import Copier, Rules
 from wherryd.errors import EngineError, InvalidParameter
 from wherryd.images.unpack.errors import ArchiveError
@@ -33,15 +37,24 @@ from wherrywire.dockerignore import BadPattern, Matcher
 #: Making files with any owner, mode and type; nothing to mount with once the root has changed.
 _CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP")
 _HARMLESS = mounts.MS_NODEV | mounts.MS_NOSUID | mounts.MS_NOEXEC
+_ORDER_BYTES = 64 * 1024
 _MAX_MEMORY_BYTES = 3 * 1024**3
 
 
-def main() -> None:
-    job = Job.decode(sys.argv[1])
-    control = socket.socket(fileno=job.control)
+def run(job: socket.socket, server: int) -> NoReturn:
+    """server: the process that this one is to end with."""
+    process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)
+    os.setsid()
+    data = b""
+    while more := job.recv(_ORDER_BYTES):
+        data += more
+    if not data:
+        os._exit(1)  # the engine does not want it any more
     answer: dict[str, str] = {}
     try:
-        answer = {"digest": _carry_out(job.order)}
+        answer = {"digest": _carry_out(decode(data))}
     except (CopyError, BadPattern, ArchiveError, tarfile.TarError, InvalidParameter) as exc:
         answer = {"error": str(exc), "fault": "user"}
     except OSError as exc:
@@ -52,13 +65,13 @@ def main() -> None:
     except BaseException as exc:
         # A traceback could not be printed: its source files are not below this root.
         answer = {"error": f"{type(exc).__name__}: {exc}", "fault": "system"}
-    control.send(json.dumps(answer)[:100_000].encode())
+    with contextlib.suppress(OSError):  # nobody listens any more
+        job.sendall(json.dumps(answer).encode())
     os._exit(0)
 
 
 def _carry_out(order: CopyOrder) -> str:
     """The digest that is wanted, or ""."""
-    process.prctl(process.PR_SET_PDEATHSIG, 9)
     if any(part.unpack for part in order.parts):
         # Decoders are found now, or never: there are no modules below the image's root.
         import bz2  # noqa: F401
@@ -232,7 +245,3 @@ def _extract(archive: int, target: int, nowhere: int) -> None:
     recipe = RecipeWriter(nowhere)
     reader = TarReader(open_stream(archive), recipe.raw, limits.bytes)
     Extractor(reader, recipe, target, overlay=False, mark_opaque=lambda _fd: None, limits=limits).run()
-
-
-if __name__ == "__main__":
-    main()

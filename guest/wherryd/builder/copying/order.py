@@ -62,27 +62,20 @@ class CopyOrder:
     digest: Digest = Digest.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    order: CopyOrder
-    control: int
+def encode(order: CopyOrder) -> bytes:
+    return json.dumps(asdict(order)).encode()
 
-    def encode(self) -> str:
-        return json.dumps({"order": asdict(self.order), "control": self.control})
 
-    @classmethod
-    def decode(cls, text: str) -> "Job":
-        document = json.loads(text)
-        order = document["order"]
-        for key in ("root", "source_mounts"):
-            order[key] = tuple(
-                Mount(each["type"], each["source"], each["target"], tuple(each["options"]))
-                for each in order[key]
-            )
-        order["inline"] = tuple(Inline(**each) for each in order["inline"])
-        order["parts"] = tuple(
-            Part(directory=each["directory"], patterns=tuple(each["patterns"]), unpack=each["unpack"])
-            for each in order["parts"]
+def decode(data: bytes) -> CopyOrder:
+    order = json.loads(data)
+    for key in ("root", "source_mounts"):
+        order[key] = tuple(
+            Mount(each["type"], each["source"], each["target"], tuple(each["options"])) for each in order[key]
         )
-        order["excludes"] = tuple(order["excludes"])
-        return cls(CopyOrder(**order), document["control"])
+    order["inline"] = tuple(Inline(**each) for each in order["inline"])
+    order["parts"] = tuple(
+        Part(directory=each["directory"], patterns=tuple(each["patterns"]), unpack=each["unpack"])
+        for each in order["parts"]
+    )
+    order["excludes"] = tuple(order["excludes"])
+    return CopyOrder(**order)
