@@ -1,13 +1,17 @@
 """The image service on a real disk: import, load, save, remove, and what is left afterwards."""
 
 import asyncio
+import bz2
+import gzip
 import io
 import json
+import lzma
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from images_engine import ROOTFS, SECOND, Engine, seen_through, two_layers
 from images_rig import archive, entry, saved
 
@@ -118,6 +122,19 @@ async def test_saved_image_is_loaded_again_with_the_same_id(engine: Engine) -> N
         "Loaded image: reg.example.com/two:x\n",
     ]
     assert engine.images.resolve("two:1") == image
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+async def test_saved_image_is_loaded_from_whatever_it_was_compressed_with(
+    engine: Engine, compress: Callable[[bytes], bytes]
+) -> None:
+    packed = compress(two_layers(["two:1"]))
+    lines = await engine.load(packed)
+    assert lines[-1]["stream"] == "Loaded image: two:1\n"
+    assert len(engine.images.resolve("two:1").config["rootfs"]["diff_ids"]) == 2
+    with pytest.raises(InvalidParameter, match="damaged|not an archive"):
+        await engine.load(packed[: len(packed) // 2])
+    assert not list((engine.root / "content/ingest").iterdir())
 
 
 async def test_saved_archive_holds_both_layouts_and_they_agree(engine: Engine) -> None:

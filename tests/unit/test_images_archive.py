@@ -121,6 +121,10 @@ def test_nested_index_gives_this_machines_image() -> None:
     ("members", "complaint"),
     [
         ({"etc/passwd": b"x"}, "neither manifest.json nor index.json"),
+        (
+            {"repositories": b'{"a": {"1": "0"}}', "0/json": b"{}", "0/layer.tar": b""},
+            "before 1.10 .* save it again",
+        ),
         ({"manifest.json": b"{"}, "not JSON"),
         ({"manifest.json": b"[" * 100_000}, "not JSON"),
         ({"manifest.json": b"{}"}, "no list of objects"),

@@ -109,6 +109,11 @@ class SavedArchive:
             return [self._from_docker(entry) for entry in _list_of_objects(self.read("manifest.json"))]
         if self.has("index.json"):
             return layout.images()
+        if self.has("repositories"):
+            raise InvalidParameter(
+                "the archive is in the format of Docker before 1.10 (2016), which has no manifest.json; "
+                "load it with Docker 20.10 and save it again"
+            )
         raise InvalidParameter(
             "the archive has neither manifest.json nor index.json; use `import` for a root file system"
         )
