@@ -89,3 +89,21 @@ def test_a_secret_with_a_zero_byte_is_no_variable(engine: NativeEngine) -> None:
     assert "secret a: a variable cannot hold a zero byte (hint: mount it as a file)" in message(
         engine, text, offer=token
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ARG A=${B\nFROM scratch\n", 1),
+        ("FROM ${A\n", 1),
+        ("FROM scratch\nCOPY --from=7 a /\n", 2),
+        ("FROM scratch\nRUN --mount=from=1,target=/x true\n", 2),
+        ("FROM scratch\n\nONBUILD COPY a\nCOPY a /\n", 3),
+    ],
+)
+def test_who_asks_what_a_build_needs_is_told_the_line_too(engine: NativeEngine, text: str, line: int) -> None:
+    """Our command asks before it builds."""
+    answer = engine.call("POST", "/build/contexts/needs", text.encode())
+    assert answer.status == 400
+    assert answer.message.startswith(f"dockerfile parse error on line {line}: ")
+    assert f"\n{line:6} | {text.splitlines()[line - 1]}" in answer.message
