@@ -1,11 +1,13 @@
 """A build that cannot go on points at the line, shows it, and says what is wrong with it."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from builder_rig import build, built, served
 from dockerfile_errors import BASE, BUILDING, READING, Row, without_a_row
 from native_engine import NativeEngine
+from test_builder_outputs import wherry
 
 import wherryd.builder
 from wherryd.builder.dockerfile.errors import DockerfileError
@@ -107,3 +109,26 @@ def test_who_asks_what_a_build_needs_is_told_the_line_too(engine: NativeEngine, 
     assert answer.status == 400
     assert answer.message.startswith(f"dockerfile parse error on line {line}: ")
     assert f"\n{line:6} | {text.splitlines()[line - 1]}" in answer.message
+
+
+def test_both_commands_show_the_line_and_end_with_the_status(
+    engine: NativeEngine, docker_cli: str, tmp_path: Path
+) -> None:
+    for text, status, shown in (
+        (f"FROM {BASE}\nRUN echo \\\n  x; exit 23\n", 23, "     2 | RUN echo \\\n     3 |   x; exit 23\n"),
+        (f"FROM {BASE}\nCOPY nope /\n", 1, "     2 | COPY nope /\n"),
+        (f"FROM {BASE}\nCOYP a /\n", 1, "(hint: did you mean COPY?)\n     2 | COYP a /\n"),
+    ):
+        (tmp_path / "Dockerfile").write_text(text)
+        ours = wherry(engine, tmp_path, ".")
+        theirs = subprocess.run(
+            ["docker", "build", "."],
+            cwd=tmp_path,
+            capture_output=True,
+            env={**engine.docker_environment(), "DOCKER_BUILDKIT": "0"},
+            timeout=60,
+            check=False,
+        )
+        for done in (ours, theirs):
+            assert done.returncode == status, done.stderr
+            assert shown in done.stderr.decode()

@@ -48,7 +48,7 @@ async def test_error_after_a_line_is_a_line() -> None:
     assert status == 200
     first, second, rest = body.split(b"\r\n")
     assert json.loads(first) == {"status": "working"}
-    assert json.loads(second) == {"errorDetail": {"code": 400, "message": "broken"}, "error": "broken"}
+    assert json.loads(second) == {"errorDetail": {"message": "broken"}, "error": "broken"}
     assert rest == b""
 
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
-from wherryd.api.status import status_for
 from wherryd.errors import EngineError
 from wherryd.http import web
 from wherrywire import jsonlines
@@ -56,7 +55,8 @@ def encode(line: Line) -> bytes:
 
 
 def error_line(error: Exception) -> Line:
-    if isinstance(error, EngineError):
-        return {"errorDetail": {"code": status_for(error), "message": str(error)}, "error": str(error)}
-    message = f"internal error: {type(error).__name__}: {error} (hint: see the engine's log)"
-    return {"errorDetail": {"code": 500, "message": message}, "error": message}
+    """Without a code: clients end with it, and it is a failing RUN's (builder/service.py)."""
+    message = str(error)
+    if not isinstance(error, EngineError):
+        message = f"internal error: {type(error).__name__}: {error} (hint: see the engine's log)"
+    return {"errorDetail": {"message": message}, "error": message}
