@@ -310,7 +310,9 @@ def test_platform_is_chosen_from_an_index(engine: NativeEngine, registry: RealRe
     if os.uname().machine == "x86_64":
         assert image["Architecture"] == "amd64"
     pull(engine, f"{registry.host}/multi:all", platform="linux/arm/v7")
-    image = engine.call("GET", f"/images/{registry.host}/multi:all/json").json
+    image = engine.call(
+        "GET", f"/images/{registry.host}/multi:all/json", platform='{"os":"linux","architecture":"arm"}'
+    ).json
     assert (image["Architecture"], image["Variant"]) == ("arm", "v6")
     answer = engine.call(
         "POST", "/images/create", fromImage=f"{registry.host}/multi", tag="all", platform="linux/s390x"

@@ -11,7 +11,8 @@ import pytest
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter, NotFound, NotSupported
 from wherryd.images import platforms
-from wherryd.images.archive import SavedArchive, SavedImage
+from wherryd.images.archive import SavedArchive
+from wherryd.images.layout import SavedImage
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -92,20 +93,39 @@ def test_absent_platform_is_not_found_and_names_what_there_is(file: BinaryIO) ->
     archive = layout.archive([layout.index([layout.image("arm64"), layout.image("s390x")])], file)
     with pytest.raises(NotFound, match="linux/arm64, linux/s390x"):
         archive.images(platforms.parse("linux/riscv64"), explicit=True)
-    # Who asks for nothing special gets what there is, as from a registry's single manifest.
-    assert architectures(archive.images(platforms.parse("linux/riscv64"))) == ["arm64"]
+    # Who asks for nothing special gets what there is.
+    assert architectures(archive.images(platforms.parse("linux/riscv64"))) == ["arm64", "s390x"]
 
 
-def test_platforms_under_one_name_are_one_image(file: BinaryIO) -> None:
+def test_what_an_index_only_lists_is_passed_over_and_said_when_asked_for(file: BinaryIO) -> None:
+    layout = Layout()
+    absent = {**layout.image("s390x"), "digest": "sha256:" + "0" * 64}
+    index = layout.index([absent, layout.image("arm64")], annotations={"io.containerd.image.name": "a:1"})
+    archive = layout.archive([index], file)
+    (found,) = archive.images()
+    assert found.index is not None
+    assert found.index.digest == index["digest"]
+    with pytest.raises(NotFound, match=r"lists linux/s390x, but the archive has nothing of it"):
+        archive.images(platforms.parse("linux/s390x"), explicit=True)
+
+
+def test_platforms_under_one_name_are_an_index(file: BinaryIO) -> None:
     layout = Layout()
     entries = [
         layout.image("arm64", name="a:1"),
         layout.image("amd64", name="a:1"),
         layout.image("386", name="b:1"),
     ]
-    found = layout.archive(entries, file).images(platforms.parse("linux/amd64"))
-    assert [image.names for image in found] == [("a:1",), ("b:1",)]
-    assert architectures(found) == ["amd64", "386"]
+    found = layout.archive(entries, file).images()
+    assert [image.names for image in found] == [("a:1",), ("a:1",), ("b:1",)]
+    assert architectures(found) == ["arm64", "amd64", "386"]
+    first, second, alone = (image.index for image in found)
+    assert first is not None
+    assert first == second
+    assert [entry["digest"] for entry in json.loads(first.body)["manifests"]] == [
+        entry["digest"] for entry in entries[:2]
+    ]
+    assert alone is None
 
 
 def test_two_names_of_one_manifest_are_one_image(file: BinaryIO) -> None:

@@ -54,7 +54,7 @@ def layer() -> Layer:
 def test_manifest_index_and_layout_of_a_saved_archive_are_valid() -> None:
     manifest = saving._manifest(DIGEST, 10, [layer(), layer()])
     validator("image-manifest-schema").validate(manifest)
-    entries = saving._index_entries(json.dumps(manifest).encode(), [reference("a:1"), reference("a:2")])
+    entries = saving._index_entries(raw(manifest, OCI_MANIFEST), [reference("a:1"), reference("a:2")])
     validator("image-index-schema").validate(
         {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     )

@@ -275,7 +275,7 @@ def index(*platforms: str) -> Index:
     ],
 )
 def test_best_platform_of_an_index_is_chosen(platforms: list[str], wanted: Platform, chosen: int) -> None:
-    assert manifests.choose(index(*platforms), wanted).digest == f"sha256:{chosen:064x}"
+    assert manifests.choose(index(*platforms), wanted).descriptor.digest == f"sha256:{chosen:064x}"
 
 
 def test_absent_platform_is_dockers_sentence_and_names_what_there_is() -> None:

@@ -40,13 +40,22 @@ class _Handlers:
             filters=_list_filters(request.query),
         )
         size = params.boolean(request.query, "size")
-        found = [await self._service.summary(container, size) for container in self._service.select(query)]
+        found, images = self._service.select(query), self._service.deps.images
+        documents = [
+            {
+                **await self._service.summary(container, size),
+                **listing.manifest_descriptor(container.record, images),
+            }
+            for container in found
+        ]
         version = request["api_version"]
-        return web.json_response([gates.fit(each, history.CONTAINERS, version) for each in found])
+        return web.json_response([gates.fit(each, history.CONTAINERS, version) for each in documents])
 
     async def inspect(self, request: web.Request) -> web.Response:
         size = params.boolean(request.query, "size")
         document = await self._service.inspect(require(request, "id"), size)
+        record = self._service.get(require(request, "id")).record
+        document |= listing.manifest_descriptor(record, self._service.deps.images)
         return web.json_response(gates.fit(document, history.CONTAINER, request["api_version"]))
 
     async def start(self, request: web.Request) -> web.Response:

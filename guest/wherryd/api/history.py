@@ -168,11 +168,13 @@ CONTAINER: Final[tuple[Row, ...]] = (
     Since((1, 46), "HostConfig.Mounts.*.TmpfsOptions.Options"),
     Since((1, 48), "HostConfig.Mounts.*.ImageOptions"),
     Since((1, 48), "NetworkSettings.Networks.*.GwPriority"),
+    Since((1, 48), "ImageManifestDescriptor"),
 )
 CONTAINERS: Final[tuple[Row, ...]] = (
     Since((1, 44), "NetworkSettings.Networks.*.DNSNames"),
     Since((1, 46), "HostConfig.Annotations"),
     Since((1, 48), "NetworkSettings.Networks.*.GwPriority"),
+    Since((1, 48), "ImageManifestDescriptor"),
 )
 
 # Before 1.50 an image's Config was a container's: with the fields that only a container can have.
@@ -214,6 +216,7 @@ IMAGE: Final[tuple[Row, ...]] = (
     Since((1, 31), "Metadata"),
     Before((1, 44), "VirtualSize", _size),
     Before((1, 44), "Created", lambda image: image["Created"] or "0001-01-01T00:00:00Z"),
+    Since((1, 48), "Descriptor"),
     Until((1, 45), "Container"),
     Until((1, 45), "ContainerConfig"),
     Before((1, 50), "Config", lambda image: container_config(image["Config"])),
@@ -238,6 +241,9 @@ IMAGES: Final[tuple[Row, ...]] = (
     Before((1, 43), "RepoTags", _tags),
     Before((1, 43), "RepoDigests", _digests),
     Before((1, 44), "VirtualSize", _size),
+    Since((1, 48), "Descriptor"),
+    # Its description has no more of a descriptor than this.
+    *(Since((1, 48), f"Manifests.*.Descriptor.{field}") for field in ("annotations", "platform")),
     Before((1, 51), "Containers", -1),
 )
 

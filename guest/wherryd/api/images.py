@@ -1,12 +1,9 @@
 """Routes of images. Engine API 1.51, section "Image", except build and search."""
 
-from collections.abc import Sequence
-
 from wherryd.api import gates, history, imageversions, params, progress
 from wherryd.api.registry import user
 from wherryd.errors import InvalidParameter
 from wherryd.http import web
-from wherryd.images import platforms
 from wherryd.images import reference as references
 from wherryd.images.filters import LIST_KEYS, PRUNE_KEYS
 from wherryd.images.image import Image
@@ -46,6 +43,8 @@ class Handlers:
             filters=filters,
             shared_size=params.boolean(request.query, "shared-size"),
             containers=True,
+            with_manifests=params.boolean(request.query, "manifests"),
+            with_descriptors=True,
         )
         return web.json_response([gates.fit(each, history.IMAGES, version) for each in documents])
 
@@ -102,28 +101,27 @@ class Handlers:
         await response.write_eof()
         return response
 
-    def _of_platform(self, name: str, wanted: Sequence[str]) -> Image:
-        """The image, which is for each platform that is wanted. Raises NotFound, InvalidParameter."""
-        image = self._service.resolve(name)
-        for each in wanted:
-            platforms.check(image.config, platforms.parse(_platform(each)), name)
-        return image
+    def _of_platform(self, request: web.Request) -> Image:
+        """The image that the path names, of the platform that the query does. Raises NotFound,
+        InvalidParameter."""
+        return self._service.resolve(request.match_info["name"], _platform(request.query.get("platform", "")))
 
     async def inspect(self, request: web.Request) -> web.Response:
         """GET /images/{name}/json"""
-        wanted = request.query.getall("platform", [])
-        if wanted and params.boolean(request.query, "manifests"):
+        manifests = params.boolean(request.query, "manifests")
+        if manifests and request.query.get("platform"):
             raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
-        image = self._of_platform(request.match_info["name"], wanted)
+        image = self._of_platform(request)
+        document = self._service.inspect(image) | {"Descriptor": self._service.descriptor(image)}
+        if manifests:
+            document["Manifests"] = self._service.manifests(image)
         version = imageversions.read_by(request.headers.get("User-Agent", ""), request["api_version"])
-        document = imageversions.with_container(self._service.inspect(image), image.config)
+        document = imageversions.with_container(document, image.config)
         return web.json_response(gates.fit(document, history.IMAGE, version))
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /images/{name}/history"""
-        wanted = request.query.getall("platform", [])
-        image = self._of_platform(request.match_info["name"], wanted)
-        return web.json_response(self._service.history(image))
+        return web.json_response(self._service.history(self._of_platform(request)))
 
     async def tag(self, request: web.Request) -> web.Response:
         """POST /images/{name}/tag"""
@@ -135,13 +133,14 @@ class Handlers:
         return web.Response(status=201)
 
     async def remove(self, request: web.Request) -> web.Response:
-        """DELETE /images/{name}; platforms name what of an index goes, and here each is one."""
-        wanted = request.query.getall("platforms", [])
-        if wanted:
-            self._of_platform(request.match_info["name"], wanted)
+        """DELETE /images/{name}; platforms say what of an index goes."""
+        name, force = request.match_info["name"], params.boolean(request.query, "force")
+        if "platforms" in request.query:
+            wanted = [_platform(each) for each in request.query.getall("platforms", [])]
+            return web.json_response(await self._service.remove_platforms(name, wanted, force=force))
         records = await self._service.remove(
-            request.match_info["name"],
-            force=params.boolean(request.query, "force"),
+            name,
+            force=force,
             noprune=params.boolean(request.query, "noprune"),
         )
         return web.json_response(records)

@@ -40,7 +40,7 @@ class Build:
         self._scopes: dict[int, Scope] = {}
         #: What stages stand on, by number; None on scratch.
         self._bases: dict[int, Image | None] = {}
-        self._pulled: set[str] = set()
+        self._pulled: set[tuple[str, str]] = set()
         self._pulling = asyncio.Lock()
         #: Stages by number: under way, or finished.
         self._tasks: dict[int, asyncio.Task[Image]] = {}
@@ -182,19 +182,19 @@ class Build:
         return state
 
     async def _image(self, name: str, platform: str) -> Image:
-        """An image by name; one that is not here is pulled, with --pull any that has a registry's name."""
-        images = self._tools.images
+        """An image by name, of an index the one for the platform; one that is not here is pulled, with --pull
+        any that has a registry's name."""
         try:
-            image: Image | None = images.resolve(name)
+            image: Image | None = self._here(name, platform)
         except NotFound:
             image = None
         if image is None or (self._tools.options.pull and not name.startswith("sha256:")):
             async with self._pulling:
                 await self._pull(name, platform)
-            image = images.resolve(name)
+            image = self._here(name, platform)
         if platform:
             wanted, has = platforms.parse(platform), document.platform_of(image, "")
-            if (wanted.os, wanted.architecture) != (has.os, has.architecture):
+            if not platforms.fits(has, wanted):
                 raise NotFound(
                     f"image {name} was found but is for {has.os}/{has.architecture}, not {platform} "
                     "(hint: pull or load it for that platform)"
@@ -202,11 +202,18 @@ class Build:
         self._tools.held.add(image.id)
         return image
 
+    def _here(self, name: str, platform: str) -> Image:
+        """What is here of the name. Of an index only what the build is for: the rest can be pulled."""
+        image = self._tools.images.resolve(name)
+        if not image.index:
+            return image
+        return self._tools.images.resolve(name, platform or platforms.text(platforms.host()))
+
     async def _pull(self, name: str, platform: str) -> None:
-        """Raises what a pull raises. Once per build and name."""
-        if name in self._pulled:
+        """Raises what a pull raises. Once per build, name and platform."""
+        if (name, platform) in self._pulled:
             return
-        self._pulled.add(name)
+        self._pulled.add((name, platform))
         reference = references.parse(name).with_default_tag()
         user = self._tools.options.credentials.get(reference.domain, ANONYMOUS)
         async for line in self._tools.images.pull(reference.canonical, platform=platform, credentials=user):

@@ -28,6 +28,7 @@ from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.request import CreateRequest
 from wherryd.containers.store import Container
 from wherryd.errors import EngineError, InvalidParameter, NotFound
+from wherryd.images import document, platforms
 from wherryd.images.image import Image
 from wherryd.networks import hosts
 from wherryd.spec.mount import Mount
@@ -49,8 +50,7 @@ async def create(
     wish = request.parse(_with_default_log(deps, body))
     if not wish.config["Image"]:
         raise InvalidParameter("Image: must be given (hint: the name of an image, see `docker images`)")
-    image = deps.images.resolve(wish.config["Image"])
-    _check_platform(image, platform)
+    image = deps.images.resolve(wish.config["Image"], platform)
     wish = request.merge_image(wish, {} if bare else image.runtime_config)
     stand_in = _choose_runtime(deps, wish.host_config)
     record = _record(deps, name, wish, image)
@@ -71,7 +71,8 @@ async def create(
         deps.events.publish("volume", "create", volume, {"driver": "local"})
     deps.publish(record, "create")
     told = idranges.warnings(deps, container.record.host_config, container.record.mounts)
-    return container, (*wish.warnings, *stand_in, *told, *networking.warnings(deps, record))
+    other = () if platform else _platform_warning(image)
+    return container, (*wish.warnings, *other, *stand_in, *told, *networking.warnings(deps, record))
 
 
 def _with_default_log(deps: Deps, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -211,15 +212,12 @@ async def _undo(deps: Deps, container: Container, made: Sequence[str], error: Ba
         deps.files(container.id).folder.rmdir()
 
 
-def _check_platform(image: Image, platform: str) -> None:
-    """`--platform linux/amd64`. Raises NotFound when the image is for another one."""
-    if not platform:
-        return
-    wanted = platform.split("/")
-    have = [str(image.config.get("os", "linux")), str(image.config.get("architecture", ""))]
-    matches = wanted[0] in have if len(wanted) == 1 else wanted[:2] == have
-    if not matches:
-        raise NotFound(
-            f"image with reference {image.tags[0] if image.tags else image.id} was found "
-            f"but does not provide the specified platform ({platform})"
-        )
+def _platform_warning(image: Image) -> tuple[str, ...]:
+    """Engine API, POST /containers/create, "platform"."""
+    made_for, mine = document.platform_of(image, ""), platforms.host()
+    if platforms.fits(made_for, mine):
+        return ()
+    return (
+        f"The requested image's platform ({platforms.text(made_for)}) does not match the detected host "
+        f"platform ({platforms.text(mine)}) and no specific platform was requested",
+    )

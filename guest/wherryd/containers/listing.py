@@ -134,7 +134,7 @@ def _ancestor(images: ImageService, values: Sequence[str]) -> Check:
     wanted = set()
     for value in values:
         try:
-            wanted.add(images.resolve(value).id)
+            wanted |= images.platform_ids(images.resolve(value))
         except NotFound:
             continue  # nothing descends from an image that is not there
     return lambda container: container.record.image_id in wanted or container.record.image in values
@@ -179,6 +179,14 @@ def _port(values: Sequence[str], *, published: bool) -> Check:
     return check
 
 
+def manifest_descriptor(record: ContainerRecord, images: ImageService) -> dict[str, Any]:
+    """{"ImageManifestDescriptor": ...}; {} when the image is not here any more."""
+    try:
+        return {"ImageManifestDescriptor": images.manifest_descriptor(images.resolve(record.image_id))}
+    except NotFound:
+        return {}
+
+
 def summary(container: Container, images: ImageService) -> dict[str, Any]:
     """One entry of the list."""
     record, sandbox = container.record, container.sandbox
@@ -205,9 +213,10 @@ def summary(container: Container, images: ImageService) -> dict[str, Any]:
 def _image_name(record: ContainerRecord, images: ImageService) -> str:
     """The name the user gave, while it still means the same image; its id otherwise."""
     try:
-        return record.image if images.resolve(record.image).id == record.image_id else record.image_id
+        same = record.image_id in images.platform_ids(images.resolve(record.image))
     except (NotFound, InvalidParameter):
-        return record.image_id
+        same = False
+    return record.image if same else record.image_id
 
 
 def command(record: ContainerRecord) -> str:

@@ -67,13 +67,14 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the database says. images: id -> uppermost layer."""
+    """What the database says. images: id -> uppermost layer. documents: of indexes, in the content store."""
 
     images: dict[str, str]
     names: dict[str, str]
     layers: dict[str, _Layer]
     containers: frozenset[str]
     partials: frozenset[str]
+    documents: frozenset[str]
 
 
 def audit(root: Path, *, verify: bool = False) -> Report:
@@ -112,6 +113,7 @@ def _read_database(path: Path) -> _Known:
                 partials=frozenset(
                     row[0] for row in rows("SELECT item FROM lease_items WHERE kind = 'partial'")
                 ),
+                documents=frozenset(row[0] for row in rows("SELECT digest FROM index_documents")),
             )
         finally:
             connection.close()
@@ -177,7 +179,7 @@ class _Audit:
     def _blobs(self, folder: Path) -> None:
         for path in _entries(folder):
             digest = f"sha256:{path.name}"
-            if digest in self._known.images or digest in self._recipes:
+            if digest in self._known.images or digest in self._recipes or digest in self._known.documents:
                 self._owned("image metadata", self._bytes(path))
             else:
                 self._nobodys(path, "no image and no layer refers to this content")
@@ -248,6 +250,10 @@ class _Audit:
     # whole or not
 
     def check_images(self, verify: bool) -> None:
+        blobs = self._root / "content" / "blobs" / "sha256"
+        for digest in sorted(self._known.documents):
+            if not (blobs / digest.removeprefix("sha256:")).is_file():
+                self.report.damaged.append(f"attestation {short(digest)} of an index is missing")
         checked: dict[str, str] = {}
         for image_id, top in self._known.images.items():
             name = self._known.names.get(image_id, "no name")

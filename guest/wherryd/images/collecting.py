@@ -1,8 +1,8 @@
 """Collection: what no image, container or piece of work under way refers to goes. Mark and sweep.
 
-    roots    images (their config, their layers), containers' snapshots (their parents), and leases: what
-             `LayerStore.pinned` holds while an import, a pull or a build has no image yet, and what an
-             interrupted pull left for the next one (leases.py)
+    roots    images (their config, their layers), indexes (their attestations), containers' snapshots
+             (their parents), and leases: what `LayerStore.pinned` holds while an import, a pull or a build
+             has no image yet, and what an interrupted pull left for the next one (leases.py)
     marked   every layer below a root, with its recipe
     swept    rows, snapshots, blobs and beginnings of blobs that were not marked
 
@@ -78,7 +78,8 @@ class Collector:
             gone = await asyncio.to_thread(self._sweep_layers, live)
             partial_bytes = self._content.sweep_partials(self._leases.items(Leased.PARTIAL))
             # In one turn of the loop, and with no layer being committed: nobody adds a blob meanwhile.
-            self._content.sweep(self._catalog.ids() | self._layers.recipes())
+            kept = self._catalog.ids() | self._layers.recipes() | self._catalog.indexes.documents()
+            self._content.sweep(kept)
         return Collected(gone, partial_bytes)
 
     async def collect_expired(self) -> None:
@@ -143,7 +144,9 @@ class Collector:
         return found
 
     def _drop_broken(self) -> None:
-        """An image whose config or layers are not on the disk any more is no image. Its names go with it."""
+        """An image whose config or layers are not on the disk any more is no image. Its names go with it, but
+        those of an index of which another platform is whole."""
+        self._catalog.indexes.forget_missing()
         snapshots = {info.key for info in self._snapshotter.walk() if info.kind is Kind.COMMITTED}
         for image_id, top in self._catalog.tops_by_id().items():
             problem = self._problem(image_id, top, snapshots)

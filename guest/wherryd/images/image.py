@@ -31,6 +31,8 @@ class Image:
     uppermost layer's snapshot, "" for an image without layers. size_bytes: unpacked size of all layers.
     created: RFC 3339 from the config, or when this engine first stored it. parent: image id, or "".
     tags: familiar names ("mysql:demo"). digests: familiar names with a digest ("mysql@sha256:...").
+    index: digest of the image index that it was found by, or is shown for; "" for none. is_part: it is only
+    shown as a part of an index, for which another platform's image stands.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Image:
     parent: str
     tags: tuple[str, ...]
     digests: tuple[str, ...]
+    index: str = ""
+    is_part: bool = False
 
     @property
     def runtime_config(self) -> Mapping[str, Any]:

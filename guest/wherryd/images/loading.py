@@ -17,11 +17,14 @@ from wherryd.content.store import ContentStore
 from wherryd.errors import InvalidParameter
 from wherryd.images import imageconfig, platforms
 from wherryd.images import reference as references
-from wherryd.images.archive import SavedArchive, SavedImage
+from wherryd.images.archive import SavedArchive
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.imageconfig import ImageConfig
+from wherryd.images.indexes import NewIndex
 from wherryd.images.layers import LayerStore, chain_ids
+from wherryd.images.layout import SavedImage
+from wherryd.images.origins import Origins
 from wherryd.images.progress import bar
 from wherryd.images.together import Report, reported, taken, together
 from wherryd.images.unpack.errors import ArchiveError
@@ -47,11 +50,17 @@ class _Step:
 
 class Loader:
     def __init__(
-        self, catalog: ImageCatalog, layers: LayerStore, content: ContentStore, publish: Publish
+        self,
+        catalog: ImageCatalog,
+        layers: LayerStore,
+        content: ContentStore,
+        origins: Origins,
+        publish: Publish,
     ) -> None:
         self._catalog = catalog
         self._layers = layers
         self._content = content
+        self._origins = origins
         self._publish = publish
         # One unpacker keeps one processor busy; over all loads.
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
@@ -59,7 +68,7 @@ class Loader:
     async def load(
         self, stream: AsyncIterator[bytes], quiet: bool, platform: str = ""
     ) -> AsyncGenerator[Progress, None]:
-        """Progress lines. platform: the one to take of a multi-platform archive; "" is what runs here best.
+        """Progress lines. platform: the one to take of a multi-platform archive; "" is all that it has.
 
         Raises InvalidParameter, NotFound, before the first line when the archive is no archive.
         """
@@ -71,17 +80,20 @@ class Loader:
                 await asyncio.to_thread(_decompress, staged, plain)
                 file = plain
             archive = await asyncio.to_thread(SavedArchive, file)
+            told: set[str] = set()
             for saved in await asyncio.to_thread(archive.images, wanted, explicit=bool(platform)):
-                async with aclosing(self._load_image(archive, saved, wanted, bool(platform))) as lines:
+                only = wanted if platform else None
+                async with aclosing(self._load_image(archive, saved, only, told)) as lines:
                     async for line in lines:
                         if not quiet or "stream" in line:
                             yield line
 
     async def _load_image(
-        self, archive: SavedArchive, saved: SavedImage, wanted: Platform, explicit: bool
+        self, archive: SavedArchive, saved: SavedImage, wanted: Platform | None, told: set[str]
     ) -> AsyncGenerator[Progress, None]:
+        """told: names that were said to be loaded, which of an index is once for all its images."""
         config = imageconfig.parse(saved.config, len(saved.layers), "save the image again")
-        if explicit:
+        if wanted is not None:
             platforms.check(config.document, wanted, (saved.names or ("the archive's image",))[0])
         names = [references.parse(name).with_default_tag() for name in saved.names]
         with self._layers.pinned() as pins:
@@ -97,17 +109,23 @@ class Loader:
             image_id = self._catalog.add(
                 saved.config, top_layer=chains[-1] if chains else "", size_bytes=size
             )
+            if saved.manifest is not None and saved.index is not None:
+                self._origins.saw_manifest(image_id, saved.manifest)
+            index = NewIndex(saved.index, saved.documents) if saved.index else None
             for name in names:
                 before = self._catalog.lookup(name)
-                if before not in (None, image_id):
+                known = self._catalog.stands_for(name, image_id, index.raw.digest if index else "")
+                if before is not None and not known:
                     yield {
                         "stream": f"The image {name.familiar} already exists, renaming the old one with ID "
                         f"{before} to empty string\n"
                     }
-                self._catalog.tag(name, image_id)
+                self._catalog.tag(name, image_id, index)
         self._publish("image", "load", image_id, {**config.labels, "name": image_id})
         for name in names:
-            yield {"stream": f"Loaded image: {name.familiar}\n"}
+            if not (saved.index and name.familiar in told):
+                yield {"stream": f"Loaded image: {name.familiar}\n"}
+            told.add(name.familiar)
         if not names:
             yield {"stream": f"Loaded image ID: {image_id}\n"}
 

@@ -42,6 +42,13 @@ class Origins:
         )
         return [row["path"] for row in rows]
 
+    def places(self, digest: str) -> list[tuple[str, str]]:
+        """(registry, path) where the blob was seen, the latest first."""
+        rows = self._database.query(
+            "SELECT domain, path FROM layer_blobs WHERE digest = ? ORDER BY seen_at DESC", (digest,)
+        )
+        return [(row["domain"], row["path"]) for row in rows]
+
     def saw_manifest(self, image_id: str, manifest: RawManifest) -> None:
         """Of an image that is stored."""
         with self._database.transaction() as cursor:

@@ -43,6 +43,19 @@ def parse(text: str) -> Platform:
     )
 
 
+def text(platform: Platform) -> str:
+    return str(_plain(platform))
+
+
+def fits(offered: Platform, wanted: Platform) -> bool:
+    """Whether what is made for the one runs on the other."""
+    return manifests.fits(_plain(offered), _plain(wanted))
+
+
+def _plain(platform: Platform) -> manifests.Platform:
+    return manifests.Platform(platform.os, platform.architecture, platform.variant)
+
+
 def check(config: Mapping[str, Any], wanted: Platform, name: str) -> None:
     """That an image without an index is for the platform the user asked for. Raises NotFound."""
     fields = (str(config.get(key) or "") for key in ("os", "architecture", "variant"))

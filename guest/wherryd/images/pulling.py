@@ -7,8 +7,9 @@ committed in order; elsewhere a layer is put aside until those below it are ther
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from wherryd.images import imageconfig, platforms
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Platform, Progress, Publish
 from wherryd.images.imageconfig import ImageConfig
+from wherryd.images.indexes import NewIndex
 from wherryd.images.layers import LayerStore, chain_ids
 from wherryd.images.leases import Leases
 from wherryd.images.origins import Origins
@@ -34,6 +36,8 @@ from wherryd.registry.manifests import Descriptor, Index, Manifest, RawManifest
 from wherryd.registry.refusals import Refusal
 from wherryd.registry.remote import Beginning, Damaged, Remote
 from wherryd.registry.service import Registry
+
+log = logging.getLogger(__name__)
 
 #: As dockerd's --max-concurrent-downloads, over all pulls.
 PARALLEL_DOWNLOADS = 3
@@ -104,32 +108,54 @@ class Puller:
     async def _one(self, pull: "_Pull") -> AsyncGenerator[Progress, None]:
         name = pull.name
         try:
-            top, raw, manifest = await _find(pull)
-            image_id = manifest.config.digest
+            found = await _find(pull, self._catalog.indexes.documents_of)
+            manifest, image_id = found.manifest, found.manifest.config.digest
             stored = image_id in self._catalog.ids()
             data = self._content.read(image_id) if stored else await pull.remote.document(manifest.config)
             config = imageconfig.parse(data, len(manifest.layers), _ADVICE)
             pull.check_platform(config)
             yield {"status": f"Pulling from {name.path}", "id": name.digest or name.tag}
+            documents = await self._attestations(pull, found)
             if not stored:
                 async with aclosing(self._leased(pull, manifest, data, config)) as lines:
                     async for line in lines:
                         yield line
         except Refusal as exc:
             raise _problem(name, exc) from exc
-        self._origins.saw_manifest(image_id, raw)
-        yield {"status": f"Digest: {top.digest}"}
-        self._name(pull, image_id, top.digest)
+        self._origins.saw_manifest(image_id, found.raw)
+        self._name(pull, image_id, found, documents)
+        yield {"status": f"Digest: {found.top.digest}"}
 
-    def _name(self, pull: "_Pull", image_id: str, digest: str) -> None:
+    async def _attestations(self, pull: "_Pull", found: "_Found") -> list[bytes]:
+        """What the index says about the chosen manifest: it is kept with it, so that the index can be pushed
+        whole. What of it cannot be had is left out, for nothing runs from it."""
+        documents: list[bytes] = []
+        for entry in found.attestations:
+            if entry.descriptor.digest in found.stored:
+                continue
+            try:
+                raw = await pull.remote.manifest(entry.descriptor.digest)
+                parts = [await pull.remote.document(part) for part in manifests.parts(raw)]
+                documents += [raw.body, *parts]
+            except (Refusal, InvalidParameter) as exc:
+                digest = entry.descriptor.digest
+                log.warning("%s: attestation %s is left out: %s", pull.name.familiar, digest, exc)
+        return documents
+
+    def _name(self, pull: "_Pull", image_id: str, found: "_Found", documents: Sequence[bytes]) -> None:
         name = pull.name
-        pinned = Reference(name.domain, name.path, "", digest)
-        if self._catalog.lookup(pinned) != image_id:
-            pull.news = True
-            self._catalog.tag(pinned, image_id)
-        if not name.digest and self._catalog.lookup(name) != image_id:
-            pull.news = True
-            self._catalog.tag(name, image_id)
+        index = NewIndex(found.top, documents) if found.index else None
+        names = [Reference(name.domain, name.path, "", found.top.digest)]
+        if not name.digest:
+            names.append(name)
+        stale = [
+            one
+            for one in names
+            if not self._catalog.stands_for(one, image_id, found.top.digest if index else "")
+        ]
+        if stale or index:
+            self._catalog.tag_all(stale, image_id, index)
+        pull.news = pull.news or bool(stale)
         labels = self._catalog.get(image_id).labels
         self._publish("image", "pull", name.familiar, {**labels, "name": name.familiar_name})
 
@@ -334,18 +360,35 @@ async def _download(remote: Remote, step: _Step, kept: Partial | None) -> AsyncG
     step.say("Verifying Checksum")
 
 
-async def _find(pull: _Pull) -> tuple[RawManifest, RawManifest, Manifest]:
-    """(what the name stands for, the manifest for the platform, the same parsed)."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """top: what the name stands for. raw, manifest: for the platform. index: top, where it is one. stored:
+    digests of attestations that are here."""
+
+    top: RawManifest
+    raw: RawManifest
+    manifest: Manifest
+    index: Index | None
+    stored: frozenset[str]
+
+    @property
+    def attestations(self) -> list[manifests.Entry]:
+        entries = self.index.entries if self.index else ()
+        return [entry for entry in entries if entry.attests == self.raw.digest]
+
+
+async def _find(pull: _Pull, stored: Callable[[str], frozenset[str]]) -> _Found:
     top = raw = await pull.remote.manifest(pull.name.digest or pull.name.tag)
     parsed = manifests.parse(raw)
+    index = parsed if isinstance(parsed, Index) else None
     if isinstance(parsed, Index):
-        raw = await pull.remote.manifest(manifests.choose(parsed, pull.platform).digest)
+        raw = await pull.remote.manifest(manifests.choose(parsed, pull.platform).descriptor.digest)
         parsed = manifests.parse(raw)
     if isinstance(parsed, Index):
         raise InvalidParameter(
             f"{pull.name.familiar} is an index of indexes; pull one of its parts by digest"
         )
-    return top, raw, parsed
+    return _Found(top, raw, parsed, index, stored(top.digest) if index else frozenset())
 
 
 async def _tags(remote: Remote, name: Reference) -> list[str]:

@@ -8,6 +8,8 @@ the same layer, so that a second push finds the first one's blobs.
 import asyncio
 import functools
 import hashlib
+import logging
+import shutil
 import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import aclosing
@@ -18,9 +20,11 @@ from isal import isal_zlib
 
 from wherryd.content.digest import short
 from wherryd.content.store import ContentStore
-from wherryd.errors import EngineError, Forbidden, Unauthorized
+from wherryd.errors import Conflict, EngineError, Forbidden, Unauthorized
+from wherryd.images import indexes
 from wherryd.images.catalog import ImageCatalog
-from wherryd.images.image import Image, Progress, Publish
+from wherryd.images.image import Image, Platform, Progress, Publish
+from wherryd.images.indexes import NewIndex, StoredIndex
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.origins import Origins
 from wherryd.images.progress import bar
@@ -28,11 +32,13 @@ from wherryd.images.reference import Reference
 from wherryd.images.threads import iterate
 from wherryd.images.together import Report, reported, together
 from wherryd.registry import manifests
-from wherryd.registry.credentials import Credentials
-from wherryd.registry.manifests import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Manifest, RawManifest
+from wherryd.registry.credentials import ANONYMOUS, Credentials
+from wherryd.registry.manifests import DOCKER_CONFIG, DOCKER_LAYER, Descriptor, Entry, Manifest, RawManifest
 from wherryd.registry.refusals import Refusal
 from wherryd.registry.service import Registry
 from wherryd.registry.upload import BytesSource, FileSource, Uploader
+
+log = logging.getLogger(__name__)
 
 #: As dockerd's --max-concurrent-uploads, over all pushes.
 PARALLEL_UPLOADS = 5
@@ -62,15 +68,20 @@ class Pusher:
         self._slots = asyncio.Semaphore(PARALLEL_UPLOADS)
 
     async def push(
-        self, images: Sequence[tuple[Reference, Image]], credentials: Credentials
+        self, images: Sequence[tuple[Reference, Image]], credentials: Credentials, wanted: Platform | None
     ) -> AsyncGenerator[Progress, None]:
-        """Progress lines. images: of one repository, each under a tag. Raises EngineError."""
+        """Progress lines. images: of one repository, each under a tag. wanted: of an index, only this
+        platform's image. Raises EngineError."""
         name = images[0][0]
         uploader = self._registry.uploader(name.domain, name.path, credentials)
+        chosen = [self._choose(tagged, image, wanted) for tagged, image in images]
         yield {"status": f"The push refers to repository [{name.name}]"}
-        for tagged, image in images:
-            push = _Push(uploader, tagged)
-            work = functools.partial(self._one, push, image)
+        for (tagged, _), (image, stored) in zip(images, chosen, strict=True):
+            push = _Push(uploader, tagged, credentials)
+            if stored is not None and stored.is_whole:
+                work = functools.partial(self._index, push, stored, image)
+            else:
+                work = functools.partial(self._single, push, image, stored)
             try:
                 async with aclosing(reported(work)) as lines:
                     async for line in lines:
@@ -78,12 +89,95 @@ class Pusher:
             except Refusal as exc:
                 raise _problem(tagged, exc) from exc
 
-    async def _one(self, push: "_Push", image: Image, report: Report) -> None:
+    def _choose(
+        self, name: Reference, image: Image, wanted: Platform | None
+    ) -> tuple[Image, StoredIndex | None]:
+        """What is pushed: an image, and its index when that was meant. Raises NotFound, Conflict."""
+        if wanted is not None:
+            return self._catalog.of_platform(image, wanted, name.familiar), None
+        stored = self._catalog.index(image.index)
+        if stored is None or stored.is_whole or len(stored.here) == 1 or stored.best(indexes.host()):
+            return image, stored
+        here = ", ".join(str(entry.platform) for entry in stored.here)
+        raise Conflict(
+            f"{name.familiar}: multiple matching manifests found but no specific platform requested: its "
+            f"index lists more than is here (hint: --platform with one of {here}, or pull the others first)"
+        )
+
+    async def _single(
+        self, push: "_Push", image: Image, instead_of: StoredIndex | None, report: Report
+    ) -> None:
+        """instead_of: the index, of which not everything is here."""
         name = push.name
+        manifest = await self._image(push, image, name.tag, report)
+        if not self._catalog.index(image.index) and not image.is_part:
+            self._catalog.tag(Reference(name.domain, name.path, "", manifest.digest), image.id)
+        self._done(push, image, manifest, report)
+        if instead_of is not None:
+            report(
+                {
+                    "progressDetail": {},
+                    "aux": {
+                        "manifestPushedInsteadOfIndex": True,
+                        "originalIndex": instead_of.raw.descriptor.document(),
+                        "selectedManifest": {
+                            **manifest.descriptor.document(),
+                            "platform": _platform_document(image),
+                        },
+                    },
+                }
+            )
+
+    def _done(self, push: "_Push", image: Image, manifest: RawManifest, report: Report) -> None:
+        name, size = push.name, len(manifest.body)
+        self._publish("image", "push", name.familiar, {**image.labels, "name": name.familiar_name})
+        report({"status": f"{name.tag}: digest: {manifest.digest} size: {size}"})
+        report({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": manifest.digest, "Size": size}})
+
+    async def _index(self, push: "_Push", stored: StoredIndex, image: Image, report: Report) -> None:
+        """Everything it lists, and then the index. image: that it is shown as."""
+        became: dict[str, RawManifest] = {}
+        for entry in stored.index.images:
+            part = self._catalog.get(stored.image_of(entry))
+            became[entry.descriptor.digest] = await self._image(
+                push, part, "", report, entry.descriptor.digest
+            )
+        changed = {digest: raw for digest, raw in became.items() if raw.digest != digest}
+        raw = indexes.rewritten(stored, changed) if changed else stored.raw
+        documents: list[bytes] = []
+        for entry in indexes.parsed(raw).entries:
+            if entry.descriptor.digest in stored.documents:
+                documents += await self._document(push, entry)
+        if changed:
+            report({"status": f"{stored.digest} has other archives of its layers there: {raw.digest}"})
+        await push.uploader.put_manifest(raw, push.name.tag)
+        pinned = Reference(push.name.domain, push.name.path, "", raw.digest)
+        self._catalog.tag(pinned, image.id, NewIndex(raw, documents))
+        self._done(push, image, raw, report)
+
+    async def _document(self, push: "_Push", entry: Entry) -> list[bytes]:
+        """An attestation, as it was pulled; what it is made of."""
+        body = self._content.read(entry.descriptor.digest)
+        raw = RawManifest(body, entry.descriptor.media_type, entry.descriptor.digest)
+        documents = [body]
+        for part in manifests.parts(raw):
+            data = self._content.read(part.digest)
+            documents.append(data)
+            if await push.uploader.has(part.digest) is None:
+                await push.uploader.send(part, BytesSource(data), lambda _sent: None)
+        await push.uploader.put_manifest(raw, raw.digest)
+        return documents
+
+    async def _image(
+        self, push: "_Push", image: Image, tag: str, report: Report, wanted: str = ""
+    ) -> RawManifest:
+        """Its layers, its config and its manifest. tag: "" puts it under its digest alone. wanted: the digest
+        that it has in an index, and gets if that can be."""
         with self._layers.pinned() as pins:
             pins.add(image.chain_id)
             stack = self._layers.stack(image.chain_id)
             known = _parsed(self._origins.manifests(image.id), len(stack))
+            known.sort(key=lambda pair: pair[0].digest != wanted)
             for layer in reversed(stack):
                 report(_line("Preparing", layer))
             placed: dict[str, Descriptor] = {}
@@ -96,8 +190,11 @@ class Pusher:
                 report(_line("Waiting", layer))
 
             async def place(layer: Layer) -> None:
+                hint = hints[layer.diff_id]
                 async with self._slots:
-                    placed[layer.diff_id] = await self._place(push, layer, hints[layer.diff_id], report)
+                    placed[layer.diff_id] = await self._place(
+                        push, layer, hint, report, hint[0] if wanted and hint else None
+                    )
 
             await together(place(layer) for layer in layers)
         config = self._content.read(image.id)
@@ -105,20 +202,29 @@ class Pusher:
             blob = Descriptor(DOCKER_CONFIG, image.id, len(config))
             await push.uploader.send(blob, BytesSource(config), lambda _sent: None)
         manifest = _manifest(image.id, len(config), [placed[layer.diff_id] for layer in stack], known)
-        await push.uploader.put_manifest(manifest, name.tag)
+        await push.uploader.put_manifest(manifest, tag or manifest.digest)
         self._origins.saw_manifest(image.id, manifest)
-        self._catalog.tag(Reference(name.domain, name.path, "", manifest.digest), image.id)
-        self._publish("image", "push", name.familiar, {**image.labels, "name": name.familiar_name})
-        size = len(manifest.body)
-        report({"status": f"{name.tag}: digest: {manifest.digest} size: {size}"})
-        report({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": manifest.digest, "Size": size}})
+        return manifest
 
     async def _place(
-        self, push: "_Push", layer: Layer, hints: Iterable[Descriptor], report: Report
+        self,
+        push: "_Push",
+        layer: Layer,
+        hints: Iterable[Descriptor],
+        report: Report,
+        exactly: Descriptor | None = None,
     ) -> Descriptor:
-        """Sees to it that the repository has the layer; under which digest and type."""
+        """Sees to it that the repository has the layer; under which digest and type.
+
+        exactly: the archive that an index stands on. What another compressor made cannot be made again, and
+        is fetched from where it was seen, if it is still there for everybody.
+        """
         name = push.name
-        candidates = list(dict.fromkeys([*hints, *self._origins.blobs(layer.diff_id)]))[:_MAX_HINTS]
+        candidates = (
+            [exactly]
+            if exactly
+            else list(dict.fromkeys([*hints, *self._origins.blobs(layer.diff_id)]))[:_MAX_HINTS]
+        )
         for blob in candidates:
             if await push.uploader.has(blob.digest) is not None:
                 return self._placed(push, layer, blob, "Layer already exists", report)
@@ -128,11 +234,30 @@ class Pusher:
                     return self._placed(push, layer, blob, f"Mounted from {path}", report)
         with self._content.scratch() as file:
             blob = await self._compress(layer, file)
+            if exactly and blob.digest != exactly.digest and await self._fetch(push, exactly, file):
+                blob = exactly
             if await push.uploader.has(blob.digest) is not None:
                 return self._placed(push, layer, blob, "Layer already exists", report)
             progress = _Throttle(layer, blob.size, report)
             await push.uploader.send(blob, FileSource(file.fileno()), progress.sent)
         return self._placed(push, layer, blob, "Pushed", report)
+
+    async def _fetch(self, push: "_Push", blob: Descriptor, file: BinaryIO) -> bool:
+        """From another registry into file; without a password, for those we have are not that one's."""
+        for domain, path in self._origins.places(blob.digest)[:_MAX_HINTS]:
+            credentials = push.credentials if domain == push.name.domain else ANONYMOUS
+            remote = self._registry.repository(domain, path, credentials)
+            with self._content.scratch() as fetched:
+                try:
+                    async with aclosing(remote.blob(blob)) as pieces:
+                        async for data in pieces:
+                            await asyncio.to_thread(_write, fetched, data)
+                except (EngineError, Refusal) as exc:
+                    log.info("layer %s is not to be had from %s/%s: %s", blob.digest, domain, path, exc)
+                    continue
+                await asyncio.to_thread(_copy, fetched, file)
+                return True
+        return False
 
     def _placed(
         self, push: "_Push", layer: Layer, blob: Descriptor, status: str, report: Report
@@ -156,6 +281,7 @@ class Pusher:
 class _Push:
     uploader: Uploader
     name: Reference
+    credentials: Credentials
 
 
 class _Throttle:
@@ -180,6 +306,20 @@ def _line(status: str, layer: Layer) -> Progress:
 def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.flush()
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    """In place of what target had."""
+    source.seek(0)
+    target.seek(0)
+    target.truncate()
+    shutil.copyfileobj(source, target)
+    target.flush()
+
+
+def _platform_document(image: Image) -> Progress:
+    keys = ("architecture", "os", "variant")
+    return {key: image.config[key] for key in keys if image.config.get(key)}
 
 
 def _gzip(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:

@@ -6,8 +6,13 @@ Names go first. An image goes when its last name went, or when it is named by id
 in the way: hard (a running container, an image made from it) or soft (a stopped container, more than one
 name), and `force` overcomes the soft ones. Who names it by its last name has removed the name in any case:
 what then stands in the way is no error, and the image stays without a name.
+
+The images of an index are one image with several platforms: they go together with its last name, and what
+uses one of them uses it. `platforms` takes single ones out of it, and so does the id of one that is not
+shown.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +21,10 @@ from wherryd.errors import Conflict
 from wherryd.images import reference as references
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.collecting import Collector
-from wherryd.images.image import Image, InUse, Publish
+from wherryd.images.image import Image, ImageUse, InUse, Platform, Publish
 from wherryd.images.reference import Reference
+
+_HEX = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
 
 
 @dataclass(slots=True)
@@ -45,9 +52,13 @@ class ImageRemover:
     async def remove(self, text: str, *, force: bool, prune_parents: bool) -> Removal:
         """text: what the user wrote. Raises NotFound, Conflict."""
         image = self._catalog.resolve(text)
-        names = self._catalog.references(image.id)
+        by_id = self._is_id(text, image)
+        if by_id and image.is_part:
+            return await self._take_out(image, Removal([]), force=force)
+        names = self._catalog.own_references(image.id)
+        others = self._catalog.companions(image.id)
         removal = Removal([])
-        if _is_id(text, image):
+        if by_id:
             if _one_repository(names):
                 if obstacle := self._obstacle(image, names=False, stopped=not force):
                     raise _conflict(image, obstacle)
@@ -58,24 +69,76 @@ class ImageRemover:
             if not force and _one_repository(names):
                 self._refuse_last_name(text, image)
             self._remove_name(image, references.parse(text).with_default_tag(), removal)
-            if self._catalog.references(image.id):
-                return removal
             quiet = True
-        await self._delete(image, removal, force=force, prune_parents=prune_parents, quiet=quiet)
+        if by_id or not self._catalog.references(image.id):
+            await self._delete(image, removal, force=force, prune_parents=prune_parents, quiet=quiet)
+        await self._delete_nameless(others, removal, force=force, prune_parents=prune_parents)
         return removal
+
+    async def remove_platforms(self, text: str, wanted: Sequence[Platform], *, force: bool) -> Removal:
+        """Of the image's index only these. Raises NotFound, Conflict."""
+        image = self._catalog.resolve(text)
+        removal = Removal([])
+        chosen = [self._catalog.of_platform(image, platform, text, strict=True) for platform in wanted]
+        if not image.index:
+            return await self.remove(text, force=force, prune_parents=True)
+        for each in {one.id: one for one in chosen}.values():
+            await self._take_out(each, removal, force=force)
+        return removal
+
+    async def _take_out(self, image: Image, removal: Removal, *, force: bool) -> Removal:
+        """One platform's image out of its index; with the last one goes the index."""
+        names = self._catalog.references(image.id)
+        last = [name for name in names if self._others(image, name) == set()]
+        elsewhere = not _one_repository(last) or any(self._others(image, name) is None for name in names)
+        obstacle = self._obstacle(image, names=elsewhere and not force, stopped=not force, companions=False)
+        if obstacle:
+            raise _conflict(image, obstacle)
+        for name in last:
+            self._untag(image, name, removal)
+        await self._drop(image, removal)
+        return removal
+
+    def _others(self, image: Image, name: Reference) -> set[str] | None:
+        """Images that the name stands for beside this one; None where it stands for no index."""
+        found = self._catalog.index(self._catalog.resolve(name.canonical).index)
+        return None if found is None else set(found.images.values()) - {image.id}
+
+    async def _drop(self, image: Image, removal: Removal) -> None:
+        self._catalog.delete(image.id)
+        self._publish("image", "delete", image.id, {**image.labels, "name": image.id})
+        removal.records.append({"Deleted": image.id})
+        await self._collect(removal)
+
+    async def _delete_nameless(
+        self, image_ids: Sequence[str], removal: Removal, *, force: bool, prune_parents: bool
+    ) -> None:
+        """What was kept by the names that went, and by nothing else."""
+        for image_id in image_ids:
+            if image_id in self._catalog.ids() and not self._catalog.references(image_id):
+                other = self._catalog.get(image_id)
+                await self._delete(other, removal, force=force, prune_parents=prune_parents, quiet=True)
+
+    def _is_id(self, text: str, image: Image) -> bool:
+        """Whether the user meant the id, or the digest of a manifest. What could be both is a name if the
+        image has that name."""
+        if not _HEX.fullmatch(text):
+            return False
+        whole = text.startswith("sha256:") or len(text) == 64
+        return whole or references.parse(text).with_default_tag().familiar not in image.tags
 
     def _remove_name(self, image: Image, name: Reference, removal: Removal) -> None:
         """With a repository's last tag go its digests."""
         self._untag(image, name, removal)
         if name.digest:
             return
-        left = [other for other in self._catalog.references(image.id) if other.name == name.name]
+        left = [other for other in self._catalog.own_references(image.id) if other.name == name.name]
         if all(other.digest for other in left):
             for other in left:
                 self._untag(image, other, removal)
 
     def _refuse_last_name(self, text: str, image: Image) -> None:
-        uses = self._in_use(image.id)
+        uses = self._uses(image)
         if uses:
             raise Conflict(
                 f'conflict: unable to remove repository reference "{text}" (must force) - container '
@@ -97,12 +160,9 @@ class ImageRemover:
             if quiet and (not dangling or obstacle.used):
                 return
             raise _conflict(image, obstacle)
-        for name in self._catalog.references(image.id):
+        for name in self._catalog.own_references(image.id):
             self._untag(image, name, removal)
-        self._catalog.delete(image.id)
-        self._publish("image", "delete", image.id, {**image.labels, "name": image.id})
-        removal.records.append({"Deleted": image.id})
-        await self._collect(removal)
+        await self._drop(image, removal)
         if prune_parents and image.parent in self._catalog.ids():
             parent = self._catalog.get(image.parent)
             await self._delete(parent, removal, force=False, prune_parents=True, quiet=True)
@@ -112,10 +172,16 @@ class ImageRemover:
         removal.records += [{"Deleted": layer.chain_id} for layer in gone.layers]
         removal.bytes_freed += gone.size_bytes
 
-    def _obstacle(self, image: Image, *, names: bool, stopped: bool) -> _Obstacle | None:
+    def _uses(self, image: Image) -> list[ImageUse]:
+        """Of the image, and of what is shown with it."""
+        return [use for each in (image.id, *self._catalog.companions(image.id)) for use in self._in_use(each)]
+
+    def _obstacle(
+        self, image: Image, *, names: bool, stopped: bool, companions: bool = True
+    ) -> _Obstacle | None:
         if self._catalog.children(image.id):
             return _Obstacle("image has dependent child images", hard=True)
-        uses = self._in_use(image.id)
+        uses = self._uses(image) if companions else self._in_use(image.id)
         for use in uses:
             if use.running:
                 reason = f"image is being used by running container {use.container_id[:12]}"
@@ -132,26 +198,20 @@ class ImageRemover:
         used, all names but the last go, as with Docker."""
         removal = Removal([])
         for image in candidates:
-            names = self._catalog.references(image.id)
-            if only_dangling and any(not name.digest for name in names):
+            names = self._catalog.own_references(image.id)
+            if image.is_part or (only_dangling and any(not name.digest for name in names)):
                 continue
-            used = bool(self._in_use(image.id))
-            while (names := self._catalog.references(image.id)) and not (used and _one_repository(names)):
+            used, others = bool(self._uses(image)), self._catalog.companions(image.id)
+            while (names := self._catalog.own_references(image.id)) and not (used and _one_repository(names)):
                 self._remove_name(image, names[0], removal)
+            if self._catalog.references(image.id):
+                continue
             if not used and not self._catalog.children(image.id):
                 await self._delete(image, removal, force=False, prune_parents=True, quiet=True)
+            await self._delete_nameless(others, removal, force=False, prune_parents=True)
         # Also what a failed pull left for the next one.
         await self._collect(removal)
         return removal
-
-
-def _is_id(text: str, image: Image) -> bool:
-    """Whether the user meant the id. What could be both is a name if the image has that name."""
-    written = text.removeprefix("sha256:")
-    if not written or not image.id.removeprefix("sha256:").startswith(written):
-        return False
-    whole = text != written or len(text) == 64
-    return whole or references.parse(text).with_default_tag().familiar not in image.tags
 
 
 def _one_repository(names: Sequence[Reference]) -> bool:

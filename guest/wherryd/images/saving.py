@@ -2,6 +2,10 @@
 
 Layout of docker 25 and later: an OCI image layout, plus Docker's manifest.json and repositories. The same
 images give the same bytes: members in a fixed order, with fixed owners, modes and times.
+
+A name that stands for an index is saved with all its images that are here. Layers stand there uncompressed,
+so an index of compressed ones becomes one of these (docs/decisions/017-indexes.md). Docker's list has what
+the name is shown as.
 """
 
 import json
@@ -12,9 +16,15 @@ from typing import Any
 
 from wherryd.content import digest as digests
 from wherryd.content.store import ContentStore
+from wherryd.images import indexes
+from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Image
+from wherryd.images.indexes import StoredIndex
 from wherryd.images.layers import Layer, LayerStore
+from wherryd.images.origins import Origins
 from wherryd.images.reference import Reference
+from wherryd.registry import manifests
+from wherryd.registry.manifests import Manifest, RawManifest
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -24,44 +34,100 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True, slots=True)
 class ToSave:
-    """An image and the names it is to have in the archive."""
+    """An image and the names it is to have in the archive. index: that they stand for, with all its images
+    that are here."""
 
     image: Image
     names: tuple[Reference, ...]
+    index: StoredIndex | None = None
 
 
-def save(chosen: Sequence[ToSave], layers: LayerStore, content: ContentStore) -> Generator[bytes, None, None]:
-    """The archive in pieces. Raises SystemFault when a layer was damaged on disk."""
-    written: set[str] = set()
-    index: list[dict[str, Any]] = []
-    docker: list[dict[str, Any]] = []
-    repositories: dict[str, dict[str, str]] = {}
-    yield from (_directory("blobs/"), _directory("blobs/sha256/"))
-    for entry in chosen:
-        stack = layers.stack(entry.image.chain_id)
-        for layer in stack:
-            if layer.diff_id not in written:
-                written.add(layer.diff_id)
+class Saver:
+    """One archive under way."""
+
+    def __init__(
+        self, catalog: ImageCatalog, layers: LayerStore, content: ContentStore, origins: Origins
+    ) -> None:
+        self._catalog = catalog
+        self._layers = layers
+        self._content = content
+        self._origins = origins
+        self._written: set[str] = set()
+
+    def save(self, chosen: Sequence[ToSave]) -> Generator[bytes, None, None]:
+        """The archive in pieces. Raises SystemFault when a layer was damaged on disk."""
+        index: list[dict[str, Any]] = []
+        docker: list[dict[str, Any]] = []
+        repositories: dict[str, dict[str, str]] = {}
+        yield from (_directory("blobs/"), _directory("blobs/sha256/"))
+        for entry in chosen:
+            if entry.index is None:
+                raw = manifest(entry.image, self._layers, self._content)
+                yield from self._image(entry.image, raw)
+            else:
+                raw = yield from self._index(entry.index)
+            index += _index_entries(raw, entry.names)
+            stack = self._layers.stack(entry.image.chain_id)
+            docker.append(_docker_entry(entry, stack))
+            for name in entry.names:
+                top = stack[-1].diff_id.removeprefix("sha256:") if stack else ""
+                repositories.setdefault(name.familiar_name, {})[name.tag] = top
+        listed = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": index}
+        yield from _member("index.json", _compact(listed))
+        yield from _member("manifest.json", _compact(docker))
+        yield from _member("oci-layout", _compact({"imageLayoutVersion": "1.0.0"}))
+        if repositories:
+            yield from _member("repositories", _compact(repositories))
+        yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _image(self, image: Image, raw: RawManifest) -> Iterator[bytes]:
+        for layer in self._layers.stack(image.chain_id):
+            if layer.diff_id not in self._written:
+                self._written.add(layer.diff_id)
                 yield _header(_blob(layer.diff_id), layer.tar_bytes)
-                yield from layers.archive(layer)
+                yield from self._layers.archive(layer)
                 yield _padding(layer.tar_bytes)
-        config = content.read(entry.image.id)
-        manifest = _compact(_manifest(entry.image.id, len(config), stack))
-        for data in (config, manifest):
-            if digests.of(data) not in written:
-                written.add(digests.of(data))
+        yield from self._documents(self._content.read(image.id), raw.body)
+
+    def _index(self, stored: StoredIndex) -> Generator[bytes, None, RawManifest]:
+        """All images of it that are here; the index as it is in the archive."""
+        changed: dict[str, RawManifest] = {}
+        for entry in stored.here:
+            image = self._catalog.get(stored.image_of(entry))
+            raw = self._as_saved(image, entry.descriptor.digest)
+            if raw.digest != entry.descriptor.digest:
+                changed[entry.descriptor.digest] = raw
+            yield from self._image(image, raw)
+        index = indexes.rewritten(stored, changed) if changed else stored.raw
+        for entry in indexes.parsed(index).entries:
+            if entry.descriptor.digest in stored.documents:
+                body = self._content.read(entry.descriptor.digest)
+                attestation = RawManifest(body, entry.descriptor.media_type, entry.descriptor.digest)
+                parts = [self._content.read(part.digest) for part in manifests.parts(attestation)]
+                yield from self._documents(*parts, body)
+        yield from self._documents(index.body)
+        return index
+
+    def _as_saved(self, image: Image, digest: str) -> RawManifest:
+        """The manifest of that digest, if it is of the layers as they are saved: uncompressed."""
+        plain = [layer.diff_id for layer in self._layers.stack(image.chain_id)]
+        for raw in self._origins.manifests(image.id):
+            found = manifests.parse(raw) if raw.digest == digest else None
+            if isinstance(found, Manifest) and [layer.digest for layer in found.layers] == plain:
+                return raw
+        return manifest(image, self._layers, self._content)
+
+    def _documents(self, *documents: bytes) -> Iterator[bytes]:
+        for data in documents:
+            if digests.of(data) not in self._written:
+                self._written.add(digests.of(data))
                 yield from _member(_blob(digests.of(data)), data)
-        index += _index_entries(manifest, entry.names)
-        docker.append(_docker_entry(entry, stack))
-        for name in entry.names:
-            top = stack[-1].diff_id.removeprefix("sha256:") if stack else ""
-            repositories.setdefault(name.familiar_name, {})[name.tag] = top
-    yield from _member("index.json", _compact({"schemaVersion": 2, "mediaType": _INDEX, "manifests": index}))
-    yield from _member("manifest.json", _compact(docker))
-    yield from _member("oci-layout", _compact({"imageLayoutVersion": "1.0.0"}))
-    if repositories:
-        yield from _member("repositories", _compact(repositories))
-    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def manifest(image: Image, layers: LayerStore, content: ContentStore) -> RawManifest:
+    """The one that the image has in an archive: its layers stand there uncompressed."""
+    body = _compact(_manifest(image.id, content.size(image.id), layers.stack(image.chain_id)))
+    return RawManifest(body, _MANIFEST, digests.of(body))
 
 
 def _manifest(config_digest: str, config_size: int, stack: Sequence[Layer]) -> dict[str, Any]:
@@ -77,8 +143,8 @@ def _layer_descriptor(layer: Layer) -> dict[str, Any]:
     return {"mediaType": _LAYER, "digest": layer.diff_id, "size": layer.tar_bytes}
 
 
-def _index_entries(manifest: bytes, names: Sequence[Reference]) -> list[dict[str, Any]]:
-    entry = {"mediaType": _MANIFEST, "digest": digests.of(manifest), "size": len(manifest)}
+def _index_entries(raw: RawManifest, names: Sequence[Reference]) -> list[dict[str, Any]]:
+    entry = raw.descriptor.document()
     return [
         {
             **entry,

@@ -42,12 +42,13 @@ from wherryd.snapshots.protocol import Kind
 from wherryd.spec.mount import Mount
 
 if TYPE_CHECKING:
-    from wherryd.images import loading, pulling, pushing, saving
+    from wherryd.images import loading, pulling, pushing, saving, summaries
 else:
     loading = later.module("wherryd.images.loading")
     pulling = later.module("wherryd.images.pulling")
     pushing = later.module("wherryd.images.pushing")
     saving = later.module("wherryd.images.saving")
+    summaries = later.module("wherryd.images.summaries")
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,13 @@ class ImageService:
             self._catalog, self._layers, self._content, self._origins, self._registry, self._publish
         )
 
+    @cached_property
+    def _summaries(self) -> "summaries.Summaries":
+        def containers(image_id: str) -> list[str]:
+            return [use.container_id for use in self.in_use(image_id)]
+
+        return summaries.Summaries(self._catalog, self._layers, self._content, self._origins, containers)
+
     @property
     def storage_driver(self) -> str:
         return self._snapshotter.name
@@ -158,7 +166,7 @@ class ImageService:
         self, stream: AsyncIterator[bytes], quiet: bool = False, platform: str = ""
     ) -> AsyncIterator[Progress]:
         """Progress lines. Raises InvalidParameter, NotFound, SystemFault."""
-        return loading.Loader(self._catalog, self._layers, self._content, self._publish).load(
+        return loading.Loader(self._catalog, self._layers, self._content, self._origins, self._publish).load(
             stream, quiet, platform
         )
 
@@ -189,54 +197,76 @@ class ImageService:
         if tag:
             name = name.with_tag(tag)
         found = [
-            (tagged, self._catalog.get(image_id))
-            for tagged, image_id in self._catalog.repository(name)
+            (tagged, self._catalog.resolve(tagged.canonical))
+            for tagged, _ in self._catalog.repository(name)
             if tagged.tag and name.tag in ("", tagged.tag)
         ]
         if not found:
             raise NotFound(f"An image does not exist locally with the tag: {name.familiar}")
-        if platform:
-            for tagged, image in found:
-                platforms.check(image.config, platforms.parse(platform), tagged.familiar)
-        return self._pusher.push(found, credentials)
+        return self._pusher.push(found, credentials, platforms.parse(platform) if platform else None)
 
     def save(self, wanted: Sequence[str], platform: str = "") -> AsyncIterator[bytes]:
         """The archive. Every name is looked up at the call: NotFound comes before the first byte.
 
-        platform: which the images must be for.
+        platform: which the images must be for, and of an index the one to take; "" takes all that is here.
         """
-        chosen: dict[str, saving.ToSave] = {}
+        only = platforms.parse(platform) if platform else None
+        chosen: dict[tuple[str, str], saving.ToSave] = {}
         for text in wanted:
             for image, name in self._to_save(text):
-                if platform:
-                    platforms.check(image.config, platforms.parse(platform), text)
-                known = chosen.get(image.id, saving.ToSave(image, ()))
+                taken = self._catalog.of_platform(image, only, text) if only else image
+                index = None if only else self._catalog.index(image.index)
+                key = (taken.id, index.digest if index else "")
+                known = chosen.get(key, saving.ToSave(taken, (), index))
                 if name is not None and name not in known.names:
                     known = replace(known, names=(*known.names, name))
-                chosen[image.id] = known
+                chosen[key] = known
         if not chosen:
             raise InvalidParameter("no image names given; say which images to save")
-        for image_id, entry in chosen.items():
+        for (image_id, _), entry in chosen.items():
             self._publish("image", "save", image_id, {**entry.image.labels, "name": image_id})
-        return iterate(saving.save(list(chosen.values()), self._layers, self._content))
+        saver = saving.Saver(self._catalog, self._layers, self._content, self._origins)
+        return iterate(saver.save(list(chosen.values())))
 
     def _to_save(self, text: str) -> Iterable[tuple[Image, Reference | None]]:
         """One image, or with a bare repository name all of its tags, as Docker does."""
         if not _looks_like_id(text):
             name = references.parse(text)
             if not name.tag and not name.digest:
-                tagged = [(tag, found) for tag, found in self._catalog.repository(name) if tag.tag]
+                tagged = [tag for tag, _ in self._catalog.repository(name) if tag.tag]
                 if tagged:
-                    return [(self._catalog.get(found), tag) for tag, found in tagged]
-            elif not name.digest and (found := self._catalog.lookup(name)):
-                return [(self._catalog.get(found), name)]
+                    return [(self._catalog.resolve(tag.canonical), tag) for tag in tagged]
+            elif not name.digest and self._catalog.lookup(name):
+                return [(self._catalog.resolve(text), name)]
         return [(self._catalog.resolve(text), None)]
 
     # names
 
-    def resolve(self, reference_or_id: str) -> Image:
-        """Raises NotFound "No such image: mysql:demo", InvalidParameter "invalid reference format"."""
-        return self._catalog.resolve(reference_or_id)
+    def resolve(self, reference_or_id: str, platform: str = "") -> Image:
+        """platform: os[/architecture[/variant]] that the image must be for, and of an index the one to take;
+        "" is what runs here best of what is here.
+
+        Raises NotFound "No such image: mysql:demo", InvalidParameter "invalid reference format".
+        """
+        wanted = platforms.parse(platform) if platform else None
+        return self._catalog.resolve(reference_or_id, wanted)
+
+    def platform_ids(self, image: Image) -> set[str]:
+        """Ids of the image and of the other platforms of its index that are here."""
+        stored = self._catalog.index(image.index)
+        return {image.id, *(stored.images.values() if stored else ())}
+
+    def descriptor(self, image: Image) -> Document:
+        """Of the index or the manifest that the image's name stands for. OCI descriptor."""
+        return self._summaries.descriptor(image)
+
+    def manifest_descriptor(self, image: Image) -> Document:
+        """Of the image's own manifest, with its platform."""
+        return self._summaries.manifest_descriptor(image)
+
+    def manifests(self, image: Image) -> Documents:
+        """Engine API, ImageManifestSummary: of an index all that it lists, also what is not here."""
+        return self._summaries.manifests(image)
 
     def inspect(self, image: Image) -> Document:
         stack = self._layers.stack(image.chain_id)
@@ -252,7 +282,8 @@ class ImageService:
         name = references.from_query(reference, "")
         if name is None:
             raise InvalidParameter("invalid reference format; give the new name")
-        self._catalog.tag(name, image.id)
+        # With its index, of which the image may be another platform's.
+        self._catalog.tag(name, image.id, image.index)
         self._publish("image", "tag", image.id, {**image.labels, "name": name.familiar})
 
     async def remove(
@@ -261,6 +292,13 @@ class ImageService:
         """Docker's list of Untagged and Deleted. Raises NotFound, Conflict."""
         removal = await self._remover.remove(reference, force=force, prune_parents=not noprune)
         return removal.records
+
+    async def remove_platforms(
+        self, reference: str, wanted: Sequence[str], *, force: bool = False
+    ) -> list[dict[str, str]]:
+        """Of an index only these platforms. Raises NotFound, Conflict, InvalidParameter."""
+        parsed = [platforms.parse(each) for each in wanted]
+        return (await self._remover.remove_platforms(reference, parsed, force=force)).records
 
     async def prune(self, filters: Filters = NO_FILTERS) -> Document:
         """{"ImagesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter, and Conflict while
@@ -295,7 +333,7 @@ class ImageService:
         return self.list(shared_size=True, containers=True), self._layers.total_bytes()
 
     def count(self) -> int:
-        return len(self._catalog.ids())
+        return self._catalog.count()
 
     def list(
         self,
@@ -304,27 +342,53 @@ class ImageService:
         filters: Filters = NO_FILTERS,
         shared_size: bool = False,
         containers: bool = False,
+        with_manifests: bool = False,
+        with_descriptors: bool = False,
     ) -> Documents:
-        """Docker's image summaries, newest first. Raises InvalidParameter, NotFound."""
+        """Docker's image summaries, newest first; those of an index are one. Raises InvalidParameter,
+        NotFound."""
         selection.check_keys(filters, selection.LIST_KEYS)
         everything = self._catalog.all()
         parents = {image.parent for image in everything}
+        stacks = {image.id: self._stacks(image) for image in everything if not image.is_part}
         shared: dict[str, int] = {}
         if shared_size:
-            shared = views.shared_bytes({image.id: self._stack(image) for image in everything})
+            shared = views.shared_bytes(stacks)
         documents = []
         for image in sorted(
             selection.select(everything, filters, self.resolve), key=selection.age_ns, reverse=True
         ):
+            if image.is_part:
+                continue
             if not all_images and not image.tags and not image.digests and image.id in parents:
                 continue  # a step on the way to another image
-            shown = replace(image, tags=selection.matching_names(image, filters))
-            used_by = len(self.in_use(image.id)) if containers else -1
-            documents.append(views.summary(shown, shared_bytes=shared.get(image.id, -1), containers=used_by))
+            shown = replace(
+                image,
+                tags=selection.matching_names(image, filters),
+                size_bytes=sum(layer.size_bytes for layer in stacks[image.id]),
+            )
+            used_by = len(self._uses(image)) if containers else -1
+            document = views.summary(shown, shared_bytes=shared.get(image.id, -1), containers=used_by)
+            if with_manifests:
+                document["Manifests"] = self.manifests(image)
+            if with_descriptors:
+                document["Descriptor"] = self.descriptor(image)
+            documents.append(document)
         return documents
+
+    def _uses(self, image: Image) -> Sequence[ImageUse]:
+        """Also of the other platforms of its index."""
+        return [use for each in (image.id, *self._catalog.companions(image.id)) for use in self.in_use(each)]
 
     def _stack(self, image: Image) -> Sequence[Layer]:
         return self._layers.stack(image.chain_id)
+
+    def _stacks(self, image: Image) -> Sequence[Layer]:
+        """Layers of the image and of the other platforms of its index, each once."""
+        found = {layer.chain_id: layer for layer in self._stack(image)}
+        for other in self._catalog.companions(image.id):
+            found |= {layer.chain_id: layer for layer in self._stack(self._catalog.get(other))}
+        return list(found.values())
 
     def layer(self, image: Image, number: int) -> Layer:
         """number: from 0, the lowest. Raises NotFound."""

@@ -140,4 +140,32 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # 10. images: indexes, and the names that stand for one; see images/indexes.py.
+    (
+        """
+        CREATE TABLE indexes (
+            digest      TEXT PRIMARY KEY,
+            media_type  TEXT NOT NULL,
+            body        BLOB NOT NULL       -- the bytes the digest is of
+        )
+        """,
+        """
+        CREATE TABLE index_entries (
+            index_digest TEXT NOT NULL REFERENCES indexes(digest) ON DELETE CASCADE,
+            manifest     TEXT NOT NULL,     -- digest; the image is where manifests.digest is the same
+            PRIMARY KEY (index_digest, manifest)
+        )
+        """,
+        "CREATE INDEX index_entries_by_manifest ON index_entries (manifest)",
+        "CREATE INDEX manifests_by_digest ON manifests (digest)",
+        """
+        CREATE TABLE index_documents (
+            index_digest TEXT NOT NULL REFERENCES indexes(digest) ON DELETE CASCADE,
+            digest       TEXT NOT NULL,     -- of a blob in the content store: an attestation or a part of one
+            PRIMARY KEY (index_digest, digest)
+        )
+        """,
+        # The index that the name stands for, or ''; image_id is what runs here best of what is here of it.
+        "ALTER TABLE tags ADD COLUMN index_digest TEXT NOT NULL DEFAULT ''",
+    ),
 )

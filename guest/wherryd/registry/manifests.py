@@ -87,14 +87,50 @@ class Manifest:
     layers: tuple[Descriptor, ...]
 
 
+#: Of an index's entry that says something about another. Source: BuildKit, "Attestation storage".
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+_ATTESTATION = "attestation-manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One manifest that an index lists. document: the descriptor as it is written there."""
+
+    descriptor: Descriptor
+    platform: Platform
+    document: Mapping[str, Any]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether something can run from it; attestations name themselves unknown/unknown."""
+        return self.platform.os != "unknown" and not self.is_attestation
+
+    @property
+    def is_attestation(self) -> bool:
+        return self._annotation(REFERENCE_TYPE) == _ATTESTATION
+
+    @property
+    def attests(self) -> str:
+        """The digest of the manifest that an attestation is about, or ""."""
+        return self._annotation(REFERENCE_DIGEST) if self.is_attestation else ""
+
+    def _annotation(self, key: str) -> str:
+        annotations = self.document.get("annotations")
+        return str(annotations.get(key) or "") if isinstance(annotations, dict) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
-    entries: tuple[tuple[Descriptor, Platform], ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def images(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.is_image]
 
     @property
     def platforms(self) -> list[Platform]:
-        """Those that something can run on; attestations name themselves unknown/unknown."""
-        return [platform for _, platform in self.entries if platform.os != "unknown"]
+        return [entry.platform for entry in self.images]
 
 
 def parse(raw: RawManifest) -> Manifest | Index:
@@ -141,7 +177,21 @@ def _index(document: Mapping[str, Any]) -> Index:
     entries = document.get("manifests")
     if not isinstance(entries, list):
         raise _bad("it has no list of manifests")
-    return Index(tuple((_descriptor(entry), _platform(entry.get("platform"))) for entry in entries))
+    return Index(tuple(_entry(entry) for entry in entries))
+
+
+def _entry(value: Any) -> Entry:
+    descriptor = _descriptor(value)
+    return Entry(descriptor, _platform(value.get("platform")), value)
+
+
+def parts(raw: RawManifest) -> list[Descriptor]:
+    """Everything that a manifest of any kind names, an attestation's too. Raises InvalidParameter."""
+    document = _object(raw.body)
+    layers = document.get("layers")
+    if not isinstance(layers, list):
+        raise _bad("it has no list of layers")
+    return [_descriptor(document.get("config")), *map(_descriptor, layers)]
 
 
 def _descriptor(value: Any) -> Descriptor:
@@ -163,32 +213,41 @@ def _platform(value: Any) -> Platform:
     return Platform(*(str(value.get(key) or "") for key in ("os", "architecture", "variant")))
 
 
-def choose(index: Index, wanted: Platform) -> Descriptor:
+def choose(index: Index, wanted: Platform) -> Entry:
     """The best entry for a platform. Raises NotFound in Docker's words."""
     ranked = [
-        (rank, number, descriptor)
-        for number, (descriptor, platform) in enumerate(index.entries)
-        if (rank := _rank(platform, wanted)) is not None
+        (rank, number)
+        for number, entry in enumerate(index.images)
+        if (rank := _rank(entry.platform, wanted)) is not None
     ]
     if not ranked:
         offered = ", ".join(dict.fromkeys(map(str, index.platforms))) or "none"
         raise NotFound(
             f"no matching manifest for {wanted} in the manifest list entries (there are: {offered})"
         )
-    return min(ranked)[2]
+    return index.images[min(ranked)[1]]
 
 
 #: Variants that mean the same as none. Source: containerd/platforms, "Normalization".
 _IMPLIED = {"arm64": "v8", "amd64": "v1", "arm": "v7"}
+#: What a processor of 64 bits runs too, when there is nothing better. Source: containerd/platforms, "Only".
+_SMALLER = {"amd64": Platform("linux", "386"), "arm64": Platform("linux", "arm", "v8")}
+_NOT_WELL = 100
 
 
 def _rank(offered: Platform, wanted: Platform) -> int | None:
     """0 for a perfect fit, more for what also runs, None for what does not. An index entry without a
     platform fits everything, but nothing well."""
     if not offered.os and not offered.architecture:
-        return 100
-    if (offered.os, offered.architecture) != (wanted.os, wanted.architecture):
+        return _NOT_WELL
+    if offered.os != wanted.os:
         return None
+    if offered.architecture != wanted.architecture:
+        smaller = _SMALLER.get(wanted.architecture)
+        if smaller is None or offered.architecture != smaller.architecture:
+            return None
+        rank = _rank(offered, smaller)
+        return None if rank is None else _NOT_WELL + 1 + rank
     implied = _IMPLIED.get(wanted.architecture, "")
     mine, theirs = wanted.variant or implied, offered.variant or implied
     if mine == theirs:
@@ -205,6 +264,11 @@ def _level(variant: str) -> int:
 
 def fits(offered: Platform, wanted: Platform) -> bool:
     return _rank(offered, wanted) is not None
+
+
+def same(offered: Platform, wanted: Platform) -> bool:
+    """Whether it is this platform and no other that also runs there."""
+    return bool(offered.os) and _rank(offered, wanted) == 0
 
 
 def build(config: Descriptor, layers: Sequence[Descriptor]) -> RawManifest:
