@@ -50,6 +50,13 @@ def clients(
 
 #: Words after the command, one command a line; read as a shell reads them.
 COMMANDS = r"""
+foo
+-z
+--foo
+container foo
+container --foo
+help foo
+image -z
 attach one two
 attach -x one
 attach two
@@ -189,3 +196,24 @@ def test_wrong_lines_and_templates_show_the_same(clients: Clients) -> None:
         if _comparable(theirs) != _comparable(ours):
             different.append((line, _comparable(theirs), _comparable(ours)))
     assert not different, "\n".join(map(str, different))
+
+
+GROUPS = ("", "container", "context", "image", "network", "system", "volume")
+
+
+def test_groups_tell_of_themselves_as_docker_does(clients: Clients) -> None:
+    """Unasked for: on stderr, and no failure."""
+    for group in GROUPS:
+        for asked in ([], ["--help"]):
+            words = [*group.split(), *asked]
+            theirs, ours = clients.docker(*words), clients.wherry(*words)
+            assert ours.status == theirs.status == 0, words
+            assert (bool(ours.out), bool(ours.err)) == (bool(theirs.out), bool(theirs.err)), words
+            head, last = _ends(theirs.out or theirs.err)
+            assert _ends(ours.out or ours.err) == (head, last), words
+
+
+def _ends(text: str) -> tuple[str, str]:
+    """The first line, and the last that says anything."""
+    lines = [line for line in text.replace("docker", "wherry").splitlines() if "https://" not in line]
+    return lines[0], next(line for line in reversed(lines) if line)

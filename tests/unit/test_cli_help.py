@@ -38,6 +38,37 @@ def test_every_verb_shows_an_example_of_itself() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("container",), ("Usage:  wherry container COMMAND\n", "\nCommands:\n", "\n  ls          List con")),
+        (("ps", "--help"), ("Usage:  wherry ps [OPTIONS]\n", "\n  -a, --all ", "wherry container ls, ")),
+        (
+            ("help", "image", "ls"),
+            ("Usage:  wherry image ls [OPTIONS] ", "\nExamples:\n  # ", "wherry images"),
+        ),
+        (
+            ("help",),
+            ("Usage:  wherry [OPTIONS] COMMAND\n", "\nManagement Commands:\n", "\nGlobal Options:\n"),
+        ),
+    ],
+)
+def test_help_has_dockers_form(
+    words: tuple[str, ...],
+    shown: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["wherry", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    out, err = capsys.readouterr()
+    assert (out == "") == (words == ("container",))  # help that nobody asked for goes to stderr
+    for text in shown:
+        assert text in out + err
+
+
+@pytest.mark.parametrize(
     ("name", "line"), [(name, line) for name, found in examples.EXAMPLES.items() for _, line in found]
 )
 def test_every_example_is_a_command_that_parses(name: str, line: str) -> None:

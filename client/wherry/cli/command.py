@@ -33,9 +33,9 @@ class _BadCommandLine(click.UsageError):
     def show(self, file: IO[Any] | None = None) -> None:
         lines = [self.format_message()]
         if self.ctx is not None:
-            pieces = " ".join(self.ctx.command.collect_usage_pieces(self.ctx))
             path = self.ctx.command_path
-            lines += [f"Usage:  {path} {pieces}", f"Run '{path} --help' for more information"]
+            usage = " ".join([path, *self.ctx.command.collect_usage_pieces(self.ctx)])
+            lines += [f"Usage:  {usage}", f"Run '{path} --help' for more information"]
         click.echo("\n\n".join(lines), file=file or sys.stderr)
 
 
@@ -73,6 +73,11 @@ class Flag(click.Option):
 class Verb(click.Command):
     """A docker verb. Options stop at the first argument where allow_interspersed_args is off."""
 
+    def get_help(self, ctx: click.Context) -> str:
+        from wherry.cli import helptext
+
+        return helptext.text(self, ctx)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Without the hidden names of switches."""
         found = super().shell_complete(ctx, incomplete)
@@ -82,7 +87,7 @@ class Verb(click.Command):
         try:
             return super().parse_args(ctx, _without_values(args, self.params, ctx.allow_interspersed_args))
         except click.UsageError as exc:
-            raise _in_dockers_words(exc, self, exc.ctx or ctx) from exc
+            raise in_dockers_words(exc, self, exc.ctx or ctx) from exc
         except BadValue as exc:
             raise _bad_value(exc, self, ctx) from exc
 
@@ -118,12 +123,13 @@ def _flag_name(names: Iterable[str]) -> str:
     return f"{short}, {long}" if short and short != long else long
 
 
-def _in_dockers_words(exc: click.UsageError, command: click.Command, ctx: click.Context) -> click.UsageError:
+def in_dockers_words(exc: click.UsageError, command: click.Command, ctx: click.Context) -> click.UsageError:
+    """click's complaint about a command line as docker says it, with docker's exit status."""
     if isinstance(exc, click.NoSuchOption):
         name = exc.option_name
         text = f"unknown flag: {name}"
         if not name.startswith("--"):
-            text = f"unknown shorthand flag: '{name[1:]}' in {_word_with(name[1:])}"
+            text = f"unknown shorthand flag: {_in_its_word(name)}"
         likely = f" (did you mean {', '.join(sorted(exc.possibilities))}?)" if exc.possibilities else ""
         return BadOptions(text + likely, ctx=ctx)
     param = getattr(exc, "param", None)
@@ -131,6 +137,11 @@ def _in_dockers_words(exc: click.UsageError, command: click.Command, ctx: click.
         kind = "Int" if found[2] == "integer" else "Float"
         reason = f'strconv.Parse{kind}: parsing "{found[1]}": invalid syntax'
         return _bad_value(BadValue(param.opts[0], found[1], reason), command, ctx)
+    if isinstance(exc, click.BadOptionUsage) and "requires an argument" in exc.message:
+        name = exc.option_name
+        return BadOptions(
+            f"flag needs an argument: {name if name.startswith('--') else _in_its_word(name)}", ctx=ctx
+        )
     if isinstance(exc, click.BadOptionUsage) or isinstance(param, click.Option):
         return BadOptions(exc.format_message(), ctx=ctx)
     if isinstance(exc, click.MissingParameter) or param is None:
@@ -157,10 +168,11 @@ def _arguments(count: int) -> str:
     return f"{count} argument" if count == 1 else f"{count} arguments"
 
 
-def _word_with(letter: str) -> str:
-    """The word of the command line that an unknown letter stands in."""
+def _in_its_word(name: str) -> str:
+    """`-z` -> `'z' in -az`, the word of the command line that the letter stands in."""
+    letter = name[1:]
     words = (word for word in sys.argv[1:] if word.startswith("-") and not word.startswith("--"))
-    return next((word for word in words if letter in word), f"-{letter}")
+    return f"'{letter}' in {next((word for word in words if letter in word), name)}"
 
 
 def _without_values(args: list[str], params: Iterable[click.Parameter], interspersed: bool) -> list[str]:

@@ -43,6 +43,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("one command, as another user", "wherry exec -u www-data web id"),
     ),
     "export": (("a container's files as a tar", "wherry export -o db.tar db"),),
+    "help": (("what --help of a verb prints", "wherry help network create"),),
     "history": (("the layers of an image, and what made them", "wherry history --no-trunc mysql:demo"),),
     "image inspect": (("an image's ports", "wherry image inspect -f '{{.Config.ExposedPorts}}' nginx"),),
     "image prune": (("remove images that no container uses", "wherry image prune -a"),),

@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, str] = {
     "events": "wherry.cli.events:events",
     "exec": "wherry.cli.exec:exec_",
     "export": "wherry.cli.export:export",
+    "help": "wherry.cli.help:help_",
     "history": "wherry.cli.history:history",
     "image": "wherry.cli.image.group:image",
     "images": "wherry.cli.images:images",
@@ -106,7 +107,8 @@ class UnknownVerb(click.UsageError):
         reason = ABSENT.get(f"{path} {self._name}".partition(" ")[2])
         if reason:
             hint = f"; {reason}"
-        text = f"wherry: {self.message}{hint}\n\nRun '{path} --help' for more information"
+        usage = f"Usage:  {path}\n\n" if self.ctx and self.ctx.parent else ""
+        text = f"wherry: {self.message}{hint}\n\n{usage}Run '{path} --help' for more information"
         click.echo(text, file=file or sys.stderr)
 
 
@@ -122,17 +124,29 @@ class LazyGroup(click.Group):
     ) -> None:
         """lazy: verb -> module:attribute. aliases: second name -> verb; they are not listed."""
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click's own keyword arguments
-        self._lazy = lazy
-        self._aliases = aliases
+        self.invoke_without_command = True
+        self.no_args_is_help = False
+        self.lazy = lazy
+        self.aliases = aliases
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(self._lazy)
+        return sorted(self.lazy)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help())
-            ctx.exit(0)
-        return super().parse_args(ctx, args)
+        """Raises UsageError in docker's words."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as exc:
+            from wherry.cli.command import in_dockers_words
+
+            raise in_dockers_words(exc, self, exc.ctx or ctx) from exc
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Help that nobody asked for goes to stderr, and is no failure, as docker has it."""
+        value = super().invoke(ctx)
+        if ctx.invoked_subcommand is None:
+            click.echo(self.get_help(ctx), err=True)
+        return value
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -142,25 +156,20 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        target = self._lazy.get(self._aliases.get(cmd_name, cmd_name))
+        target = self.lazy.get(self.aliases.get(cmd_name, cmd_name))
         if target is None:
             return None
         module, _, attribute = target.partition(":")
-        command = cast(click.Command, getattr(importlib.import_module(module), attribute))
-        command.format_epilog = show_examples  # type: ignore[method-assign]  # for verbs of every class
-        return command
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
+    def get_help(self, ctx: click.Context) -> str:
+        from wherry.cli import helptext
 
-def show_examples(ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """The end of a verb's help."""
-    from wherry.cli import examples
+        return helptext.text(self, ctx)
 
-    found = examples.of(ctx.command_path)
-    if found:
-        with formatter.section("Examples"):
-            for text, command in found:
-                formatter.write(f"{'':{formatter.current_indent}}# {text}\n")
-                formatter.write(f"{'':{formatter.current_indent}}{command}\n")
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """What docker's client says for a group in a complaint; its help says COMMAND too."""
+        return [] if ctx.parent else ["[OPTIONS]", "COMMAND", "[ARG...]"]
 
 
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
@@ -232,8 +241,7 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as exc:
         exc.show()
-        at_root = isinstance(exc, click.UsageError) and exc.ctx is not None and exc.ctx.parent is None
-        sys.exit(BAD_OPTIONS if at_root and not isinstance(exc, UnknownVerb) else exc.exit_code)
+        sys.exit(exc.exit_code)
     except WherryError as exc:
         if os.environ.get(DEBUG):
             import traceback

@@ -21,7 +21,7 @@ def page(command: click.Command, ctx: click.Context) -> str:
     path = ctx.command_path
     title, *paragraphs = (command.help or "").split("\n\n")
     summary = " ".join(title.split()).rstrip(".")
-    usage = " ".join(command.collect_usage_pieces(ctx))
+    usage = " ".join(command.collect_usage_pieces(ctx)) or "COMMAND"
     lines = [
         f'.TH "{page_name(path).upper()}" "{SECTION}" "" "Wherry {__version__}" "Wherry"',
         ".SH NAME",

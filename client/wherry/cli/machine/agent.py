@@ -2,10 +2,11 @@
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import name_option, open_machine
 
 
-@click.command(hidden=True)
+@verb("agent", hidden=True)
 @name_option
 @click.option("--resumed", is_flag=True, help="The guest has booted before; no new ready line need come.")
 def agent(name: str, resumed: bool) -> None:

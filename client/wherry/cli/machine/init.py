@@ -3,6 +3,7 @@
 import click
 
 from wherry import config
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, option_for, show_json
 from wherry.cli.machine.progress import Progress, Steps
 from wherry.cli.machine.starting import show_tail, start_machine
@@ -12,7 +13,7 @@ from wherry.machine.create import InitOptions
 from wherry.paths import paths
 
 
-@click.command()
+@verb("init")
 @name_option
 @click.option("--cpus", type=click.IntRange(min=1), help="Virtual CPUs.")
 @click.option("--memory", "memory_mib", type=click.IntRange(min=512), metavar="MIB", help="Memory, in MiB.")

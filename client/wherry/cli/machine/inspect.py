@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import name_option, open_machine, show_json
 from wherry.cli.machine.report import summary
 from wherry.errors import MachineProblem
 from wherry.machine.store import Machine
 
 
-@click.command()
+@verb("inspect")
 @name_option
 @click.option("--json", "as_json", is_flag=True, hidden=True)  # it is JSON anyway
 def inspect(name: str, as_json: bool) -> None:  # noqa: ARG001

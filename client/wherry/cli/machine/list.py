@@ -2,13 +2,14 @@
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, show_json
 from wherry.cli.machine.report import all_summaries
 
 COLUMNS = ("NAME", "STATE", "ENGINE", "CPUS", "MEMORY", "DISK", "HYPERVISOR")
 
 
-@click.command("list")
+@verb("list")
 @json_option
 def list_(as_json: bool) -> None:
     """List all machines."""

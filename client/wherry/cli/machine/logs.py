@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import name_option, open_machine
 from wherry.machine.serial import printable
 from wherry.machine.store import Machine
@@ -12,7 +13,7 @@ from wherry.machine.store import Machine
 POLL_SECONDS = 0.2
 
 
-@click.command()
+@verb("logs")
 @name_option
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
 @click.option(

@@ -1,14 +1,13 @@
 """`wherry machine restart`."""
 
-import click
-
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, open_machine
 from wherry.cli.machine.start import timeout_option
 from wherry.cli.machine.starting import start_machine
 from wherry.cli.machine.stop import grace_option, stop_machine
 
 
-@click.command()
+@verb("restart")
 @name_option
 @timeout_option
 @grace_option

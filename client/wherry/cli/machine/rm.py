@@ -4,13 +4,14 @@ import click
 
 from wherry.agent import launch
 from wherry.agent.shutdown import LOCK_SECONDS
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, open_machine, show_json
 from wherry.cli.machine.progress import Progress, Steps
 from wherry.machine.guard import held
 from wherry.machine.remove import refuse_running, remove
 
 
-@click.command()
+@verb("rm")
 @name_option
 @click.option("-f", "--force", is_flag=True, help="Also when it is running.")
 @click.option("--keep-data", is_flag=True, help="Keep the data disk: images, containers and volumes.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, open_machine, option_for, show_json
 from wherry.errors import MachineNotRunning, MachineProblem, UsageProblem
 from wherry.machine.state import MachineState
@@ -16,7 +17,7 @@ _LISTS = {"registry_mirror": "registry-mirrors", "insecure_registry": "insecure-
 _CERTIFICATES = (".crt", ".cert", ".key")
 
 
-@click.command()
+@verb("set")
 @name_option
 @click.option(
     "--registry-mirror",

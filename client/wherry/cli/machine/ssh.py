@@ -6,13 +6,14 @@ import subprocess
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import name_option, open_machine, option_for
 from wherry.errors import MachineNotRunning, MissingTool
 from wherry.machine.state import MachineState
 from wherry.machine.store import Machine
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@verb("ssh", context_settings={"ignore_unknown_options": True})
 @name_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, open_machine
 from wherry.cli.machine.starting import start_machine
 
@@ -13,7 +14,7 @@ timeout_option = click.option(
 )
 
 
-@click.command()
+@verb("start")
 @name_option
 @timeout_option
 @click.option("--timings", is_flag=True, help="Print the seconds of each stage at the end.")

@@ -2,6 +2,7 @@
 
 import click
 
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, open_machine, option_for, show_json
 from wherry.cli.machine.report import summary
 
@@ -9,7 +10,7 @@ from wherry.cli.machine.report import summary
 NOT_RUNNING = 3
 
 
-@click.command()
+@verb("status")
 @name_option
 @json_option
 @click.pass_context

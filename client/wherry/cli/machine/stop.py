@@ -3,6 +3,7 @@
 import click
 
 from wherry.agent import shutdown
+from wherry.cli.command import verb
 from wherry.cli.machine.common import json_option, name_option, open_machine, show_json
 from wherry.cli.machine.progress import Progress, Steps
 from wherry.machine.store import Machine
@@ -15,7 +16,7 @@ grace_option = click.option(
 )
 
 
-@click.command()
+@verb("stop")
 @name_option
 @click.option("--save", "--suspend", is_flag=True, help="Put the memory to disk; the next start resumes.")
 @grace_option
