@@ -23,6 +23,7 @@ from typing import Any
 from wherry.engine import dockerconfig
 from wherry.engine.endpoint import DEFAULT_CONTEXT, Endpoint, Scheme, Tls, parse
 from wherry.errors import UsageProblem
+from wherry.renaming import replace
 
 ENGINE = "docker"
 #: Names of the files -> the fields of Tls.
@@ -129,7 +130,7 @@ def _write(path: Path, data: bytes) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-    fresh.replace(path)
+    replace(fresh, path)
 
 
 @contextlib.contextmanager

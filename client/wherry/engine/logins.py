@@ -23,6 +23,7 @@ from typing import Any
 
 from wherry.engine import dockerconfig
 from wherry.errors import UsageProblem
+from wherry.renaming import replace
 
 #: Docker Hub's key in the file.
 HUB_KEY = "https://index.docker.io/v1/"
@@ -167,7 +168,7 @@ class Logins:
                 with os.fdopen(descriptor, "w", encoding="utf-8") as out:
                     json.dump(document, out, indent="\t")
                     out.write("\n")
-                Path(name).replace(target)
+                replace(Path(name), target)
             except BaseException:
                 with contextlib.suppress(OSError):
                     Path(name).unlink()

@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wherry.renaming import replace
+
 _VERSION = 2
 _MAX_FOLDERS = 64
 
@@ -81,7 +83,7 @@ class StatCache:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 fresh.write_bytes(data)
-                fresh.replace(self._path)
+                replace(fresh, self._path)
             finally:
                 fresh.unlink(missing_ok=True)
             self._forget_old()

@@ -13,6 +13,7 @@ from typing import Any
 
 from wherry.config import Hypervisor
 from wherry.errors import MachineProblem, UsageProblem
+from wherry.renaming import replace
 
 SCHEMA = 1
 
@@ -107,7 +108,7 @@ def write_text(file: Path, text: str) -> None:
             output.write(text)
             output.flush()
             os.fsync(output.fileno())
-        Path(temporary).replace(file)
+        replace(Path(temporary), file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
