@@ -1,5 +1,6 @@
 """Windows' consoles, pipes and folders: the rules of the `_windows` modules, tried on every platform."""
 
+import io
 import os
 import stat
 import sys
@@ -20,7 +21,7 @@ from wherry.errors import UsageProblem
 PROCESSED_INPUT, LINE_INPUT, ECHO_INPUT, QUICK_EDIT, VT_INPUT = 0x1, 0x2, 0x4, 0x40, 0x200
 PROCESSED_OUTPUT, WRAP, VT_OUTPUT, NO_AUTO_RETURN = 0x1, 0x2, 0x4, 0x8
 COOKED = PROCESSED_INPUT | LINE_INPUT | ECHO_INPUT | QUICK_EDIT
-IN, OUT = 100, 101  # handles of descriptors 0 and 1
+IN, OUT, ERR = 100, 101, 102  # handles of descriptors 0 to 2
 
 
 @pytest.fixture
@@ -71,6 +72,34 @@ def test_an_input_that_is_no_console_is_an_error(console: Any, kernel: Kernel32)
     del kernel.modes[IN]
     with pytest.raises(OSError, match="no console"), console.raw_mode(0):
         pass
+
+
+def test_what_is_printed_on_a_console_is_utf_8_and_its_sequences_are_shown(
+    console: Any, kernel: Kernel32
+) -> None:
+    kernel.modes[ERR] = PROCESSED_OUTPUT
+    with console.plain_output():
+        assert kernel.modes[OUT] == PROCESSED_OUTPUT | WRAP | VT_OUTPUT
+        assert kernel.modes[ERR] == PROCESSED_OUTPUT | VT_OUTPUT
+        assert kernel.page == 65001
+    assert kernel.modes == {IN: COOKED, OUT: PROCESSED_OUTPUT | WRAP, ERR: PROCESSED_OUTPUT}
+    assert kernel.page == 437
+
+
+def test_what_is_printed_into_a_pipe_is_utf_8_with_bare_line_feeds(
+    console: Any, kernel: Kernel32, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del kernel.modes[OUT]
+    monkeypatch.setattr(console.os, "isatty", lambda _: True)  # as Windows says of NUL
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\r\n") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with console.plain_output():
+        out.write("корабль\n")
+        err.write("лодка\n")
+        assert (kernel.modes, kernel.page) == ({IN: COOKED}, 437)
+    assert out.buffer.getvalue() == "корабль\n".encode()
+    assert err.buffer.getvalue() == "лодка\n".encode()
 
 
 def test_the_windows_size_is_looked_at_until_the_end(console: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,13 @@ GARBAGE_THRESHOLD = 50_000
 def run() -> None:
     """Never returns."""
     gc.set_threshold(GARBAGE_THRESHOLD)
-    from wherry.cli.main import main
+    if sys.platform == "win32":
+        from wherry.cli.terminal._windows import plain_output
 
-    status = 1
-    try:
-        main()
-    except SystemExit as exc:
-        status = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+        with plain_output():
+            status = _status()
+    else:
+        status = _status()
     if "wherry.cli.machine" in sys.modules:
         sys.exit(status)  # those use libraries that clean up at the end
     try:
@@ -30,3 +30,13 @@ def run() -> None:
     except OSError:
         status = status or 1  # the reader has gone: `wherry ps | head -1`
     os._exit(status)
+
+
+def _status() -> int:
+    from wherry.cli.main import main
+
+    try:
+        main()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+    return 1

@@ -9,6 +9,7 @@ assert sys.platform == "win32"  # noqa: S101 - the type checker's way to know th
 
 import contextlib  # noqa: E402
 import ctypes  # noqa: E402
+import io  # noqa: E402
 import msvcrt  # noqa: E402
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -31,7 +32,7 @@ ENABLE_VIRTUAL_TERMINAL_PROCESSING = 0x0004
 DISABLE_NEWLINE_AUTO_RETURN = 0x0008
 CODE_PAGE_UTF8 = 65001
 
-_STDOUT = 1
+_STDOUT, _STDERR = 1, 2
 
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 _kernel32.GetConsoleMode.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))
@@ -55,6 +56,44 @@ def _set_mode(fd: int, mode: int) -> None:
         raise ctypes.WinError(ctypes.get_last_error())
 
 
+def _is_console(fd: int) -> bool:
+    """isatty says so of NUL, too."""
+    try:
+        _mode(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _flush(stream: io.TextIOWrapper) -> None:
+    with contextlib.suppress(OSError):  # the reader has gone; who flushes last tells
+        stream.flush()
+
+
+@contextlib.contextmanager
+def plain_output() -> Iterator[None]:
+    """What is printed is UTF-8 with bare line feeds, as elsewhere; consoles show it, and escape sequences.
+
+    Python would write the system's code page into files and pipes, where a name in another script is an
+    error, and `wherry ps -q | xargs wherry rm` of Git Bash would find carriage returns.
+    """
+    with contextlib.ExitStack() as undo:
+        consoles = [fd for fd in (_STDOUT, _STDERR) if _is_console(fd)]
+        for fd in consoles:
+            mode = _mode(fd)
+            undo.callback(_set_mode, fd, mode)
+            _set_mode(fd, mode | ENABLE_PROCESSED_OUTPUT | ENABLE_VIRTUAL_TERMINAL_PROCESSING)
+        if consoles:
+            # The output of containers goes past Python's text layer.
+            undo.callback(_kernel32.SetConsoleOutputCP, _kernel32.GetConsoleOutputCP())
+            _kernel32.SetConsoleOutputCP(CODE_PAGE_UTF8)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", newline="\n")
+                undo.callback(_flush, stream)  # before the console is as it was
+        yield
+
+
 @contextlib.contextmanager
 def raw_mode(fd: int) -> Iterator[Callable[[], None]]:
     """Keys arrive one by one, as escape sequences, unechoed; output understands escape sequences.
@@ -66,7 +105,7 @@ def raw_mode(fd: int) -> Iterator[Callable[[], None]]:
         undo.callback(_set_mode, fd, before)
         cooked = ENABLE_PROCESSED_INPUT | ENABLE_LINE_INPUT | ENABLE_ECHO_INPUT
         _set_mode(fd, (before & ~cooked) | ENABLE_VIRTUAL_TERMINAL_INPUT)
-        if os.isatty(_STDOUT):
+        if _is_console(_STDOUT):
             output = _mode(_STDOUT)
             undo.callback(_set_mode, _STDOUT, output)
             wanted = (
