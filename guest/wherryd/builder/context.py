@@ -1,9 +1,11 @@
 """The build context: unpacked by the confined child while it arrives, then read below its root only."""
 
+import asyncio
 import errno
 import os
 import posixpath
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from tarfile import BLOCKSIZE
 
@@ -19,7 +21,11 @@ _IGNORE = ".dockerignore"
 
 
 async def receive(stream: AsyncIterator[bytes], folder: Path) -> None:
-    """The archive's files into folder. Raises InvalidParameter for what is no archive, SystemFault."""
+    """The archive's files into folder. Raises InvalidParameter for what is no archive, SystemFault.
+
+    It returns, and raises, as soon as no more is needed: a client may be at its upload still, and wait for
+    words of the build.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         unpacking = await Unpacking.start(UnpackTarget(folder, Whiteouts.APPLY), nowhere)
@@ -27,15 +33,36 @@ async def receive(stream: AsyncIterator[bytes], folder: Path) -> None:
         os.close(nowhere)
     try:
         length, head = 0, b""
-        async for data in stream:
-            length, head = length + len(data), (head + data)[:6] if len(head) < 6 else head
-            await unpacking.feed(data)
-        if head and not head.startswith(COMPRESSED):
+        async with aclosing(_until(unpacking.ended, stream)) as blocks:
+            async for data in blocks:
+                length, head = length + len(data), (head + data)[:6] if len(head) < 6 else head
+                await unpacking.feed(data)
+        if head and not head.startswith(COMPRESSED) and not unpacking.ended.is_set():
             # docker's own client ends an archive without padding and end mark when it was given -f -.
             await unpacking.feed(bytes(-length % BLOCKSIZE + 2 * BLOCKSIZE))
         await unpacking.finish()
     finally:
         await unpacking.abort()
+
+
+async def _until(ended: asyncio.Event, stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The stream's blocks up to its end or the event."""
+    over = asyncio.ensure_future(ended.wait())
+    try:
+        while not over.done():
+            step = asyncio.ensure_future(anext(stream, None))
+            try:
+                await asyncio.wait({step, over}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                step.cancel()  # nothing happens to one that is done
+            data = (await asyncio.gather(step, return_exceptions=True))[0]
+            if isinstance(data, asyncio.CancelledError) or data is None:
+                return
+            if isinstance(data, BaseException):
+                raise data
+            yield data
+    finally:
+        over.cancel()
 
 
 def names_of(name: str) -> tuple[str, ...]:

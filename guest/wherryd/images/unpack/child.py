@@ -16,7 +16,7 @@ from wherryd.errors import EngineError
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.extract import Extractor
 from wherryd.images.unpack.order import Limits, Order, Ratio
-from wherryd.images.unpack.reader import Readable, TarReader, open_stream
+from wherryd.images.unpack.reader import Readable, TarReader, is_packed, open_stream
 from wherryd.images.unpack.recipe import RecipeWriter
 from wherryd.sys import capabilities, mounts, namespaces, process
 
@@ -97,7 +97,8 @@ def _extract(order: Order, control: socket.socket, source: Readable, limits: Lim
         mark_opaque=lambda fd: _ask_for_opaque(control, fd),
         limits=limits,
     )
-    extractor.run()
+    # Behind the end of what is compressed there is still its own end.
+    extractor.run((lambda: None) if is_packed(source) else lambda: control.send(b"e"))
     return {
         "diff_id": reader.digest(),
         "tar_bytes": reader.tell(),

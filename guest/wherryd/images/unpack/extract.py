@@ -51,9 +51,10 @@ class Extractor:
         self.size = 0
         self.skipped_xattrs: set[str] = set()
 
-    def run(self) -> None:
-        """Reads the archive to its end. Raises ArchiveError, naming the entry, and OSError."""
-        for member in members(self._reader, self._limits.trailing_bytes):
+    def run(self, at_end: Callable[[], object] = lambda: None) -> None:
+        """Reads the archive to its end. at_end: see `members`. Raises ArchiveError, naming the entry, and
+        OSError."""
+        for member in members(self._reader, self._limits.trailing_bytes, at_end):
             self._entry(member)
         self._recipe.finish()
         self._set_directory_times()

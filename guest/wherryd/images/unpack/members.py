@@ -1,16 +1,18 @@
 """The entries of an archive as it streams by, down to its last byte."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.headers import Header
 from wherryd.images.unpack.reader import TarReader
 
 
-def members(reader: TarReader, trailing_bytes: int) -> Iterator[tarfile.TarInfo]:
+def members(
+    reader: TarReader, trailing_bytes: int, at_end: Callable[[], object] = lambda: None
+) -> Iterator[tarfile.TarInfo]:
     """Whoever takes an entry reads its contents from reader before the next one. trailing_bytes: how much
-    may follow the end marker. Raises ArchiveError."""
+    may follow the end marker. at_end: called at that marker, before the rest is read. Raises ArchiveError."""
     archive = tarfile.TarFile(
         fileobj=reader,  # type: ignore[arg-type]
         tarinfo=Header,
@@ -30,6 +32,7 @@ def members(reader: TarReader, trailing_bytes: int) -> Iterator[tarfile.TarInfo]
     if reader.last_read.strip(b"\0"):
         # tarfile ends without an error at a block that is neither a header nor the end marker.
         raise ArchiveError(f"damaged header at byte {reader.tell() - len(reader.last_read)}")
+    at_end()
     reader.drain(trailing_bytes)
 
 

@@ -5,10 +5,12 @@ module path, so it costs a few tens of milliseconds and reads no site packages' 
 """
 
 import asyncio
+import functools
 import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,7 +48,13 @@ class Unpacking:
         self.pid = process.pid
         self._process = process
         self._pipe = pipe
-        self._answer = asyncio.ensure_future(asyncio.to_thread(_serve, control))
+        #: Set when the child wants no more: behind the end marker of an archive that is not compressed, and
+        #: when it has given up. `finish` then tells how it went.
+        self.ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        told = functools.partial(loop.call_soon_threadsafe, self.ended.set)
+        self._answer = asyncio.ensure_future(asyncio.to_thread(_serve, control, told))
+        self._answer.add_done_callback(lambda _: self.ended.set())
 
     @classmethod
     async def start(cls, target: UnpackTarget, recipe_fd: int, limits: Limits | None = None) -> "Unpacking":
@@ -127,8 +135,11 @@ def _error(answer: dict[str, Any]) -> EngineError:
     return SystemFault(f"cannot unpack the archive: {answer['error']}")
 
 
-def _serve(control: socket.socket) -> dict[str, Any] | None:
-    """Marks directories until the result comes; None when the child ended without one. Closes the socket."""
+def _serve(control: socket.socket, at_end: Callable[[], object]) -> dict[str, Any] | None:
+    """Marks directories until the result comes; None when the child ended without one. Closes the socket.
+
+    at_end: called at the archive's end marker.
+    """
     with control:
         while True:
             message, descriptors, _, _ = socket.recv_fds(control, 128 * 1024, 1)
@@ -142,5 +153,7 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
                     os.close(descriptor)
             if not message:
                 return None
-            if message != b"o":
+            if message == b"e":
+                at_end()
+            elif message != b"o":
                 return json.loads(message)  # type: ignore[no-any-return]

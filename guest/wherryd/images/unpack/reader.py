@@ -128,6 +128,11 @@ def open_stream(fd: int, ratio: Ratio | None = None) -> Readable:
     return source  # type: ignore[no-any-return]
 
 
+def is_packed(stream: Readable) -> bool:
+    """Whether what `open_stream` gave is decompressed on the way."""
+    return isinstance(stream, _Decoder)
+
+
 class TarReader:
     """A forward-only file for `tarfile`, plus `payload` for the contents of entries.
 
