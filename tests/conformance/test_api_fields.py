@@ -14,7 +14,7 @@ import pytest
 import swagger
 
 from wherryd.api import keys
-from wherryd.containers import limits, request
+from wherryd.containers import innerfields, limits, request
 from wherryd.containers.fields import CONFIG, HOST_CONFIG, Verdict
 from wherryd.spec import build, capabilities, users
 
@@ -150,6 +150,69 @@ SHOWN_BY: Mapping[str, tuple[str, str]] = {
     "WorkingDir": ("conformance/test_docker_cli.py", "test_run_takes_environment_folder_user_and_hostname"),
 }
 
+#: The same for the objects inside: pattern -> the test that shows its fields, and single ones by their name.
+SHOWN_INSIDE: Mapping[str, tuple[str, str]] = {
+    "Healthcheck": ("guest/test_health.py", ""),
+    "HostConfig.BlkioWeightDevice[]": ("unit/test_cgroups_plans.py", "test_block_weights_in_both_versions"),
+    "HostConfig.BlkioDeviceReadBps[]": SHOWN_BY["BlkioDeviceReadBps"],
+    "HostConfig.BlkioDeviceWriteBps[]": SHOWN_BY["BlkioDeviceWriteBps"],
+    "HostConfig.BlkioDeviceReadIOps[]": SHOWN_BY["BlkioDeviceReadIOps"],
+    "HostConfig.BlkioDeviceWriteIOps[]": SHOWN_BY["BlkioDeviceWriteIOps"],
+    "HostConfig.Devices[]": SHOWN_BY["Devices"],
+    "HostConfig.DeviceRequests[]": (
+        "unit/test_containers_request.py",
+        "test_what_is_not_available_is_refused_by_name",
+    ),
+    "HostConfig.Ulimits[]": (
+        "guest/test_wire_build.py",
+        "test_labels_cache_sources_and_limits_of_a_build_are_json",
+    ),
+    "HostConfig.LogConfig": SHOWN_BY["LogConfig"],
+    "HostConfig.PortBindings{}[]": SHOWN_BY["PortBindings"],
+    "HostConfig.RestartPolicy": SHOWN_BY["RestartPolicy"],
+    "HostConfig.Mounts[]": ("guest/test_volumes.py", ""),
+    "HostConfig.Mounts[].Consistency": (
+        "unit/test_containers_request.py",
+        "test_unknown_fields_and_words_inside_are_warned_about_by_name",
+    ),
+    "HostConfig.Mounts[].BindOptions": (
+        "guest/test_volumes.py",
+        "test_what_is_mounted_below_a_read_only_bind_is_read_only_too",
+    ),
+    "HostConfig.Mounts[].BindOptions.Propagation": (
+        "guest/test_runtime_fields.py",
+        "test_every_propagation_is_that_of_the_mount",
+    ),
+    "HostConfig.Mounts[].BindOptions.CreateMountpoint": (
+        "guest/test_volumes.py",
+        "test_a_missing_bind_source_is_made_by_v_and_an_error_for_mount",
+    ),
+    "HostConfig.Mounts[].VolumeOptions": (
+        "guest/test_volumes.py",
+        "test_labels_of_a_mount_go_to_the_volume_it_makes",
+    ),
+    "HostConfig.Mounts[].VolumeOptions.NoCopy": (
+        "guest/test_volumes.py",
+        "test_nocopy_leaves_a_new_volume_empty",
+    ),
+    "HostConfig.Mounts[].VolumeOptions.Subpath": (
+        "guest/test_volumes.py",
+        "test_a_subpath_of_a_volume_is_mounted_alone",
+    ),
+    "HostConfig.Mounts[].VolumeOptions.DriverConfig": (
+        "guest/test_volumes.py",
+        "test_a_volume_may_be_a_folder_of_the_machine",
+    ),
+    "HostConfig.Mounts[].ImageOptions": (
+        "unit/test_containers_request.py",
+        "test_a_bad_mount_is_refused_in_dockers_words",
+    ),
+    "HostConfig.Mounts[].TmpfsOptions": ("guest/test_volumes.py", "test_tmpfs_has_its_options_both_ways"),
+    "NetworkingConfig": ("guest/test_networks_connecting.py", ""),
+    "NetworkingConfig.EndpointsConfig{}": ("guest/test_networks_connecting.py", ""),
+    "NetworkingConfig.EndpointsConfig{}.IPAMConfig": ("guest/test_networks_user.py", ""),
+}
+
 #: What only clients and later builds read: a container is not another for it. Inspect tells it.
 FOR_CLIENTS = frozenset(
     {"AttachStdin", "AttachStdout", "AttachStderr", "ContainerIDFile", "OnBuild", "Shell"}
@@ -160,6 +223,14 @@ FOR_CLIENTS = frozenset(
 def test_every_described_field_is_known(name: str, table: Mapping[str, Any]) -> None:
     newest, oldest = (set(swagger.description(version).properties(name)) for version in ("1.51", "1.41"))
     assert newest <= set(table) <= newest | oldest
+
+
+def test_every_described_field_of_the_objects_inside_is_known() -> None:
+    described = swagger.description().inner_fields("/containers/create", "POST")
+    assert described.pop("") == {*CONFIG, "HostConfig", "NetworkingConfig"}
+    assert described.pop("HostConfig") <= frozenset(HOST_CONFIG)  # fields of older versions are known, too
+    assert described == innerfields.INNER
+    assert set(described) <= set(SHOWN_INSIDE)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +283,7 @@ def test_a_field_of_the_runtime_is_in_config_json(key: str) -> None:
     assert _config_json(given) != _config_json({})
 
 
-@pytest.mark.parametrize("claim", sorted(set(SHOWN_BY.values())))
+@pytest.mark.parametrize("claim", sorted({*SHOWN_BY.values(), *SHOWN_INSIDE.values()}))
 def test_a_named_test_is_there(claim: tuple[str, str]) -> None:
     file, name = claim
     assert re.search(rf"def {name}\(" if name else r"def test_", (TESTS / file).read_text())

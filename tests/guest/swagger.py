@@ -93,6 +93,24 @@ class Description:
                 return str(template)
         return ""
 
+    def inner_fields(self, path: str, method: str) -> dict[str, frozenset[str]]:
+        """Fields of each object of a request's body, by where it stands: "" is the body itself, [] each entry
+        of a list, {} each value of a map, as in "HostConfig.Mounts[].BindOptions"."""
+        operation = self._document["paths"][path][method.lower()]
+        (body,) = (each["schema"] for each in operation["parameters"] if each["in"] == "body")
+        return dict(self._inner(body, ""))
+
+    def _inner(self, schema: dict[str, Any], where: str) -> Iterator[tuple[str, frozenset[str]]]:
+        schema = self._resolve(schema)
+        if schema.get("type") == "array":
+            yield from self._inner(schema["items"], f"{where}[]")
+        elif properties := schema.get("properties"):
+            yield where, frozenset(properties)
+            for key, each in properties.items():
+                yield from self._inner(each, f"{where}.{key}".lstrip("."))
+        elif isinstance(schema.get("additionalProperties"), dict):
+            yield from self._inner(schema["additionalProperties"], f"{where}{{}}")
+
     def properties(self, name: str) -> dict[str, dict[str, Any]]:
         """Of a definition, with those of what it is made of."""
         found: dict[str, dict[str, Any]] = self._resolve(self._document["definitions"][name])["properties"]

@@ -46,6 +46,39 @@ def test_what_is_not_applied_is_warned_about_by_name(key: str) -> None:
     assert any(warning.startswith(f"{key}: ") for warning in parse({key: value}).warnings)
 
 
+def test_unknown_fields_and_words_inside_are_warned_about_by_name() -> None:
+    found = request.parse(
+        {
+            "Healthcheck": {"Test": ["NONE"], "Colour": "red", "Empty": ""},
+            "HostConfig": {
+                "Mounts": [
+                    {"Type": "bind", "Source": "/a", "Target": "/a", "Consistency": "Cached"},
+                    {
+                        "Type": "bind",
+                        "Source": "/b",
+                        "Target": "/b",
+                        "Consistency": "loose",
+                        "BindOptions": {"Recursive": True},
+                    },
+                ],
+                "PortBindings": {"80/tcp": [{"HostPort": "1", "Host": "x"}]},
+                "LogConfig": {"Type": "none", "Config": {}, "Level": 3},
+            },
+            "NetworkingConfig": {
+                "EndpointsConfig": {"net": {"NetworkID": "told", "IPAMConfig": {"IPv5Address": "1"}}}
+            },
+        }
+    )
+    assert [warning.partition(" is not known")[0] for warning in found.warnings] == [
+        "Healthcheck.Colour:",
+        'HostConfig.Mounts[1].Consistency: "loose"',
+        "HostConfig.Mounts[1].BindOptions.Recursive:",
+        "HostConfig.PortBindings.80/tcp[0].Host:",
+        "HostConfig.LogConfig.Level:",
+        "NetworkingConfig.EndpointsConfig.net.IPAMConfig.IPv5Address:",
+    ]
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(InvalidParameter) as caught:
         request.parse({"Tty": "yes", "Env": "A=b", "HostConfig": {"Memory": "much"}})

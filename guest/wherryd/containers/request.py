@@ -7,9 +7,10 @@ what the request leaves open. Source: Engine API 1.51, ContainerCreate; OCI imag
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from wherryd.containers import health, hostchecks, kinds, limits, networking
+from wherryd.containers import health, hostchecks, innerfields, kinds, limits, networking
 from wherryd.containers.fields import CONFIG, HOST_CONFIG, Field, Verdict
 from wherryd.errors import InvalidParameter, NotSupported
 
@@ -35,6 +36,7 @@ def parse(body: Mapping[str, Any]) -> CreateRequest:
     networking = _object(body, "NetworkingConfig", problems)
     warnings += _unknown(body, {*CONFIG, "HostConfig", "NetworkingConfig"}, "")
     warnings += _unknown(host_body, HOST_CONFIG, "HostConfig.")
+    warnings += islice(innerfields.warnings(body), _MOST_UNKNOWN)
     config = _read(body, CONFIG, "", warnings, problems, refusals)
     host_config = _read(host_body, HOST_CONFIG, "HostConfig.", warnings, problems, refusals)
     endpoints = _object(networking, "EndpointsConfig", problems)
