@@ -3,6 +3,7 @@
 A section that is not run stays as it was measured before; each says when and where that was.
 """
 
+import compileall
 import datetime
 import importlib
 import os
@@ -11,6 +12,9 @@ import re
 import sys
 from pathlib import Path
 
+import wherry
+import wherryd
+import wherrywire
 from wherrywire import __version__
 
 SECTIONS = (
@@ -49,11 +53,18 @@ def page(sections: dict[str, str]) -> str:
     return "\n".join([HEAD, *parts])
 
 
+def compile_packages() -> None:
+    """As an installed package is: helper processes that read sources would compile them each time."""
+    for package in (wherry, wherryd, wherrywire):
+        compileall.compile_dir(str(Path(package.__path__[0])), quiet=1)
+
+
 def main() -> None:
     wanted = sys.argv[1:] or SECTIONS
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
         sys.exit(f"bench: no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
+    compile_packages()
     for name in wanted:
         print(f"bench: {name}", file=sys.stderr, flush=True)
         line = circumstances()

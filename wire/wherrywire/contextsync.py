@@ -132,6 +132,13 @@ class Needs:
     def everything(self) -> bool:
         return any(not parts for parts in self._split)
 
+    @property
+    def names(self) -> list[str] | None:
+        """The paths themselves; None when a pattern is more than a name, or means everything."""
+        if any(not parts or any(_is_pattern(part) for part in parts) for parts in self._split):
+            return None
+        return ["/".join(parts) for parts in self._split]
+
     def takes(self, path: str) -> bool:
         names = path.split("/")
         return any(_fits(parts, names) for parts in self._split)
@@ -159,11 +166,15 @@ def _parts(pattern: str) -> list[str]:
     return parts
 
 
+def _is_pattern(part: str) -> bool:
+    return any(sign in part for sign in _SIGNS)
+
+
 def _fits(parts: list[str], names: list[str]) -> bool:
     for part, name in zip(parts, names, strict=False):
         if part == name:
             continue
-        if not any(sign in part for sign in _SIGNS):
+        if not _is_pattern(part):
             return False
         try:
             if not compile_pattern(part).fullmatch(name):

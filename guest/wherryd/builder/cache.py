@@ -7,7 +7,7 @@ is never taken for a step's result (CVE-2024-24557).
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,16 @@ class BuildCache:
     def find(self, digest: str) -> str | None:
         """The image id; whether that image is still there is the caller's to see."""
         rows = self._database.query("SELECT image_id FROM build_cache WHERE key = ?", (digest,))
-        if not rows:
-            return None
-        with self._database.transaction() as cursor:
-            cursor.execute("UPDATE build_cache SET used_at = ? WHERE key = ?", (clock.now(), digest))
-        return str(rows[0]["image_id"])
+        return str(rows[0]["image_id"]) if rows else None
+
+    def used(self, digests: Collection[str]) -> None:
+        """Keys that a build has found, in the order it did: what was used last goes last."""
+        if digests:
+            with self._database.transaction() as cursor:
+                cursor.executemany(
+                    "UPDATE build_cache SET used_at = ? WHERE key = ?",
+                    [(clock.now(), digest) for digest in digests],
+                )
 
     def store(self, digest: str, image_id: str) -> None:
         with self._database.transaction() as cursor:

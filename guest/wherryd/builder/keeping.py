@@ -52,7 +52,9 @@ class KeptCache:
 
     async def records(self) -> list[Record]:
         """Of everything, in no order."""
-        mounts, contexts = await asyncio.to_thread(lambda: (self._caches.records(), self._blobs.usage()))
+        mounts, (contexts, used_ns) = await asyncio.to_thread(
+            lambda: (self._caches.records(), self._blobs.usage())
+        )
         found = [*self._steps(), *mounts]
         if contexts:
             found.append(
@@ -61,7 +63,7 @@ class KeptCache:
                     kind=Kind.CONTEXT,
                     description="files of build contexts",
                     size_bytes=contexts,
-                    used_at=clock.from_nanoseconds(self._blobs.last_used_ns()),
+                    used_at=clock.from_nanoseconds(used_ns),
                 )
             )
         return found

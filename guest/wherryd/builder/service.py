@@ -190,7 +190,8 @@ class BuilderService:
                 async for line in self._lines(builds.Build(program, tools), output, options):
                     yield line
         finally:
-            self._running.pop(build_id, None)
+            if (ended := self._running.pop(build_id, None)) is not None:
+                self._cache.used(ended.used)
             self.offers.forget(options.offer)
             for token in (*taken, *named.tokens(options.contexts)):
                 self.contexts.forget(token)

@@ -24,6 +24,7 @@ async def squash(tools: Tools, image: Image, base: Image | None) -> Image:
     """base: what the image's last stage stands on, None on scratch. Raises SystemFault."""
     key = caching.key(image.id, {"op": "squash", "base": base.id if base else "", "epoch": tools.epoch})
     if not tools.options.no_cache and (known := tools.cache.find(key)):
+        tools.used.append(key)
         try:
             return tools.images.resolve(known)
         except NotFound:

@@ -57,6 +57,8 @@ class Tools:
     findings: Sequence[Finding] = ()
     #: Ids of images that steps of this build stand on: nobody may remove them meanwhile.
     held: set[str] = field(default_factory=set)
+    #: Keys of the cache that were found.
+    used: list[str] = field(default_factory=list)
     #: The images of finished stages, by number.
     finished: dict[int, Image] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ class StageState:
         image_id = self.tools.cache.find(key.whole)
         if image_id is None:
             return None
+        self.tools.used.append(key.whole)
         try:
             return self.tools.images.resolve(image_id)
         except NotFound:

@@ -193,7 +193,7 @@ class ImageCatalog:
 
     def _resolve(self, text: str) -> Image:
         if match := _ID.fullmatch(text):
-            if f"sha256:{match[1]}" in self.ids():
+            if self._database.query("SELECT 1 FROM images WHERE id = ?", (f"sha256:{match[1]}",)):
                 return self.get(f"sha256:{match[1]}")
             return self._by_prefix(match[1], text)
         prefix = _PREFIX.fullmatch(text)
@@ -253,8 +253,11 @@ class ImageCatalog:
 
         index: that the names are to stand for, of which the image is one platform's: one to store, or the
         digest of one that is stored. Without names, what is new of one that has names already.
+        Names that mean this image already are there; when they were given again may be lost with the power.
         """
-        with self._database.transaction(durable=True) as cursor:
+        names = tuple(names)
+        known = index is None and all(self.stands_for(name, image_id, "") for name in names)
+        with self._database.transaction(durable=not known) as cursor:
             if isinstance(index, NewIndex):
                 self.indexes.add(cursor, index)
                 index = index.raw.digest

@@ -8,8 +8,8 @@
 A context's file is a hard link of its content where mode and time agree. Contents are not synced: those
 that a power cut may have torn are found by their digest.
 """
-# Files are made relative to a descriptor, for which pathlib has no form.
-# ruff: noqa: PTH101, PTH108
+# Files are made relative to a descriptor, for which pathlib has no form; and there are many.
+# ruff: noqa: PTH101, PTH108, PTH116
 
 import errno
 import hashlib
@@ -49,8 +49,8 @@ class BlobStore:
         (self._root / "incoming").mkdir()
         mark, boot = self._root / "boot", _BOOT_ID.read_text()
         if not mark.exists() or mark.read_text() != boot:
-            for path in self._files():
-                if path.parent != self._earlier:
+            for folder in self._folders():
+                for path in () if folder == self._earlier else folder.iterdir():
                     path.rename(self._earlier / path.name)
             mark.write_text(boot)
 
@@ -119,7 +119,7 @@ class BlobStore:
         now = time.time_ns()
         try:
             with self._lock:
-                status = os.stat(path)  # noqa: PTH116
+                status = os.stat(path)
                 if status.st_size != entry.size:
                     raise FileNotFoundError(errno.ENOENT, "not as long as it was", path)
                 same = status.st_mode & 0o7777 == entry.mode and status.st_mtime_ns == entry.mtime_ns
@@ -137,45 +137,43 @@ class BlobStore:
         made = os.lstat(name, dir_fd=folder)
         return made.st_dev, made.st_ino
 
-    def usage(self) -> int:
-        """Bytes on the disk."""
-        total = 0
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                total += path.stat().st_blocks * 512
-        return total
-
-    def last_used_ns(self) -> int:
-        """0 without contents."""
-        times = [0]
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                times.append(path.stat().st_atime_ns)
-        return max(times)
+    def usage(self) -> tuple[int, int]:
+        """(bytes on the disk, when a build used one of them last, in nanoseconds, 0 without any)."""
+        found = self._survey()
+        return sum(size for _, size, _ in found), max((used for used, _, _ in found), default=0)
 
     def shrink(self, most_bytes: int, keep: set[str]) -> int:
         """Removes the longest unused until most_bytes are left; bytes freed. keep: leased digests."""
-        found = []
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                found.append((status.st_atime_ns, status.st_blocks * 512, path))
+        found = self._survey()
         left, freed = sum(size for _, size, _ in found), 0
+        if left <= most_bytes:
+            return 0
         for _, size, path in sorted(found):
             if left <= most_bytes:
                 break
-            if f"sha256:{path.name}" not in keep:
-                self._present.pop(f"sha256:{path.name}", None)
-                path.unlink(missing_ok=True)
+            digest = f"sha256:{path.rpartition('/')[2]}"
+            if digest not in keep:
+                self._present.pop(digest, None)
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
                 left, freed = left - size, freed + size
         return freed
 
-    def _files(self) -> list[Path]:
-        """All, also the earlier ones."""
+    def _survey(self) -> list[tuple[int, int, str]]:
+        """(access time in nanoseconds, bytes on the disk, path) of all, also of the earlier ones."""
+        found = []
+        for folder in self._folders():
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        found.append((status.st_atime_ns, status.st_blocks * 512, entry.path))
+        return found
+
+    def _folders(self) -> list[Path]:
         if not self._root.exists():
             return []
-        folders = [each for each in self._root.iterdir() if len(each.name) == 2 or each == self._earlier]
-        return [path for folder in folders for path in folder.iterdir()]
+        return [each for each in self._root.iterdir() if len(each.name) == 2 or each == self._earlier]
 
     def _path(self, digest: str) -> Path:
         return Path(self._name(digest))

@@ -17,7 +17,7 @@ from wherryd.builder.contexts.tree import Unclear
 from wherryd.builder.copying import digest, sources
 from wherryd.builder.copying.errors import CopyError
 from wherryd.sys import paths
-from wherrywire.contextsync import Entry, Kind, Needs
+from wherrywire.contextsync import Entry, Needs
 
 
 class ContextFiles:
@@ -84,7 +84,7 @@ class ContextFiles:
         if gone and self._manifest is not None:
             self._hidden |= set(gone)
             # Behind a link another file went than the one of that name.
-            self._is_listed = not _leads_on(self._manifest.entries, Needs(names))
+            self._is_listed = not _leads_on(self._manifest.links, Needs(names))
         return data
 
 
@@ -94,10 +94,12 @@ def _wanted(manifest: Manifest, patterns: Iterable[str]) -> Sequence[Entry]:
         needs = Needs(map(sources.clean, patterns))
     except CopyError:
         return manifest.entries  # the step says what is wrong
-    if needs.everything or _leads_on(manifest.entries, needs):
+    if needs.everything or _leads_on(manifest.links, needs):
         return manifest.entries
+    if (names := needs.names) is not None:
+        return [entry for name in names for entry in manifest.tree.below(name)]
     return [entry for entry in manifest.entries if needs.takes(entry.path)]
 
 
-def _leads_on(entries: Iterable[Entry], needs: Needs) -> bool:
-    return any(entry.kind is Kind.SYMLINK and needs.follows(entry.path) for entry in entries)
+def _leads_on(links: Iterable[Entry], needs: Needs) -> bool:
+    return any(needs.follows(link.path) for link in links)

@@ -53,6 +53,11 @@ class Manifest:
         """Digest -> bytes, of all files that are not empty."""
         return {each.value: each.size for each in self.lines.values() if each.kind is Kind.FILE and each.size}
 
+    @cached_property
+    def links(self) -> Sequence[Entry]:
+        """Symbolic ones."""
+        return [each for each in self.lines.values() if each.kind is Kind.SYMLINK]
+
     def derived(self, lines: dict[bytes, Entry]) -> "Manifest":
         """Another one, most of which is the same: what is known of this one's files serves it, too."""
         made = Manifest(lines)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from json.encoder import encode_basestring_ascii as quoted
 
 from wherryd.builder.copying import sources
@@ -58,7 +58,7 @@ class ContextTree:
                 self._known[asked] = known
 
     def entry(self, path: str) -> Entry | None:
-        """None for the root, for what is missing, and for a folder that no entry is about."""
+        """None for the root and for what is missing. A folder that no entry is about has one of its own."""
         return self._entries.get(path)
 
     def digest(
@@ -76,6 +76,15 @@ class ContextTree:
 
     def names(self, folder: str) -> list[str] | None:
         return self._names.get(folder)
+
+    def below(self, path: str) -> Iterator[Entry]:
+        """The entry at path, if there is one, and all below it; second names may come before the first."""
+        waiting = [path]
+        while waiting:
+            path = waiting.pop()
+            if (entry := self._entries.get(path)) is not None:
+                yield entry
+            waiting += [f"{path}/{name}" for name in reversed(self._names.get(path, ()))]
 
 
 class _View:
