@@ -16,11 +16,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from images_rig import archive, directory, entry, saved
+from indexes_rig import Publisher, tar_of
 from native_engine import NativeEngine
+from registry_rig import RealRegistry
 
 from wherryd.daemon.audit import Report, audit
 
 WORKERS = 3
+PLATFORMS = ("linux/amd64", "linux/arm64")
 _BROKEN = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -29,11 +32,13 @@ class Refused(Exception):  # noqa: N818 - named for what happened
 
 
 class Workload:
-    """pulled: a name in a registry. Threads work until `stopped`, or until the engine does not answer."""
+    """pulled: a name in a registry. index: another one, that stands for an image of each of PLATFORMS. Threads
+    work until `stopped`, or until the engine does not answer."""
 
-    def __init__(self, engine: NativeEngine, pulled: str, seed: int) -> None:
+    def __init__(self, engine: NativeEngine, pulled: str, index: str, seed: int) -> None:
         self.engine = engine
         self.pulled = pulled
+        self.index = index
         self.seed = seed
         self.done: Counter[str] = Counter()
         self.expected: dict[str, bool | None] = {}
@@ -57,7 +62,7 @@ class Workload:
     def _work(self, worker: int) -> None:
         chance = random.Random(self.seed * 1000 + worker)  # noqa: S311 - no secret
         steps: list[Callable[[int, random.Random], None]] = [
-            self._pull, self._load, self._load, self._build, self._commit, self._rmi, self._rmi, self._prune,
+            self._pull, self._pull_index, self._rm_platform, self._load, self._load, self._build, self._commit, self._rmi, self._rmi, self._prune,
         ]  # fmt: skip
         while not self._stop.is_set():
             step = chance.choice(steps)
@@ -84,6 +89,19 @@ class Workload:
         repository, _, tag = self.pulled.rpartition(":")
         with self._changing(self.pulled, shared=True):
             self._call("POST", "/images/create", fromImage=repository, tag=tag)
+
+    def _pull_index(self, _worker: int, chance: random.Random) -> None:
+        repository, _, tag = self.index.rpartition(":")
+        with self._changing(self.index, shared=True):
+            platform = chance.choice(PLATFORMS)
+            self._call("POST", "/images/create", fromImage=repository, tag=tag, platform=platform)
+
+    def _rm_platform(self, _worker: int, chance: random.Random) -> None:
+        """It may not be here, or be another worker's already."""
+        platform = dict(zip(("os", "architecture"), chance.choice(PLATFORMS).split("/"), strict=True))
+        with self._changing(self.index, shared=True):
+            path = f"/images/{self.index}"
+            self._call("DELETE", path, also=(404, 409), platforms=json.dumps(platform))
 
     def _load(self, worker: int, chance: random.Random) -> None:
         name = f"loaded-{worker}:{chance.randrange(3)}"
@@ -147,7 +165,7 @@ class Workload:
         images = self.engine.call("GET", "/images/json", all="1").json
         names = {name for image in images for name in image["RepoTags"] or []}
         for name, there in self.expected.items():
-            if there is not None and name != self.pulled:
+            if there is not None and name not in (self.pulled, self.index):
                 assert (name in names) is there, (
                     f"{name} is {'not ' if there else ''}there, although answered"
                 )
@@ -190,6 +208,13 @@ def image_archive(name: str, kind: int) -> bytes:
         },
     }
     return saved(json.dumps(config).encode(), layers, [name])
+
+
+def publish(registry: RealRegistry) -> str:
+    """An index with attestations; its name."""
+    layers = {platform: tar_of(**{platform[6:]: platform.encode() * 5_000}) for platform in PLATFORMS}
+    Publisher(registry, "index").index("1", layers, attested=True)
+    return f"{registry.host}/index:1"
 
 
 def run_until(workload: Workload, seconds: float) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from crashes_rig import Workload, image_archive, run_until  # noqa: E402
+from crashes_rig import Workload, image_archive, publish, run_until  # noqa: E402
 from native_engine import NativeEngine  # noqa: E402
 from registry_rig import real_registry  # noqa: E402
 
@@ -46,21 +46,21 @@ def main() -> int:
         return 77
     try:
         with real_registry(folder / "registry") as registry:
-            _rounds(engine, disk, f"{registry.host}/pulled:1", rounds, seed)
+            _rounds(engine, disk, f"{registry.host}/pulled:1", publish(registry), rounds, seed)
     finally:
         engine.end()
         subprocess.run(["umount", "-l", engine.data_root], check=False, capture_output=True)
     return 0
 
 
-def _rounds(engine: NativeEngine, disk: Path, pulled: str, rounds: int, seed: int) -> None:
+def _rounds(engine: NativeEngine, disk: Path, pulled: str, index: str, rounds: int, seed: int) -> None:
     engine.start()
     assert engine.call("POST", "/images/load", image_archive(pulled, 9)).status == 200
     repository, _, tag = pulled.rpartition(":")
     assert b'"aux"' in engine.call("POST", f"/images/{repository}/push", tag=tag).body
     moments = random.Random(seed)  # noqa: S311 - no secret
     for number in range(rounds):
-        workload = Workload(engine, pulled, seed + number)
+        workload = Workload(engine, pulled, index, seed + number)
         run_until(workload, moments.uniform(0.2, 3.0))
         cut = os.open(engine.data_root, os.O_RDONLY)
         fcntl.ioctl(cut, EXT4_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))

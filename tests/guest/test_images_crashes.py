@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashes_rig import Workload, image_archive, run_until
+from crashes_rig import Workload, image_archive, publish, run_until
 from native_engine import NativeEngine
 from registry_rig import RealRegistry, real_registry
 
@@ -35,10 +35,11 @@ def test_killed_at_any_moment_every_image_is_whole_and_nothing_is_left(
     engine, pulled = fresh_engine, f"{registry.host}/pulled:1"
     assert engine.call("POST", "/images/load", image_archive(pulled, 9)).status == 200
     assert b'"aux"' in engine.call("POST", f"/images/{registry.host}/pulled/push", tag="1").body
+    index = publish(registry)
     moments = random.Random(SEED)  # noqa: S311 - no secret
     done: Counter[str] = Counter()
     for number in range(ROUNDS):
-        workload = Workload(engine, pulled, SEED + number)
+        workload = Workload(engine, pulled, index, SEED + number)
         run_until(workload, moments.uniform(0.1, 2.0))
         engine.kill()
         workload.stop()

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_rig import Clients
 from indexes_rig import Made, Publisher, tar_of
 from native_engine import Answer, NativeEngine, busybox_tar
 from registry_rig import RealRegistry, real_registry
@@ -406,3 +408,115 @@ def test_saved_index_is_loaded_with_all_that_was_here(
     engine.call("POST", "/images/load", one)
     alone = engine.call("GET", "/images/saved:1/json", manifests="1").json
     assert (alone["Id"], len(alone["Manifests"])) == (made.configs[FOREIGN], 1)
+
+
+def test_archives_go_through_skopeo_and_back_with_all_platforms(
+    engine: NativeEngine, name: str, made: Made, registry: RealRegistry, tmp_path: Path
+) -> None:
+    archive, back = tmp_path / "theirs.tar", tmp_path / "ours.tar"
+    plain = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    registry.skopeo("copy", "--all", *plain, "docker://{}/multi:1", f"oci-archive:{archive}:sk:1")
+    said = engine.call("POST", "/images/load", archive.read_bytes()).text
+    assert "Loaded image: sk:1" in said
+    assert engine.call("GET", "/images/sk:1/json").json["Descriptor"]["digest"] == made.digest
+    assert available(engine, "sk:1") == {*LAYERS, *(f"attestation of {each}" for each in LAYERS)}
+    # To where its archives are, it goes as it came.
+    engine.call("POST", "/images/sk:1/tag", repo=f"{registry.host}/multi", tag="again")
+    assert push(engine, f"{registry.host}/multi:again")[-1]["aux"]["Digest"] == made.digest
+    back.write_bytes(engine.call("GET", "/images/sk:1/get").body)
+    registry.skopeo("copy", "--all", *plain, f"oci-archive:{back}:1", "docker://{}/back:1")
+    forget_all(engine)
+    for platform, image_id in made.configs.items():
+        pull(engine, f"{registry.host}/back:1", platform)
+        image = engine.call("GET", f"/images/{registry.host}/back:1/json", platform=oci(platform)).json
+        assert image["Id"] == image_id
+
+
+def test_build_takes_its_platform_of_an_index_or_pulls_it(
+    engine: NativeEngine, name: str, made: Made
+) -> None:
+    pull(engine, name, SMALL)
+
+    def built(instruction: str, **query: str) -> str:
+        dockerfile = tar_of(Dockerfile=f"{instruction} {name}\nLABEL a=b\n".encode())
+        answer = engine.call(
+            "POST", "/build", dockerfile, t="built:1", headers={"Content-Type": "application/x-tar"}, **query
+        )
+        assert answer.status == 200, answer.text
+        assert "errorDetail" not in answer.text, answer.text
+        image = engine.call("GET", "/images/built:1/json").json
+        return f"{image['Os']}/{image['Architecture']}"
+
+    assert built("FROM --platform=linux/386") == SMALL
+    assert available(engine, name) == {SMALL, f"attestation of {SMALL}"}
+    assert built("FROM") == HOST
+    assert available(engine, name) >= {SMALL, HOST}
+    assert built("FROM --platform=linux/arm64") == "linux/arm64"
+    assert built("FROM", platform="linux/386") == SMALL
+    assert available(engine, name) >= set(LAYERS)
+
+
+def test_wherrys_verbs_choose_platforms_as_dockers_do(
+    engine: NativeEngine,
+    name: str,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    clients = Clients(engine, monkeypatch, capfd)
+    for platform in (HOST, "linux/arm64"):
+        assert clients.wherry("pull", "--platform", platform, name).status == 0
+    engine.create("true", image=name)
+    ours, theirs = clients.wherry("images", "--tree"), clients.docker("image", "ls", "--tree")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", theirs.out)
+    # Docker only greys out what is not here.
+    trees = [
+        [line.removesuffix("not pulled").split() for line in text.splitlines() if line.strip()]
+        for text in (ours.out, shown)
+    ]
+    assert trees[0] == [line for line in trees[1] if line[0] != "WARNING:"]
+    assert re.search(r"─ linux/386 .* not pulled$", ours.out, re.MULTILINE)
+    for words in (
+        ("image", "inspect", "-f", "{{.Id}}", "--platform", "linux/arm64", name),
+        ("history", "-q", "--platform", "linux/arm64", name),
+        ("image", "inspect", "--platform", SMALL, name),
+        ("images", "--tree", "-q"),
+    ):
+        ours, theirs = clients.wherry(*words), clients.docker(*words)
+        assert (ours.status, ours.out, ours.err) == (theirs.status, theirs.out, theirs.err), words
+    saved = tmp_path / "one.tar"
+    assert clients.wherry("save", "--platform", "linux/arm64", "-o", str(saved), name).status == 0
+    assert clients.wherry("load", "--platform", SMALL, "-i", str(saved)).status != 0
+    target = name.replace("multi", "single")
+    assert clients.wherry("tag", name, target).status == 0
+    pushed = clients.wherry("push", target)
+    assert clients.wherry("rmi", target).status == 0
+    assert f"{made.digest} -> {made.manifest(HOST)}" in pushed.err
+    assert clients.wherry("rmi", "--platform", HOST, name).status == 1
+    assert clients.wherry("rmi", "--platform", "linux/arm64", name).status == 0
+    assert available(engine, name) & set(LAYERS) == {HOST}
+
+
+def test_engine_killed_while_platforms_come_and_go_keeps_whole_ones(
+    engine: NativeEngine, name: str, made: Made
+) -> None:
+    """Many more such moments: test_images_crashes.py."""
+    for platform in (HOST, FOREIGN):
+        pull(engine, name, platform)
+    engine.kill()
+    engine.start()
+    assert available(engine, name) >= {HOST, FOREIGN}
+    # An attestation that a damaged disk lost is as if it had not been pulled.
+    attested = manifests(engine, name)[f"attestation of {HOST}"]
+    engine.kill()
+    (engine.data_root / "content/blobs/sha256" / attested["ID"].removeprefix("sha256:")).unlink()
+    engine.start()
+    assert not manifests(engine, name)[f"attestation of {HOST}"]["Available"]
+    pull(engine, name)
+    assert manifests(engine, name)[f"attestation of {HOST}"]["Available"]
+    # And of a platform's image that is damaged the others stay.
+    engine.kill()
+    (engine.data_root / "content/blobs/sha256" / made.configs[HOST].removeprefix("sha256:")).unlink()
+    engine.start()
+    assert engine.call("GET", f"/images/{name}/json").json["Id"] == made.configs[FOREIGN]

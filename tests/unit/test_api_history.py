@@ -30,8 +30,13 @@ WORDS = {
     ((1, 48), "ImageOptions"): "`image`",
 }
 #: Versions whose notes do not tell of it: 1.24's own description has two parameters that 1.25's has not, and
-#: a network's field is described one version before its notes.
-NOT_NOTED = {((1, 25), "before"), ((1, 25), "since"), ((1, 47), "EnableIPv4")}
+#: a network's field is described one version before its notes; 1.48 describes more of a descriptor.
+NOT_NOTED = {
+    ((1, 25), "before"),
+    ((1, 25), "since"),
+    ((1, 47), "EnableIPv4"),
+    ((1, 48), "annotations"),
+}
 
 
 def every_row() -> Iterator[tuple[str, Row]]:

@@ -1,11 +1,13 @@
 """`wherry images`."""
 
+import sys
 from typing import Any
 
 import click
 
 from wherry.cli import completing
-from wherry.cli.command import engine, filters_option, flag, print_text, refused, verb
+from wherry.cli.command import engine, filters_option, flag, print_text, verb
+from wherry.errors import UsageProblem
 
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
 COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
@@ -18,7 +20,7 @@ COLUMNS_WITH_DIGEST = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Siz
 @click.option("--format", "form", help="table, json or a Go template.")
 @flag("--no-trunc", help="Don't truncate output.")
 @flag("-q", "--quiet", help="Only show image IDs.")
-@refused("--tree", reason="it is experimental in docker; use --no-trunc or inspect", switch=True)
+@flag("--tree", help="List multi-platform images as a tree.")
 @click.argument(
     "repository", required=False, metavar="[REPOSITORY[:TAG]]", shell_complete=completing.repositories
 )
@@ -31,9 +33,14 @@ def images(
     form: str | None,
     no_trunc: bool,
     quiet: bool,
+    tree: bool,
     repository: str | None,
 ) -> None:
     """List images."""
+    if tree:
+        given = {"quiet": quiet, "no-trunc": no_trunc, "show-digest": digests, "format": form}
+        _tree(ctx, given, _wanted(filters, repository), show_all)
+        return
     from wherry.cli.output.format import choose, render
     from wherry.cli.output.images import HEADERS, RAW, rows
     from wherry.engine.client import filters as encoded
@@ -45,8 +52,7 @@ def images(
         raw=RAW,
         preference="imagesFormat",
     )
-    wanted = filters + ([("reference", repository)] if repository else [])
-    params: dict[str, Any] = {"filters": encoded(wanted)}
+    params: dict[str, Any] = {"filters": encoded(_wanted(filters, repository))}
     if show_all:
         params["all"] = True
     if digests or chosen.uses("Digest"):
@@ -54,3 +60,20 @@ def images(
     found = engine(ctx).get("/images/json", params)
     lines = rows(found, truncate=not no_trunc, digests=digests or chosen.uses("Digest"))
     print_text(render(chosen, lines, HEADERS))
+
+
+def _wanted(filters: list[tuple[str, str]], repository: str | None) -> list[tuple[str, str]]:
+    return filters + ([("reference", repository)] if repository else [])
+
+
+def _tree(ctx: click.Context, given: dict[str, Any], wanted: list[tuple[str, str]], show_all: bool) -> None:
+    """given: options that say how a table looks, which a tree has no use for; refused in docker's words."""
+    from wherry.cli.output import imagetree
+    from wherry.engine.client import filters as encoded
+
+    for name, value in given.items():
+        if value:
+            raise UsageProblem(f"--{name} is not yet supported with --tree")
+    params = {"filters": encoded(wanted), "manifests": True, "all": True if show_all else None}
+    found = engine(ctx).get("/images/json", params)
+    print_text(imagetree.render(found, color=sys.stdout.isatty()))

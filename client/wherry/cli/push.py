@@ -1,12 +1,18 @@
 """`wherry push`."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from wherry.cli import completing, progress, references
 from wherry.cli.command import content_trust, engine, flag, verb
 from wherry.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wherry.engine.progress import Progress
 
 
 @verb("push")
@@ -35,6 +41,23 @@ def push(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, 
     params = {"tag": tag, "platform": references.platform(platform) if platform else None}
     path = f"/images/{segment(bare)}/push"
     with engine(ctx).call("POST", path, params, headers=headers, stream=True) as answer:
-        progress.follow(read(body_of(answer)), None if quiet else sys.stdout)
+        notes: list[str] = []
+        lines = _noting(read(body_of(answer)), notes)
+        progress.follow(lines, None if quiet else sys.stdout)
+    for note in notes:
+        click.echo(note, err=True)
     if quiet:
         click.echo(references.canonical(bare, tag))
+
+
+def _noting(lines: "Iterable[Progress]", notes: list[str]) -> "Iterator[Progress]":
+    """The same lines; what the engine says about an index that it did not push goes to notes."""
+    for line in lines:
+        if isinstance(line.aux, dict) and line.aux.get("manifestPushedInsteadOfIndex"):
+            index, pushed = line.aux["originalIndex"]["digest"], line.aux["selectedManifest"]["digest"]
+            notes.append(
+                "not all multiplatform-content is present, and only the available single-platform image was "
+                f"pushed: {index} -> {pushed} (hint: pull the other platforms first, or name one with "
+                "--platform)"
+            )
+        yield line

@@ -3,21 +3,35 @@
 import click
 
 from wherry.cli import completing
-from wherry.cli.command import each, engine, flag, refused, verb
+from wherry.cli.command import each, engine, flag, verb
+from wherry.errors import UsageProblem
 
 
 @verb("rmi")
 @flag("-f", "--force", help="Force removal of the image.")
 @flag("--no-prune", help="Do not delete untagged parents.")
-@refused("--platform", reason="an image is kept for one platform only; leave it out to remove it")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    help="Remove only the given platform variant: os/arch[/variant].",
+)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completing.images)
 @click.pass_context
-def rmi(ctx: click.Context, force: bool, no_prune: bool, images: tuple[str, ...]) -> int:
+def rmi(
+    ctx: click.Context, force: bool, no_prune: bool, platforms: tuple[str, ...], images: tuple[str, ...]
+) -> int:
     """Remove one or more images."""
+    from wherry.cli import references
     from wherry.engine.client import segment
 
     client = engine(ctx)
-    params = {"force": force or None, "noprune": no_prune or None}
+    if platforms and client.api_version < (1, 50):
+        raise UsageProblem(
+            "--platform needs an engine of API 1.50 or newer, or the whole image would go; leave it out"
+        )
+    wanted = [references.platform(each) for text in platforms for each in text.split(",")]
+    params = {"force": force or None, "noprune": no_prune or None, "platforms": wanted or None}
 
     def remove(name: str) -> None:
         for entry in client.delete(f"/images/{segment(name)}", params):

@@ -178,17 +178,20 @@ class ImageCatalog:
         if stored is None:
             platforms.check(image.config, wanted, name)
             return image
-        best = stored.best(target)
-        if best and (not strict or manifests.same(best.platform, target)):
-            return replace(self.get(stored.image_of(best)), tags=image.tags, digests=image.digests)
-        offered = [platform for platform in stored.index.platforms if manifests.fits(platform, target)]
+        listed = stored.index.best(target)
+        if listed is not None and (not strict or manifests.same(listed.platform, target)):
+            if image_id := stored.image_of(listed):
+                return replace(self.get(image_id), tags=image.tags, digests=image.digests)
+            why = (
+                f"its index lists it, but it was not pulled (hint: pull {name} with --platform "
+                f"{listed.platform})"
+            )
+        else:
+            offered = ", ".join(dict.fromkeys(map(str, stored.index.platforms))) or "none"
+            why = f"there are {offered}"
         raise NotFound(
             f"image with reference {name} was found but does not provide the specified platform ({target}): "
-            + (
-                f"its index lists it, but it was not pulled (hint: pull {name} with --platform {target})"
-                if offered
-                else f"there are {', '.join(dict.fromkeys(map(str, stored.index.platforms))) or 'none'}"
-            )
+            f"{why}"
         )
 
     def _resolve(self, text: str) -> Image:

@@ -60,8 +60,7 @@ class StoredIndex:
 
     def best(self, wanted: Platform) -> Entry | None:
         """Of what is here, what runs best on that platform."""
-        fitting = [entry for entry in self.here if manifests.fits(entry.platform, wanted)]
-        return manifests.choose(Index(tuple(fitting)), wanted) if fitting else None
+        return Index(tuple(self.here)).best(wanted)
 
 
 @dataclass(frozen=True)

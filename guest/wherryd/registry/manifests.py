@@ -132,6 +132,15 @@ class Index:
     def platforms(self) -> list[Platform]:
         return [entry.platform for entry in self.images]
 
+    def best(self, wanted: Platform) -> Entry | None:
+        """The entry for a platform: of those that run there what fits it best, the first of equals."""
+        ranked = [
+            (rank, number)
+            for number, entry in enumerate(self.images)
+            if (rank := _rank(entry.platform, wanted)) is not None
+        ]
+        return self.images[min(ranked)[1]] if ranked else None
+
 
 def parse(raw: RawManifest) -> Manifest | Index:
     """Raises InvalidParameter, and NotSupported for schema 1."""
@@ -215,17 +224,13 @@ def _platform(value: Any) -> Platform:
 
 def choose(index: Index, wanted: Platform) -> Entry:
     """The best entry for a platform. Raises NotFound in Docker's words."""
-    ranked = [
-        (rank, number)
-        for number, entry in enumerate(index.images)
-        if (rank := _rank(entry.platform, wanted)) is not None
-    ]
-    if not ranked:
+    best = index.best(wanted)
+    if best is None:
         offered = ", ".join(dict.fromkeys(map(str, index.platforms))) or "none"
         raise NotFound(
             f"no matching manifest for {wanted} in the manifest list entries (there are: {offered})"
         )
-    return index.images[min(ranked)[1]]
+    return best
 
 
 #: Variants that mean the same as none. Source: containerd/platforms, "Normalization".
