@@ -159,6 +159,38 @@ async def test_shared_layers_are_not_fetched_again(engine: Engine, fake: FakeReg
     assert len(fake.asked("GET", "/blobs/")) == 3, "two layers and the config"
 
 
+async def test_three_layers_at_a_time_are_fetched_and_unpacked(engine: Engine, fake: FakeRegistry) -> None:
+    """Each answer waits for the other two requests, and so for ever if layers came one after the other."""
+    made = layers(6)
+    publish(fake, "a/b:1", made)
+    blobs = {digest for digest, data in fake.blobs.items() if data[:2] == b"\x1f\x8b"}
+    under_way: set[str] = set()
+    most = places = 0
+    third = asyncio.Event()
+
+    async def together(request: web.Request) -> None:
+        nonlocal most, places
+        digest = request.path.rpartition("/")[2]
+        if digest not in blobs:
+            return
+        under_way.add(digest)
+        most = max(most, len(under_way))
+        if len(under_way) == 3:
+            await asyncio.sleep(0.3)  # for a fourth, if it were asked for too soon
+            places = max(places, len(list((engine.root / engine.driver / "l").iterdir())))
+            third.set()
+        await asyncio.wait_for(third.wait(), 30)
+        under_way.discard(digest)
+
+    fake.hooks.append(together)
+    await engine.pull(f"{fake.host}/a/b:1")
+    assert most == 3
+    if engine.driver == "overlay":
+        assert places >= 3, "each has its unpacker before it is there"
+    assert len(fake.asked("GET", "/blobs/")) == 7
+    assert not engine.unowned()
+
+
 async def test_pull_with_every_connection_cut_succeeds(engine: Engine, fake: FakeRegistry) -> None:
     made = layers(6, 200_000)
     publish(fake, "a/b:1", made)

@@ -154,9 +154,15 @@ def tree(top: int, writer: EntryWriter, prefix: str, closed: Callable[[str], boo
 
 def _entries(folder: int, path: str, writer: EntryWriter, prefix: str) -> list[str]:
     folders = []
-    for name in sorted(os.listdir(folder), key=os.fsencode):
+    with os.scandir(folder) as listed:
+        entries = sorted(listed, key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        name = entry.name
         below = f"{path}/{name}" if path else name
         try:
+            if entry.is_file(follow_symlinks=False):
+                writer.add_file(folder, name, prefix + below)
+                continue
             status = os.lstat(name, dir_fd=folder)
             writer.add(folder, name, prefix + below, status)
         except OSError as exc:
