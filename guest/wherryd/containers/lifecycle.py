@@ -358,18 +358,11 @@ class Lifecycle:
         except (EngineError, OSError) as exc:
             message = f"unable to remove the data of container {record.name}: {exc}"
             deps.store.update(container, status=after(status, Event.REMOVE_FAILED), error=message)
-            self._tell_removal(container, Exit(record.exit_code, message))
+            container.tell_removal(Exit(record.exit_code, message), gone=False)
             raise SystemFault(f"{message} (hint: free what it names and run rm again)") from exc
         deps.store.forget(container)
         deps.publish(record, "destroy")
-        self._tell_removal(container, Exit(record.exit_code))
-
-    @staticmethod
-    def _tell_removal(container: Container, told: Exit) -> None:
-        """Also to who waits for its next exit: there will be none, as it may never have been started."""
-        if not container.removed.done():
-            container.removed.set_result(told)
-        container.tell_exit(told)
+        container.tell_removal(Exit(record.exit_code), gone=True)
 
 
 def _is_restarting(container: Container) -> bool:

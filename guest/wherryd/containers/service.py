@@ -31,7 +31,7 @@ from wherryd.containers.lifecycle import Lifecycle
 from wherryd.containers.prober import Prober
 from wherryd.containers.state import Status
 from wherryd.containers.store import Container, Exit
-from wherryd.errors import Conflict, EngineError, InvalidParameter, NotSupported
+from wherryd.errors import Conflict, EngineError, InvalidParameter, NotFound, NotSupported
 from wherryd.images.compare import Changes
 from wherryd.images.image import Image, ImageUse
 
@@ -193,13 +193,13 @@ class ContainerService:
     async def summary(self, container: Container, size: bool) -> dict[str, Any]:
         document = listing.summary(container, self.deps.images)
         if size:
-            usage = await self.deps.images.rootfs_usage(container.id)
+            usage = await self._written_bytes(container)
             document |= {"SizeRw": usage, "SizeRootFs": self._image_size(container) + usage}
         return document
 
     async def inspect(self, reference: str, size: bool) -> dict[str, Any]:
         container = self.get(reference)
-        usage = await self.deps.images.rootfs_usage(container.id) if size else None
+        usage = await self._written_bytes(container) if size else None
         document = inspection.inspect(
             container,
             folder=self.deps.files(container.id).folder,
@@ -234,6 +234,15 @@ class ContainerService:
                 networks = stats.network_counters(container.record.pid)
         return stats.document(container.record, sample, previous, networks)
 
+    async def _written_bytes(self, container: Container) -> int:
+        """By the container, on top of its image; 0 when its removal got as far as that and no further."""
+        try:
+            return await self.deps.images.rootfs_usage(container.id)
+        except NotFound:
+            if container.record.status is Status.DEAD:
+                return 0
+            raise
+
     async def prune(self, until_ns: int | None, labels: Mapping[str, list[str]]) -> dict[str, Any]:
         """Removes what has ended. labels: "label" and "label!" with their values.
 
@@ -255,7 +264,7 @@ class ContainerService:
                 continue
             if any(_has_label(record.labels, each) for each in labels.get("label!", [])):
                 continue
-            usage = await self.deps.images.rootfs_usage(container.id)
+            usage = await self._written_bytes(container)
             try:
                 await self.lifecycle.remove(container, force=False, volumes=False)
             except Conflict:

@@ -40,7 +40,7 @@ class Container:
         self.sandbox: Sandbox | None = None
         #: Resolved at the next exit, or at the removal of one that had none, and then replaced.
         self.next_exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        #: Resolved when the record is gone, or with an error when removing failed.
+        #: Resolved when the record is gone. When removing failed, with an error, and then replaced.
         self.removed: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         #: Attachments that came before the process.
         self.pending: list[Any] = []
@@ -67,6 +67,14 @@ class Container:
     def tell_exit(self, outcome: Exit) -> None:
         done, self.next_exit = self.next_exit, asyncio.get_running_loop().create_future()
         done.set_result(outcome)
+
+    def tell_removal(self, outcome: Exit, *, gone: bool) -> None:
+        """Also to who waits for its next exit: there will be none, as it may never have been started."""
+        done = self.removed
+        if not gone:
+            self.removed = asyncio.get_running_loop().create_future()
+        done.set_result(outcome)
+        self.tell_exit(outcome)
 
 
 class ContainerStore:
