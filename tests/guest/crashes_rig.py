@@ -32,8 +32,8 @@ class Refused(Exception):  # noqa: N818 - named for what happened
 
 
 class Workload:
-    """pulled: a name in a registry. index: another one, that stands for an image of each of PLATFORMS. Threads
-    work until `stopped`, or until the engine does not answer."""
+    """pulled: a name in a registry. index: another one, that stands for an image of each of PLATFORMS.
+    Threads work until `stopped`, or until the engine does not answer."""
 
     def __init__(self, engine: NativeEngine, pulled: str, index: str, seed: int) -> None:
         self.engine = engine
@@ -62,7 +62,8 @@ class Workload:
     def _work(self, worker: int) -> None:
         chance = random.Random(self.seed * 1000 + worker)  # noqa: S311 - no secret
         steps: list[Callable[[int, random.Random], None]] = [
-            self._pull, self._pull_index, self._rm_platform, self._load, self._load, self._build, self._commit, self._rmi, self._rmi, self._prune,
+            self._pull, self._pull_index, self._rm_platform, self._load, self._load, self._build,
+            self._commit, self._rmi, self._rmi, self._prune,
         ]  # fmt: skip
         while not self._stop.is_set():
             step = chance.choice(steps)
