@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wherryd.builder import metadata, runmounts
+from wherryd.builder.cache import StepKey
 from wherryd.builder.dockerfile import heredocs
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
@@ -17,6 +18,7 @@ from wherryd.builder.options import Entitlement
 from wherryd.builder.output import Output
 from wherryd.builder.runmounts import Origin, Wanted
 from wherryd.builder.stage import StageState, Tools
+from wherryd.builder.taking import Taking
 from wherryd.containers.attach import AttachWish
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
@@ -40,28 +42,42 @@ async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
     words, script = _words(step, state)
     wanted = await runmounts.wanted(state, step, origin)
     declared = state.scope.declared(state.environment)
-    key = state.key(
-        {
-            "op": "RUN",
-            "words": words,
-            "script": script,
-            "arguments": declared,
-            "mounts": [[repr(each.mount), each.content] for each in wanted],
-            "network": _network(state.tools, step),
-            "hosts": state.tools.options.host_config.get("ExtraHosts") or [],
-            "security": step.security,
-        }
-    )
+
+    def key(contents: Sequence[object]) -> StepKey:
+        """contents: of what is taken out of images."""
+        told = iter(contents)
+        return state.key(
+            {
+                "op": "RUN",
+                "words": words,
+                "script": script,
+                "arguments": declared,
+                "mounts": [
+                    [repr(each.mount), next(told) if each.taken_from else each.content] for each in wanted
+                ],
+                "network": _network(state.tools, step),
+                "hosts": state.tools.options.host_config.get("ExtraHosts") or [],
+                "security": step.security,
+            }
+        )
+
     named = [f"{name}={value}" for name, value in declared.items()]
     created_by = " ".join([f"|{len(named)}", *named, *words] if named else words)
-    if await state.cached(key, created_by):
+    taking = Taking(
+        state=state,
+        images=[image for each in wanted if (image := each.taken_from)],
+        key=key,
+        created_by=lambda _contents: created_by,
+        look=lambda: runmounts.look(state.tools, wanted),
+    )
+    if await taking.cached():
         return
     if state.image is None:
         raise DockerfileError(
             "RUN on an empty image: nothing is in it that could run", "COPY or ADD files first"
         )
-    layer = await _execute(state, step, words, script, wanted)
-    state.commit(key, created_by, layer)
+    layer, contents = await _execute(state, step, words, script, wanted)
+    taking.commit(layer, contents)
 
 
 def _words(step: ins.Run, state: StageState) -> tuple[list[str], str]:
@@ -82,7 +98,8 @@ def _words(step: ins.Run, state: StageState) -> tuple[list[str], str]:
 
 async def _execute(
     state: StageState, step: ins.Run, words: list[str], script: str, wanted: Sequence[Wanted]
-) -> Layer | None:
+) -> tuple[Layer | None, list[str]]:
+    """The layer, and digests of what was taken out of images."""
     tools = state.tools
     assert state.image is not None, "the caller checks"  # noqa: S101
     async with AsyncExitStack() as opened:
@@ -129,7 +146,7 @@ async def _execute(
             newest_seconds=tools.epoch,
             mount_points=[*ENGINE_MOUNT_POINTS, *mounts.targets],
         )
-    return layer  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
+    return layer, [mounts.contents[number] for number, each in enumerate(wanted) if each.taken_from]
 
 
 def _network(tools: Tools, step: ins.Run) -> str:

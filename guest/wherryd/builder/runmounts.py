@@ -15,11 +15,12 @@ from typing import Any
 from wherryd.builder import lending
 from wherryd.builder.contexts.files import ContextFiles
 from wherryd.builder.copying.errors import CopyError
-from wherryd.builder.copying.order import CopyOrder, Part
+from wherryd.builder.copying.order import CopyOrder, Digest, Part
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile import mounts
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.stage import StageState, Tools
+from wherryd.builder.taking import look_into
 from wherryd.errors import KernelFault
 from wherryd.images.image import Image
 from wherryd.images.layers import BUILDING, VIEWING
@@ -35,11 +36,18 @@ Origin = Callable[[str], Awaitable[Image | ContextFiles]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """origin: None without files to begin with. content: digest of what it shows, "" without one."""
+    """origin: None without files to begin with. content: digest of what it shows, "" without one, and for
+    what is taken out of an image."""
 
     mount: ins.RunMount
     origin: Image | ContextFiles | None = None
     content: str = ""
+
+    @property
+    def taken_from(self) -> Image | None:
+        """The image whose files the step sees. A cache that begins with an image's is one by that image."""
+        is_taken = self.mount.type is ins.MountType.BIND and isinstance(self.origin, Image)
+        return self.origin if is_taken and isinstance(self.origin, Image) else None
 
 
 @dataclass(slots=True)
@@ -50,6 +58,8 @@ class Mounts:
     tmpfs: dict[str, str] = field(default_factory=dict)
     #: `NAME=value` lines for the step's program.
     environment: list[str] = field(default_factory=list)
+    #: Of what is taken out of images: number of the mount -> digest.
+    contents: dict[int, str] = field(default_factory=dict)
 
     @property
     def targets(self) -> list[str]:
@@ -74,7 +84,7 @@ async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wante
         elif mount.type is ins.MountType.BIND:
             place = state.tools.context
         if isinstance(place, Image):
-            content = place.chain_id
+            content = "" if mount.type is ins.MountType.BIND else place.chain_id
         elif place is not None:
             content = await _content(place, mount)
         found.append(Wanted(mount, place, content))
@@ -98,7 +108,8 @@ async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted])
     """What is to be mounted, until `opened` closes. Raises DockerfileError, SystemFault."""
     made = Mounts()
     # In one order for all steps: two that want the same two locked caches would wait for each other for ever.
-    for each in sorted(found, key=lambda each: (each.mount.id or each.mount.target, each.mount.target)):
+    for number in sorted(range(len(found)), key=lambda number: _order(found[number].mount)):
+        each = found[number]
         mount = each.mount
         if mount.type is ins.MountType.TMPFS:
             made.tmpfs[mount.target] = "exec" + (f",size={mount.size_bytes}" if mount.size_bytes else "")
@@ -112,11 +123,24 @@ async def prepare(opened: AsyncExitStack, tools: Tools, found: Sequence[Wanted])
                 await each.origin.provide(_sources(mount))
                 source = _in_context(each.origin.folder, mount)
             else:
-                source = await _copied(opened, tools, each)
+                source, made.contents[number] = await _copied(opened, tools, each)
             made.bind(source, mount.target, read_only=mount.read_only)
         else:
             await _lend(opened, tools, mount, made)
     return made
+
+
+def _order(mount: ins.RunMount) -> tuple[str, str]:
+    return mount.id or mount.target, mount.target
+
+
+async def look(tools: Tools, found: Sequence[Wanted]) -> list[str]:
+    """Digests of what is taken out of images. Raises InvalidParameter."""
+    return [
+        await look_into(tools, image, functools.partial(_copy_order, each, digest=Digest.ONLY))
+        for each in found
+        if (image := each.taken_from) is not None
+    ]
 
 
 async def _lend(opened: AsyncExitStack, tools: Tools, mount: ins.RunMount, made: Mounts) -> None:
@@ -147,15 +171,15 @@ def _in_context(context: Path, mount: ins.RunMount) -> Path:
         os.close(root)
 
 
-async def _copied(opened: AsyncExitStack, tools: Tools, each: Wanted) -> Path:
-    """A copy for this step: of files of an image, or of the context when the step may write to it. What is
-    written is thrown away, as in BuildKit."""
+async def _copied(opened: AsyncExitStack, tools: Tools, each: Wanted) -> tuple[Path, str]:
+    """A copy for this step, and the digest of what is in it: of files of an image, or of the context when the
+    step may write to it. What is written is thrown away, as in BuildKit."""
     key = f"{BUILDING}{secrets.token_hex(8)}"
     root = await tools.images.prepare_rootfs(key, None)
     opened.push_async_callback(tools.images.remove_rootfs, key)
-    await _copy(opened, tools, each, root)
+    content = await _copy(opened, tools, each, root)
     # A snapshot without a parent is one directory of ours, whatever the driver.
-    return Path(root[0].source) / _COPY
+    return Path(root[0].source) / _COPY, content
 
 
 async def _fill(opened: AsyncExitStack, tools: Tools, each: Wanted, folder: Path) -> None:
@@ -166,7 +190,8 @@ async def _fill(opened: AsyncExitStack, tools: Tools, each: Wanted, folder: Path
     (folder / _COPY).rename(folder / "files")
 
 
-async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[Mount, ...]) -> None:
+async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[Mount, ...]) -> str:
+    """The digest of what was taken out of an image, "" for others."""
     source_mounts: tuple[Mount, ...] = ()
     if isinstance(each.origin, Image):
         view = f"{VIEWING}{secrets.token_hex(8)}"
@@ -178,14 +203,29 @@ async def _copy(opened: AsyncExitStack, tools: Tools, each: Wanted, root: tuple[
         directory = str(each.origin.folder)
     mount_point = tools.folder / "root"
     mount_point.mkdir(exist_ok=True)
-    await tools.copiers.carry_out(
-        CopyOrder(
-            mount_point=str(mount_point),
-            root=root,
-            source_mounts=source_mounts,
-            parts=(Part(directory=directory, patterns=_sources(each.mount)),),
-            destination=f"/{_COPY}",
-            keep_owner=True,
-            keyword="RUN --mount",
-        )
+    order = _copy_order(
+        each, str(mount_point), root, digest=Digest.ALSO if each.taken_from else Digest.NONE,
+        source_mounts=source_mounts, directory=directory,
+    )  # fmt: skip
+    return await tools.copiers.carry_out(order)
+
+
+def _copy_order(
+    each: Wanted,
+    mount_point: str,
+    root: tuple[Mount, ...],
+    *,
+    digest: Digest,
+    source_mounts: tuple[Mount, ...] = (),
+    directory: str = "",
+) -> CopyOrder:
+    return CopyOrder(
+        mount_point=mount_point,
+        root=root,
+        source_mounts=source_mounts,
+        parts=(Part(directory=directory, patterns=_sources(each.mount)),),
+        destination=f"/{_COPY}",
+        keep_owner=True,
+        keyword="RUN --mount",
+        digest=digest,
     )

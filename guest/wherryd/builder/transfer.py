@@ -18,6 +18,7 @@ from wherryd.builder.copying.order import CopyOrder, Digest, Inline, Part
 from wherryd.builder.dockerfile import instructions as ins
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.stage import StageState
+from wherryd.builder.taking import Taking, look_into
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
 from wherryd.images.image import Image
@@ -92,28 +93,30 @@ class _Copied:
 
 
 async def _from_image(copied: _Copied, image: Image) -> None:
-    """Copies out of a stage or another image: the cache knows what is copied, whatever else is in there.
+    state = copied.state
 
-    To look into an image takes a process and a mount. So the step's image is also found by the source as it
-    is, and the contents are asked for only where this step was made before, from another source.
-    """
-    state, cache_from = copied.state, copied.state.tools.options.cache_from
-    same_source = copied.key({"layers": image.chain_id})
-    any_source = copied.key(None)
-    if not cache_from and await state.cached(same_source, ""):
-        return
-    content = ""
-    if cache_from or state.knows(any_source):
-        content = await _digest_in_image(state, copied.order, image)
-        if await state.cached(copied.key(content), copied.created_by(content)):
-            if not cache_from:
-                state.remember(same_source)
-            return
-    layer, found = await _make_layer(state, copied.order, image, Digest.NONE if content else Digest.ALSO)
-    content = content or found
-    state.commit(copied.key(content), copied.created_by(content), layer)
-    state.remember(same_source)
-    state.remember(any_source)
+    async def look() -> list[str]:
+        return [
+            await look_into(
+                state.tools,
+                image,
+                lambda place, root: CopyOrder(
+                    mount_point=place, root=root, digest=Digest.ONLY, **copied.order
+                ),
+            )
+        ]
+
+    taking = Taking(
+        state=state,
+        images=[image],
+        key=lambda contents: copied.key(contents[0]),
+        created_by=lambda contents: copied.created_by(contents[0]),
+        look=look,
+    )
+    if not await taking.cached():
+        wanted = Digest.NONE if taking.contents else Digest.ALSO
+        layer, found = await _make_layer(state, copied.order, image, wanted)
+        taking.commit(layer, [found])
 
 
 async def workdir(state: StageState, step: ins.Workdir) -> None:
@@ -151,21 +154,6 @@ async def _make_layer(
         )
         layer = await tools.images.commit_rootfs(key, tools.pins, newest_seconds=tools.epoch)
     return layer, found
-
-
-async def _digest_in_image(state: StageState, order: dict[str, Any], image: Image) -> str:
-    tools = state.tools
-    view = f"{VIEWING}{secrets.token_hex(8)}"
-    mount_point = tools.folder / "root"
-    mount_point.mkdir(exist_ok=True)
-    async with AsyncExitStack() as undo:
-        await undo.enter_async_context(tools.slots)
-        root = await tools.images.view_rootfs(view, image)
-        undo.push_async_callback(tools.images.remove_rootfs, view)
-        found = await tools.copiers.carry_out(
-            CopyOrder(mount_point=str(mount_point), root=root, digest=Digest.ONLY, **order)
-        )
-    return found  # noqa: RET504 - the stack could swallow an error, as far as the type checker knows
 
 
 def _parts_of(files: ContextFiles, parts: Sequence[Part]) -> list[Part]:
