@@ -40,6 +40,13 @@ def test_check_shows_the_lines_and_builds_nothing(engine: NativeEngine, tmp_path
     assert engine.call("GET", "/images/json", all="1").json == before
 
 
+def test_check_takes_its_options_from_a_build_argument(engine: NativeEngine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox:test\nCMD true\n")
+    options = "BUILDKIT_DOCKERFILE_CHECK=skip=JSONArgsRecommended"
+    assert wherry(engine, tmp_path, "--check", ".").returncode == 1
+    assert wherry(engine, tmp_path, "--check", "--build-arg", options, ".").returncode == 0
+
+
 def test_check_compares_the_platform(engine: NativeEngine, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM busybox:test\n")
     result = wherry(engine, tmp_path, "--check", "--platform", "linux/s390x", ".")

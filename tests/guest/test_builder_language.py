@@ -194,3 +194,32 @@ def test_a_named_context_that_cannot_be_is_refused(engine: NativeEngine, place: 
     found = build(engine, {"Dockerfile": "FROM scratch\n"}, contexts=json.dumps({"x": place}))
     assert found.status == 400
     assert "build context x" in found.text
+
+
+def test_buildkits_own_arguments_are_heeded_and_others_are_named(engine: NativeEngine) -> None:
+    cache = "--mount=type=cache,target=/c,id=of-a-namespace"
+    run = f"RUN {cache} hostname > /h; ls /c > /l; touch /c/$(hostname)\n"
+    file = f"# check=skip=all\nFROM busybox:test\n{run}CMD x\n"
+
+    def seen(**arguments: str) -> tuple[str, str]:
+        given = {f"BUILDKIT_{name}": value for name, value in arguments.items()}
+        text = built(engine, {"Dockerfile": file}, buildargs=json.dumps(given), t="of-buildkit").text
+        return shell(engine, "of-buildkit", "cat /h /l"), text
+
+    host, text = seen()
+    assert host == "buildkitsandbox\n"
+    assert "[Warning]" not in text
+    host, text = seen(
+        SANDBOX_HOSTNAME="named", DOCKERFILE_CHECK="skip=nothing", INLINE_CACHE="1", UNKNOWN="x"
+    )
+    assert host == "named\nbuildkitsandbox\n"
+    assert "[Warning] JSONArgsRecommended" in text
+    assert "build-args [BUILDKIT_UNKNOWN] were not consumed" in text
+    assert "INLINE_CACHE" not in text
+    assert seen(CACHE_MOUNT_NS="other", SYNTAX="docker/dockerfile:1")[0] == "buildkitsandbox\n"
+    for arguments, problem in (
+        ('{"BUILDKIT_SYNTAX": "mine"}', 'asks for the frontend "mine"'),
+        ('{"BUILDKIT_DOCKERFILE_CHECK": "error=true"}', "lint violation found"),
+        ('{"BUILDKIT_DOCKERFILE_CHECK": "loud"}', 'invalid check option "loud"'),
+    ):
+        assert problem in build(engine, {"Dockerfile": file}, buildargs=arguments).text

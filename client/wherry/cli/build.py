@@ -82,7 +82,11 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
     if given["check"]:
         from wherry.cli import buildcheck
 
-        ctx.exit(buildcheck.check(engine(ctx), source, given["dockerfile"], sys.stdout, given["platform"]))
+        directive = _build_args(given["build_args"]).get("BUILDKIT_DOCKERFILE_CHECK")
+        found = buildcheck.check(
+            engine(ctx), source, given["dockerfile"], sys.stdout, given["platform"], directive
+        )
+        ctx.exit(found)
     from wherry.cli import buildsource, preferences, progress
     from wherry.engine.client import body_of
     from wherry.engine.progress import read

@@ -17,9 +17,15 @@ _AROUND = 2
 
 
 def check(
-    client: EngineClient, source: str, dockerfile: str | None, out: TextIO, platform: str | None = None
+    client: EngineClient,
+    source: str,
+    dockerfile: str | None,
+    out: TextIO,
+    platform: str | None = None,
+    directive: str | None = None,
 ) -> int:
-    """The exit status: 1 when there are findings. source, dockerfile, platform: as `build` takes them."""
+    """The exit status: 1 when there are findings. source, dockerfile, platform: as `build` takes them.
+    directive: in place of the file's `# check=`."""
     patterns: list[str] = []
     if "-" in (source, dockerfile):
         name, text = "Dockerfile", sys.stdin.buffer.read()
@@ -32,7 +38,7 @@ def check(
         found = client.call(
             "POST",
             "/build/check",
-            {"ignore": json.dumps(patterns), "platform": platform or None},
+            {"ignore": json.dumps(patterns), "platform": platform or None, "check": directive or None},
             upload=ChunkReader(iter((text,))),
         ).json()
     except EngineProblem as exc:

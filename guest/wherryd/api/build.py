@@ -82,11 +82,13 @@ class _Handlers:
         return web.json_response(await self._service.prune(params.filters(query), keep))
 
     async def check(self, request: web.Request) -> web.Response:
-        """body: a Dockerfile; ignore: patterns of `.dockerignore`, JSON; platform: of the build. Docker's
-        clients ask BuildKit."""
+        """body: a Dockerfile; ignore: patterns of `.dockerignore`, JSON; platform: of the build; check: in
+        place of the file's directive. Docker's clients ask BuildKit."""
         ignore = [str(each) for each in _json(request, "ignore", list)]
         return web.json_response(
-            await self._service.check(request.blocks(), ignore, request.query.get("platform", ""))
+            await self._service.check(
+                request.blocks(), ignore, request.query.get("platform", ""), request.query.get("check", "")
+            )
         )
 
     # contexts told by their contents; see wherrywire.contextsync

@@ -50,3 +50,7 @@ class BuildOptions:
     host_config: Mapping[str, Any] = field(default_factory=dict)
     credentials: Mapping[str, Credentials] = field(default_factory=dict, repr=False)
     offer: str = field(default="", repr=False)
+
+    def argument(self, name: str) -> str:
+        """The value of a build argument, "" without one."""
+        return self.build_args.get(name) or ""

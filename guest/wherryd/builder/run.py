@@ -19,6 +19,7 @@ from wherryd.builder.output import Output
 from wherryd.builder.runmounts import Origin, Wanted
 from wherryd.builder.stage import StageState, Tools
 from wherryd.builder.taking import Taking
+from wherryd.builder.variables import BuildKitArgument
 from wherryd.containers.attach import AttachWish
 from wherryd.containers.service import ContainerService
 from wherryd.containers.store import Container
@@ -29,6 +30,7 @@ from wherrywire import rawstream
 
 #: On every container of a build: what is left of a killed engine's builds is found by it.
 _SCRIPTS = "/dev/pipes"
+_HOSTNAME = "buildkitsandbox"
 _READ_BYTES = 64 * 1024
 
 
@@ -58,6 +60,7 @@ async def run(state: StageState, step: ins.Run, origin: Origin) -> None:
                 "network": _network(state.tools, step),
                 "hosts": state.tools.options.host_config.get("ExtraHosts") or [],
                 "security": step.security,
+                "hostname": _hostname(state.tools),
             }
         )
 
@@ -122,6 +125,7 @@ async def _execute(
             ],
             "User": state.config.get("User") or "",
             "WorkingDir": state.config.get("WorkingDir") or "",
+            "Hostname": _hostname(tools),
             "Labels": {LABEL: tools.build_id},
             "HostConfig": {
                 **tools.options.host_config,
@@ -151,6 +155,12 @@ async def _execute(
 
 def _network(tools: Tools, step: ins.Run) -> str:
     return step.network if step.network != "default" else tools.options.network or "default"
+
+
+def _hostname(tools: Tools) -> str:
+    """BuildKit's own name without another wish: with the container's, what asks for it would never be made
+    the same twice."""
+    return tools.options.argument(BuildKitArgument.HOSTNAME) or _HOSTNAME
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from wherryd.builder.dockerfile import mounts
 from wherryd.builder.dockerfile.errors import DockerfileError
 from wherryd.builder.stage import StageState, Tools
 from wherryd.builder.taking import look_into
+from wherryd.builder.variables import BuildKitArgument
 from wherryd.errors import KernelFault
 from wherryd.images.image import Image
 from wherryd.images.layers import BUILDING, VIEWING
@@ -77,6 +78,9 @@ async def wanted(state: StageState, step: ins.Run, origin: Origin) -> list[Wante
         if mount.target:
             absolute = posixpath.join("/", state.config.get("WorkingDir") or "/", mount.target)
             mount = replace(mount, target=posixpath.normpath(absolute))
+        namespace = state.tools.options.argument(BuildKitArgument.CACHE_NAMESPACE)
+        if namespace and mount.type is ins.MountType.CACHE:
+            mount = replace(mount, id=f"{namespace}/{mount.id or mount.target}")
         place: Image | ContextFiles | None = None
         content = ""
         if mount.origin:

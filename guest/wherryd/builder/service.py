@@ -28,7 +28,7 @@ from wherryd.builder.leftovers import remove_left_overs
 from wherryd.builder.offers import Offer, Offers
 from wherryd.builder.options import BuildOptions
 from wherryd.builder.output import Output
-from wherryd.builder.variables import EPOCH
+from wherryd.builder.variables import EPOCH, BuildKitArgument
 from wherryd.containers.service import ContainerService
 from wherryd.content import digest as digests
 from wherryd.errors import EngineError, InvalidParameter, NotFound
@@ -160,9 +160,14 @@ class BuilderService:
             ):
                 name = "Dockerfile"
             data = await files.take_dockerfile(name)
-            checked = check.check(data, self._base, platform=options.platform)
+            checked = check.check(
+                data,
+                self._base,
+                platform=options.platform,
+                directive=options.argument(BuildKitArgument.CHECK),
+            )
             checked.refuse()
-            program = stages.read(data)
+            program = stages.read(data, options.argument(BuildKitArgument.SYNTAX))
             self._check_needs(program, options)
             output = Output(quiet=options.quiet)
             with self._images.pinned() as pins:
@@ -229,15 +234,16 @@ class BuilderService:
         return await needs.paths(dockerfile, target, build_args, self._triggers, named.among(contexts))
 
     async def check(
-        self, dockerfile: AsyncIterator[bytes], ignore: Sequence[str], platform: str = ""
+        self, dockerfile: AsyncIterator[bytes], ignore: Sequence[str], platform: str = "", directive: str = ""
     ) -> dict[str, Any]:
-        """See lint.check.Checked.document. ignore: patterns of `.dockerignore`. Raises InvalidParameter."""
+        """See lint.check.Checked.document. ignore: patterns of `.dockerignore`. directive: in place of the
+        file's. Raises InvalidParameter."""
         data = await needs.dockerfile_of(dockerfile)
         try:
             matcher = Matcher(ignore)
         except BadPattern as exc:
             raise InvalidParameter(f"error reading .dockerignore: {exc}") from exc
-        return check.check(data, self._base, matcher, platform).document()
+        return check.check(data, self._base, matcher, platform, directive).document()
 
     def _base(self, name: str) -> "variables.Base | None":
         """An image that is here."""
@@ -336,8 +342,7 @@ class BuilderService:
 
 
 def _keeps_git_dir(options: BuildOptions) -> bool:
-    """Source: docker build reference, "BUILDKIT_CONTEXT_KEEP_GIT_DIR"."""
-    return (options.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") or "").lower() in ("1", "t", "true")
+    return options.argument(BuildKitArgument.KEEP_GIT_DIR).lower() in ("1", "t", "true")
 
 
 def _epoch(options: BuildOptions) -> int | None:

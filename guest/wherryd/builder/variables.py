@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from wherryd.images.image import Platform
 
@@ -13,6 +14,22 @@ PROXIES = frozenset(
 )
 #: Steers the builder itself and needs no ARG.
 EPOCH = "SOURCE_DATE_EPOCH"
+
+
+class BuildKitArgument(StrEnum):
+    """Those of BuildKit's that we have, too. Source: Dockerfile reference, "BuildKit built-in build args"."""
+
+    KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+    #: As the `# check=` directive, in its place.
+    CHECK = "BUILDKIT_DOCKERFILE_CHECK"
+    #: As the `# syntax=` directive, in its place.
+    SYNTAX = "BUILDKIT_SYNTAX"
+    #: Of RUN steps.
+    HOSTNAME = "BUILDKIT_SANDBOX_HOSTNAME"
+    #: Cache mounts of another namespace are others.
+    CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+    #: What --cache-from needs is always in the image.
+    INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
 
 
 def platform_arguments(target: Platform, build: Platform) -> dict[str, str]:
@@ -61,8 +78,8 @@ class Arguments:
 
     def unused(self) -> list[str]:
         """Names that were given and that no ARG takes."""
-        known = self._used | PROXIES | set(self.automatic) | {EPOCH}
-        return sorted(name for name in self.given if name not in known and not name.startswith("BUILDKIT_"))
+        known = self._used | PROXIES | set(self.automatic) | {EPOCH, *BuildKitArgument}
+        return sorted(name for name in self.given if name not in known)
 
 
 @dataclass(slots=True)

@@ -58,16 +58,12 @@ class Program:
         return self.stages[number] if 0 <= number < len(self.stages) else None
 
 
-def read(data: bytes) -> Program:
-    """Raises DockerfileError with its place."""
+def read(data: bytes, syntax: str = "") -> Program:
+    """syntax: in place of the file's directive. Raises DockerfileError with its place."""
     file = parse(data)
-    frontend = file.syntax.split(" ")[0]
-    if frontend and not _OUR_SYNTAX.fullmatch(frontend):
-        refused = DockerfileError(
-            f'the syntax directive asks for the frontend "{frontend}", which is not available',
-            "only docker/dockerfile is understood; take the line out if the file is an ordinary Dockerfile",
-        )
-        raise file.source.at_directive(refused, "syntax")
+    refused = _refused(syntax or file.syntax)
+    if refused is not None:
+        raise refused if syntax else file.source.at_directive(refused, "syntax")
     arguments: list[ins.Arg] = []
     groups: list[tuple[ins.From, list[ins.Instruction]]] = []
     for node in file.nodes:
@@ -87,6 +83,16 @@ def read(data: bytes) -> Program:
         raise DockerfileError("no build stage in current context", "a FROM is missing")
     stages = tuple(Stage(number, start, tuple(steps)) for number, (start, steps) in enumerate(groups))
     return Program(file.escape, tuple(arguments), stages, _warnings(file.warnings), file.source)
+
+
+def _refused(syntax: str) -> DockerfileError | None:
+    frontend = syntax.split(" ")[0]
+    if not frontend or _OUR_SYNTAX.fullmatch(frontend):
+        return None
+    return DockerfileError(
+        f'the syntax directive asks for the frontend "{frontend}", which is not available',
+        "only docker/dockerfile is understood; take the line out if the file is an ordinary Dockerfile",
+    )
 
 
 def _warnings(found: Sequence[ParseWarning]) -> tuple[str, ...]:

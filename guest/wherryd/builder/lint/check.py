@@ -47,15 +47,14 @@ class Checked:
         }
 
 
-def check(data: bytes, bases: Bases, ignored: Matcher | None = None, platform: str = "") -> Checked:
+def check(
+    data: bytes, bases: Bases, ignored: Matcher | None = None, platform: str = "", directive: str = ""
+) -> Checked:
     """bases: images that are here. ignored: the context's `.dockerignore`. platform: of the build, "" for the
-    machine's. Raises DockerfileError."""
+    machine's. directive: in place of the file's own. Raises DockerfileError."""
     read(data)  # what is wrong with the whole
     file = parse(data)
-    try:
-        choice = findings.choice(file.directives.get("check", ""))
-    except DockerfileError as exc:
-        raise file.source.at_directive(exc, "check") from exc.__cause__
+    choice = findings.choice(directive) if directive else _choice(file)
     steps = _steps(file)
     found = [
         *writing.findings(steps, ignored),
@@ -67,6 +66,13 @@ def check(data: bytes, bases: Bases, ignored: Matcher | None = None, platform: s
     ]
     lines = data.decode("utf-8", "replace").splitlines()
     return Checked(_chosen(found, choice, steps), choice.error, lines)
+
+
+def _choice(file: Dockerfile) -> Choice:
+    try:
+        return findings.choice(file.directives.get("check", ""))
+    except DockerfileError as exc:
+        raise file.source.at_directive(exc, "check") from exc.__cause__
 
 
 def _chosen(found: Sequence[Finding], choice: Choice, steps: Sequence[Step]) -> list[Finding]:
