@@ -29,7 +29,7 @@ COPY <<END here
 text
 END
 COPY --from=one /a /a
-RUN date +%s > /dev/null; touch /new /srv/deep/new
+RUN date +%s > /dev/null; touch /new /srv/deep/new; (hostname; umask; id; env | sort; pwd) > /seen
 VOLUME /data
 CMD ["true"]
 """
