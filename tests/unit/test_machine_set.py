@@ -129,3 +129,9 @@ def test_refusal_of_the_engine_is_shown(
     monkeypatch.setattr(sshfallback, "answer_of", lambda *_: (1, b"", complaint))
     with pytest.raises(kind, match=words):
         machine_set.apply(_Machine(tmp_path), {"options": {}})  # type: ignore[arg-type]
+
+
+def test_connection_that_breaks_off_says_how_to_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sshfallback, "answer_of", lambda *_: (-1, b"", b""))
+    with pytest.raises(MachineProblem, match="broke off .* `wherry machine set` shows what is set"):
+        machine_set.apply(_Machine(tmp_path), {"options": {}})  # type: ignore[arg-type]

@@ -112,6 +112,11 @@ def apply(machine: Machine, wanted: dict[str, Any]) -> dict[str, Any]:
         command += " && sudo systemctl restart wherryd"
     status, out, problem = answer_of(machine, command, json.dumps(wanted).encode())
     said = problem.decode(errors="replace").strip()
+    if status < 0:
+        raise MachineProblem(
+            f'the connection to machine "{machine.name}" broke off before its engine had answered; '
+            f"`wherry machine set{option_for(machine.name)}` shows what is set"
+        )
     if status:
         if "unrecognized arguments: configure" in said:
             raise MachineProblem(
