@@ -1,5 +1,6 @@
 """Docker's grammar of options: where they end, how they combine, and what a wrong one costs."""
 
+import sys
 from typing import Any
 
 import click
@@ -49,6 +50,17 @@ def test_combined_flags_may_end_in_an_option_with_a_value() -> None:
     options = parsed("-itp", "80:80", "img", "-x")
     assert options["publish"] == ("80:80",)
     assert options["command"] == ("-x",)
+
+
+def test_a_short_option_takes_its_value_with_or_without_a_sign() -> None:
+    assert parsed("-p=80", "-tp=81:x=y", "-h", "-i", "img")["publish"] == ("80", "81:x=y")
+    assert parsed("-h", "-i", "img")["hostname"] == "-i"
+
+
+def test_short_options_need_no_search_for_what_they_resemble() -> None:
+    sys.modules.pop("difflib", None)
+    parsed("-dit", "-p80:80", "-h", "name", "img")
+    assert "difflib" not in sys.modules
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("F", False)])

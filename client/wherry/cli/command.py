@@ -8,7 +8,7 @@ each()        one call per name, errors printed as they come
 
 import re
 import sys
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
@@ -176,10 +176,14 @@ def _in_its_word(name: str) -> str:
 
 
 def _without_values(args: list[str], params: Iterable[click.Parameter], interspersed: bool) -> list[str]:
-    """args with `--flag=false` turned into the flag's hidden name, up to where options end."""
+    """args with `--flag=false` turned into the flag's hidden name, up to where options end; and with short
+    names in full: click looks for what a short one resembles before it looks it up, with difflib."""
     flags: dict[str, Flag] = {}
     valued: set[str] = set()
+    longs: dict[str, str] = {}
     for param in params:
+        if isinstance(param, click.Option) and (long := _long_name(param)):
+            longs |= dict.fromkeys(param.opts, long)
         if isinstance(param, Flag):
             flags |= dict.fromkeys(param.opts, param)
         elif isinstance(param, click.Option) and not param.is_flag:
@@ -194,9 +198,34 @@ def _without_values(args: list[str], params: Iterable[click.Parameter], interspe
         if equals and name in flags:
             made.append(_switch(name, value, flags[name]))
             continue
-        made.append(arg)
-        if _takes_next(arg, flags, valued) and rest:
+        takes_next = _takes_next(arg, flags, valued)
+        if takes_next and not rest:
+            made.append(arg)  # as it was written, for the error
+            continue
+        made += _in_full(arg, flags, valued, longs)
+        if takes_next:
             made.append(rest.pop(0))
+    return made
+
+
+def _long_name(option: click.Option) -> str:
+    """ "" for one that has none."""
+    return next((name for name in option.opts if name.startswith("--")), "")
+
+
+def _in_full(arg: str, flags: Container[str], valued: Container[str], longs: Mapping[str, str]) -> list[str]:
+    """`-it` as `--interactive --tty`, `-p80:80` as `--publish=80:80`; as it is where a name is not known."""
+    if arg.startswith("--") or not _is_option(arg):
+        return [arg]
+    made: list[str] = []
+    for place, char in enumerate(arg[1:], 1):
+        name = f"-{char}"
+        if name not in longs or not (name in valued or name in flags):
+            return [arg]
+        made.append(longs[name])
+        if name in valued:
+            value = arg[place + 1 :].removeprefix("=")
+            return [*made[:-1], f"{made[-1]}={value}"] if len(arg) > place + 1 else made
     return made
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 API_VERSION = (1, 51)
 #: Read size for bodies that are streamed, in bytes.
 CHUNK_BYTES = 64 * 1024
+#: RFC 3986, section 2.3.
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 Params = Mapping[str, str | int | bool | list[str] | None]
 
@@ -156,19 +158,19 @@ def _with_query(path: str, params: Params | None) -> str:
 
 
 def _query(params: Params) -> str:
-    pairs = list(_pairs(params))
-    if not pairs:
-        return ""
-    from urllib.parse import urlencode
-
-    return urlencode(pairs)
+    return "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in _pairs(params))
 
 
 def segment(name: str) -> str:
     """A name as one part of a path. `/`, `:` and `@` stay, as image names have them."""
-    from urllib.parse import quote
+    return _quoted(name, b"/:@")
 
-    return quote(name, safe="/:@")
+
+def _quoted(text: str, kept: bytes = b"") -> str:
+    """Percent-encoded. urllib.parse does this too, and brings ipaddress along."""
+    return "".join(
+        chr(byte) if byte in _UNRESERVED or byte in kept else f"%{byte:02X}" for byte in text.encode()
+    )
 
 
 def parse_version(text: str) -> tuple[int, int]:
