@@ -139,9 +139,8 @@ def in_dockers_words(exc: click.UsageError, command: click.Command, ctx: click.C
         return _bad_value(BadValue(param.opts[0], found[1], reason), command, ctx)
     if isinstance(exc, click.BadOptionUsage) and "requires an argument" in exc.message:
         name = exc.option_name
-        return BadOptions(
-            f"flag needs an argument: {name if name.startswith('--') else _in_its_word(name)}", ctx=ctx
-        )
+        shown = name if name.startswith("--") else f"'{name[1:]}' in {name}"
+        return BadOptions(f"flag needs an argument: {shown}", ctx=ctx)
     if isinstance(exc, click.BadOptionUsage) or isinstance(param, click.Option):
         return BadOptions(exc.format_message(), ctx=ctx)
     if isinstance(exc, click.MissingParameter) or param is None:

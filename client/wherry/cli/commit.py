@@ -6,7 +6,7 @@ from wherry.cli import completing, references
 from wherry.cli.command import engine, flag, texts, verb
 
 
-@verb("commit")
+@verb("commit", options_first=True)
 @click.option("-a", "--author", help='Author (e.g., "John Hannibal Smith <hannibal@a-team.com>").')
 @texts("-c", "--change", "changes", help="Apply a Dockerfile instruction to the created image.")
 @click.option("-m", "--message", help="Commit message.")

@@ -67,18 +67,17 @@ def aliases(path: str) -> list[str]:
     program, *words = path.split() or [""]
     if not words:
         return []
+    own = _group(words[0]) if len(words) > 1 else None
+    target = COMMANDS.get(words[0]) if own is None else own.lazy.get(own.aliases.get(words[-1], words[-1]))
+    groups = [words[0]] if own is not None else []
+    if own is None or words[0] in _GROUPS:
+        groups += [name for name in _GROUPS if name not in groups]
     ways: list[str] = []
-    group_names = _GROUPS if len(words) == 1 else (words[0],)
-    target = COMMANDS.get(words[0]) if len(words) == 1 else None
-    for name in group_names:
-        group = _group(name)
-        if group is None:
-            continue
-        wanted = target or group.lazy.get(words[-1]) or group.lazy.get(group.aliases.get(words[-1], ""))
-        same = [verb for verb, where in group.lazy.items() if where == wanted]
-        same += [alias for alias, verb in group.aliases.items() if verb in same]
-        ways += [f"{program} {name} {verb}" for verb in same]
-        target = target or (wanted if name in _GROUPS else None)
+    for name in groups:
+        if (group := _group(name)) is not None:
+            same = [verb for verb, where in group.lazy.items() if where == target]
+            same += [alias for alias, verb in group.aliases.items() if verb in same]
+            ways += [f"{program} {name} {verb}" for verb in same]
     ways += [f"{program} {verb}" for verb, where in COMMANDS.items() if where == target]
     return ways if len(ways) > 1 else []
 

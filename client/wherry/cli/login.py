@@ -75,7 +75,8 @@ def _ask(username: str, password: str, server: str) -> tuple[str, str]:
         return username, password
     if not sys.stdin.isatty():
         raise UsageProblem(
-            "cannot perform an interactive login from a non TTY device; use -u NAME and --password-stdin"
+            "Error: Cannot perform an interactive login from a non TTY device; "
+            "use -u NAME and --password-stdin"
         )
     click.echo(f"Log in to {server}.")
     username = username or input("Username: ").strip()

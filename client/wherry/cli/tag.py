@@ -6,7 +6,7 @@ from wherry.cli import completing, references
 from wherry.cli.command import engine, verb
 
 
-@verb("tag")
+@verb("tag", options_first=True)
 @click.argument("source", metavar="SOURCE_IMAGE[:TAG]", shell_complete=completing.images)
 @click.argument("target", metavar="TARGET_IMAGE[:TAG]")
 @click.pass_context
