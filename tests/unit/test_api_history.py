@@ -27,7 +27,8 @@ WORDS = {
     ((1, 31), "Metadata"): "ImageMetadata",
     ((1, 45), "NetworkSettings"): "Aliases",
     ((1, 46), "Annotations"): "annotations",
-    ((1, 48), "ImageOptions"): "`image`",
+    ((1, 48), "Mounts"): "type `image`",
+    ((1, 48), "HostConfig"): "type `image`",
 }
 #: Versions whose notes do not tell of it: 1.24's own description has two parameters that 1.25's has not, and
 #: a network's field is described one version before its notes; 1.48 describes more of a descriptor.

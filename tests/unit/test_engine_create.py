@@ -100,6 +100,7 @@ def test_mounts() -> None:
             "type=tmpfs,dst=/t,tmpfs-size=64m,tmpfs-mode=1777",
             "src=v,dst=/v,volume-nocopy,volume-opt=o=x,volume-driver=local,volume-label=a=b",
             "type=bind,src=/a,dst=/b,ro=false,bind-propagation=rslave",
+            "type=image,source=tools:1,target=/t,image-subpath=opt/t",
         )
     )["Mounts"]
     assert mounts == [
@@ -122,7 +123,24 @@ def test_mounts() -> None:
             "ReadOnly": False,
             "BindOptions": {"Propagation": "rslave"},
         },
+        {"Type": "image", "Source": "tools:1", "Target": "/t", "ImageOptions": {"Subpath": "opt/t"}},
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("type=image,dst=/t", "source is required for an image"),
+        ("type=image,src=a,dst=/t,volume-nocopy", "cannot mix 'volume-\\*' options with mount type 'image'"),
+        (
+            "type=volume,src=a,dst=/t,image-subpath=x",
+            "cannot mix 'image-\\*' options with mount type 'volume'",
+        ),
+    ],
+)
+def test_words_of_an_image_mount_that_do_not_fit_are_told(words: str, said: str) -> None:
+    with pytest.raises(UsageProblem, match=said):
+        host(mount=(words,))
 
 
 @pytest.mark.parametrize(

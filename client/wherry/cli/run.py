@@ -149,6 +149,9 @@ def create_container(
     env: list[str] = document.get("Env") or []
     if more := preferences.proxies(str(client.endpoint), env):
         document = {**document, "Env": env + more}
+    if "MacAddress" in document and client.api_version >= (1, 44):
+        # It is the first network's since then, where it stands as well.
+        document = {key: value for key, value in document.items() if key != "MacAddress"}
 
     cidfile = Path(mine.cidfile) if mine.cidfile else None
     if cidfile and cidfile.exists():

@@ -5,7 +5,7 @@ did not have, and an answer to it is turned back, row by row. The table is in hi
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from wherryd.errors import InvalidParameter
@@ -32,6 +32,9 @@ class Row(Protocol):
         """holder: the object around the field, whether it has it or not; it is not changed itself. Raises
         InvalidParameter."""
 
+    def below(self, path: Path) -> "Row":
+        """The same for a document that lies there in another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Since:
@@ -41,6 +44,9 @@ class Since:
     version: Version
     path: Path
     refusal: str = ""
+
+    def below(self, path: Path) -> Row:
+        return replace(self, path=f"{path}.{self.path}")
 
     def applies(self, version: Version) -> bool:
         return version < self.version
@@ -58,6 +64,9 @@ class Until:
     version: Version
     path: Path
 
+    def below(self, path: Path) -> Row:
+        return replace(self, path=f"{path}.{self.path}")
+
     def applies(self, version: Version) -> bool:
         return version >= self.version
 
@@ -72,6 +81,9 @@ class Before:
     version: Version
     path: Path
     value: Any | Callable[[Document], Any]
+
+    def below(self, path: Path) -> Row:
+        return replace(self, path=f"{path}.{self.path}")
 
     def applies(self, version: Version) -> bool:
         return version < self.version

@@ -5,7 +5,7 @@ row's version is the one whose notes tell of the change. Source: Engine API, "Ve
 dockerd 28 does with requests of older versions, which is not always the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from wherryd.api.gates import Before, Document, Row, Since, Until, Version
@@ -149,7 +149,20 @@ def _with_own_names(container: Document) -> Document:
     return {**settings, "Networks": networks}
 
 
+def _without_images(holder: Document) -> Any:
+    """Clients that know nothing of image mounts may read no other type than those of their version."""
+    mounts = holder.get("Mounts")
+    return [each for each in mounts if each["Type"] != "image"] if mounts else mounts
+
+
+def _without_image_wishes(container: Document) -> Document:
+    host: Document = container["HostConfig"]
+    return {**host, "Mounts": _without_images(host)} if host.get("Mounts") else host
+
+
 CONTAINER: Final[tuple[Row, ...]] = (
+    Before(IMAGE_MOUNTS, "Mounts", _without_images),
+    Before(IMAGE_MOUNTS, "HostConfig", _without_image_wishes),
     Since((1, 40), "HostConfig.Mounts.*.BindOptions.NonRecursive"),
     Until((1, 42), "HostConfig.KernelMemory"),
     Before((1, 42), "HostConfig.KernelMemory", lambda host: host.get("KernelMemory", 0)),
@@ -166,11 +179,11 @@ CONTAINER: Final[tuple[Row, ...]] = (
     Before((1, 45), "NetworkSettings", _with_own_names),
     Since((1, 45), "HostConfig.Mounts.*.VolumeOptions.Subpath"),
     Since((1, 46), "HostConfig.Mounts.*.TmpfsOptions.Options"),
-    Since((1, 48), "HostConfig.Mounts.*.ImageOptions"),
     Since((1, 48), "NetworkSettings.Networks.*.GwPriority"),
     Since((1, 48), "ImageManifestDescriptor"),
 )
 CONTAINERS: Final[tuple[Row, ...]] = (
+    Before(IMAGE_MOUNTS, "Mounts", _without_images),
     Since((1, 44), "NetworkSettings.Networks.*.DNSNames"),
     Since((1, 46), "HostConfig.Annotations"),
     Since((1, 48), "NetworkSettings.Networks.*.GwPriority"),
@@ -292,6 +305,11 @@ VERSION: Final[tuple[Row, ...]] = (
 )
 
 
+def _below(path: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """The same rows for documents inside of another one."""
+    return (row.below(path) for row in rows)
+
+
 def _builder_size(usage: Document) -> int:
     return sum(each["Size"] for each in usage.get("BuildCache", ()) if not each["Shared"])
 
@@ -301,8 +319,8 @@ DISK_USAGE: Final[tuple[Row, ...]] = (
     Before((1, 42), "BuildCache.*.Parent", lambda record: next(iter(record["Parents"]), "")),
     Since((1, 42), "BuildCache.*.Parents"),
     Before((1, 44), "Images.*.VirtualSize", _size),
-    *(Since(row.version, f"Containers.*.{row.path}") for row in CONTAINERS if isinstance(row, Since)),
-    *(Since(row.version, f"Volumes.*.{row.path}") for row in VOLUME if isinstance(row, Since)),
+    *_below("Containers.*", CONTAINERS),
+    *_below("Volumes.*", VOLUME),
 )
 
 #: (type, action) of events, "*" for each type.

@@ -11,6 +11,7 @@ from typing import Any
 from wherryd import clock
 from wherryd.containers import (
     idranges,
+    imagemounts,
     limits,
     linking,
     logoptions,
@@ -62,6 +63,7 @@ async def create(
     try:
         rootfs = await deps.images.prepare_rootfs(record.id, image)
         deps.files(record.id).folder.mkdir(mode=0o710, parents=True, exist_ok=True)
+        await imagemounts.make(deps, record)
         _make_volumes(deps, container, made)
         await _fill_volumes(deps, container.record, rootfs)
     except BaseException as exc:
@@ -110,7 +112,9 @@ def _record(deps: Deps, name: str, wish: CreateRequest, image: Image) -> Contain
         host["NetworkMode"] = f"container:{peer.id}"
     host["Links"] = linking.complete(deps, host["Links"] or (), host["NetworkMode"]) or None
     points = tuple(
-        replace(point, name=secrets.token_hex(32)) if point.type == "volume" and not point.name else point
+        replace(point, name=secrets.token_hex(32))
+        if point.type == "volume" and not point.name
+        else imagemounts.resolved(deps, point)
         for point in mountpoints.parse(config, host, _inherited(deps, host["VolumesFrom"] or ()))
     )
     return ContainerRecord(
@@ -206,6 +210,7 @@ async def _undo(deps: Deps, container: Container, made: Sequence[str], error: Ba
             error.add_note(f"while undoing the create: {exc}")
     try:
         await deps.images.remove_rootfs(container.id)
+        await imagemounts.remove(deps, container.record)
     except EngineError as exc:
         error.add_note(f"while undoing the create: {exc}")
     with contextlib.suppress(FileNotFoundError):

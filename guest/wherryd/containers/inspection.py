@@ -128,6 +128,8 @@ def mount_point(point: MountPoint) -> dict[str, Any]:
     }
     if point.type == "volume":
         document |= {"Name": point.name, "Driver": point.driver}
+    elif point.type == "image":
+        document["Name"] = point.name
     return document
 
 

@@ -12,8 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import files, idranges, linking, logoptions, networking, plan, sources, subpaths
+from wherryd.containers import (
+    files,
+    idranges,
+    imagemounts,
+    linking,
+    logoptions,
+    networking,
+    plan,
+    sources,
+    subpaths,
+)
 from wherryd.containers.deps import STAND_IN_FOR, Deps
+from wherryd.containers.idranges import Ids
 from wherryd.containers.record import ContainerRecord, MountPoint
 from wherryd.containers.store import Container
 from wherryd.errors import Conflict, InvalidParameter, SystemFault
@@ -42,11 +53,16 @@ async def launch(deps: Deps, container: Container) -> str:
 
 
 async def _launch(deps: Deps, container: Container, mounts: tuple[MountPoint, ...]) -> str:
-    """mounts: as they can be mounted now."""
+    """mounts: as they can be mounted now, but for images."""
     ids = idranges.decide(deps, replace(container.record, mounts=mounts))
+    if container.record.id_base != ids.base:
+        deps.store.update(container, id_base=ids.base)
+    async with imagemounts.opened(deps, container.id, mounts, ids.base) as every:
+        return await _create(deps, container, every, ids)
+
+
+async def _create(deps: Deps, container: Container, mounts: tuple[MountPoint, ...], ids: Ids) -> str:
     record = container.record
-    if record.id_base != ids.base:
-        record = deps.store.update(container, id_base=ids.base)
     async with AsyncExitStack() as undo:
         sandbox = await networking.attach(deps, record, ids)
         undo.push_async_callback(deps.networks.detach, record.id)

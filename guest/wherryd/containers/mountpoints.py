@@ -161,9 +161,9 @@ def _mount(document: Mapping[str, Any]) -> MountPoint:
     source, target = document.get("Source") or "", document.get("Target") or ""
     if not isinstance(source, str) or not isinstance(target, str):
         raise InvalidParameter("invalid mount config: Source and Target want strings")
-    if kind not in ("bind", "volume", "tmpfs"):
+    if not isinstance(kind, str) or kind not in _BLOCKS:
         raise InvalidParameter(
-            f'invalid mount config for type "{kind}": mount type unknown (hint: bind, volume or tmpfs)'
+            f'invalid mount config for type "{kind}": mount type unknown (hint: {", ".join(_BLOCKS)})'
         )
     if kind == "volume" and source:
         check_volume_name(source)
@@ -180,6 +180,8 @@ def _mount(document: Mapping[str, Any]) -> MountPoint:
             return _bind_mount(source, destination, options, read_only=read_only)
         if kind == "volume":
             return _volume_mount(source, destination, options, read_only=read_only)
+        if kind == "image":
+            return _image_mount(source, destination, options)
         if source:
             raise InvalidParameter("field Source must not be specified")
         return _tmpfs_mount(destination, options, read_only=read_only)
@@ -252,10 +254,20 @@ def _tmpfs_mount(destination: str, options: Mapping[str, Any], *, read_only: boo
     return _tmpfs(destination, ",".join(words + (["ro"] if read_only else [])))
 
 
-def _subpath(value: Any) -> str:
-    path = kinds.string(value or "", "VolumeOptions.Subpath")
+def _image_mount(source: str, destination: str, options: Mapping[str, Any]) -> MountPoint:
+    """Read-only, whatever is asked for."""
+    if not source:
+        raise InvalidParameter("field Source must not be empty")
+    subpath = _subpath(options.get("Subpath"), "image")
+    return MountPoint(
+        type="image", source="", destination=destination, name=source, rw=False, subpath=subpath
+    )
+
+
+def _subpath(value: Any, kind: str = "volume") -> str:
+    path = kinds.string(value or "", f"{kind.title()}Options.Subpath")
     if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path):
-        raise InvalidParameter("subpath must be a relative path within the volume")
+        raise InvalidParameter(f"subpath must be a relative path within the {kind}")
     return "" if not path else str(PurePosixPath(path))
 
 

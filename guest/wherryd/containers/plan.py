@@ -91,6 +91,7 @@ def mount(point: MountPoint, ids: Ids) -> UserMount:
         propagation=point.propagation or "rprivate",
         options=point.options if point.type == "tmpfs" else (),
         idmap=ids.words.get(point.source, ""),
+        is_mapped=point.type == "image",
         recursive=point.recursive,
         writable_below=point.writable_below,
     )

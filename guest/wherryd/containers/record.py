@@ -19,7 +19,8 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPoint:
-    """A bind, volume or tmpfs of a container. `source` is a path on the engine's side, "" for tmpfs."""
+    """A bind, volume, tmpfs or image of a container. `source` is a path on the engine's side, "" for tmpfs
+    and image; `name` that of the volume, and of the image as the user gave it."""
 
     type: str
     source: str
@@ -34,8 +35,10 @@ class MountPoint:
     anonymous: bool = False
     #: Whether an empty volume takes over what the image has at the destination.
     copy_up: bool = False
-    #: The part of the volume that is mounted, "" for all of it.
+    #: The part of the volume or image that is mounted, "" for all of it.
     subpath: str = ""
+    #: What an image's name meant when the container was created.
+    image_id: str = ""
     #: Of a bind: with the mounts below it. writable_below: those stay as they are where it is read-only.
     recursive: bool = True
     writable_below: bool = False

@@ -2,6 +2,7 @@
 
 import logging
 
+from wherryd.containers import imagemounts
 from wherryd.containers.deps import Deps
 from wherryd.containers.record import ContainerRecord
 from wherryd.errors import Conflict, NotFound
@@ -14,6 +15,7 @@ async def delete_data(deps: Deps, record: ContainerRecord, *, volumes: bool) -> 
     """Every step may have been done before: a removal that was cut off is carried on by the next."""
     await deps.networks.detach(record.id)
     await deps.images.remove_rootfs(record.id)
+    await imagemounts.remove(deps, record)
     for folder in (deps.bundle(record.id), deps.files(record.id).folder):
         folders.remove(folder)
     if volumes:

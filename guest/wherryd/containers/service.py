@@ -12,6 +12,7 @@ from wherryd.cgroups.stats import CgroupStats
 from wherryd.containers import (
     attach,
     creation,
+    imagemounts,
     inspection,
     linking,
     listing,
@@ -47,7 +48,8 @@ class ContainerService:
         self.deps.images.in_use = self.image_uses
         await restore.restore(self.deps, self.lifecycle)
         known = {container.id for container in self.deps.store}
-        await self.deps.images.keep_rootfs(known)
+        views = {key for container in self.deps.store for key in imagemounts.keys(container.record)}
+        await self.deps.images.keep_rootfs(known | views)
         # A power cut can take a record whose folder was on the disk already.
         await asyncio.to_thread(_remove_strays, self.deps.data_root / "containers", known)
 
@@ -60,6 +62,7 @@ class ContainerService:
             ImageUse(container_id=container.id, running=container.record.alive)
             for container in self.deps.store
             if container.record.image_id == image_id
+            or any(point.image_id == image_id for point in container.record.mounts)
         ]
 
     def get(self, reference: str) -> Container:

@@ -214,7 +214,8 @@ class _Audit:
                 self._owned("layers", size)
             else:
                 self._nobodys(path, f"snapshot {record.key} is no layer of the database", size)
-        elif record.key in self._known.containers:
+        elif record.key.partition(".")[0] in self._known.containers:
+            # Its own file system, and those of images that it mounts.
             self._owned("containers", size)
         else:
             self._nobodys(path, f"snapshot {record.key} belongs to no container", size)

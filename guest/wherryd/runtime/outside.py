@@ -52,7 +52,7 @@ def prepare(rootfs: str, layers: tuple[Mount, ...], spec: Spec, user_namespace: 
                 sources[number] = mounting.new_filesystem("proc", each.source, parse(each.options))
     nodes: frozenset[str] = frozenset()
     if layers and spec.linux.uid_mappings:
-        layers = tuple(_mapped(layer, rootfs, user_namespace) for layer in layers)
+        layers = tuple(mapped(layer, rootfs, user_namespace) for layer in layers)
         with _as_root_inside(spec.linux):
             mounting.mount_root(rootfs, layers, user_namespace)
             nodes = _make_dev(spec, sources)
@@ -81,7 +81,7 @@ def _make_dev(spec: Spec, sources: dict[int, int]) -> frozenset[str]:
     return frozenset()
 
 
-def _mapped(layer: Mount, rootfs: str, user_namespace: int) -> Mount:
+def mapped(layer: Mount, rootfs: str, user_namespace: int) -> Mount:
     """An overlay whose layers, the upper one too, are reached through one id-mapped copy of the folder that
     they have in common, mounted where the overlay then covers it.
 

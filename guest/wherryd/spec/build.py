@@ -46,6 +46,8 @@ class UserMount:
     options: tuple[str, ...] = ()
     #: "idmap" or "ridmap": a bind whose files keep on the host the ids that they have inside.
     idmap: str = ""
+    #: Its files already have the ids that they have inside: nothing is to be mapped.
+    is_mapped: bool = False
     recursive: bool = True
     writable_below: bool = False
 
@@ -257,7 +259,7 @@ def _user_mount(mount: UserMount, plan: Plan) -> dict[str, Any]:
             *(("rro",) if mount.read_only and not mount.writable_below else ()),
             mount.propagation,
             *mount.options,
-            *((mount.idmap or "idmap",) if plan.id_mappings else ()),
+            *((mount.idmap or "idmap",) if plan.id_mappings and not mount.is_mapped else ()),
         ],
     }
 

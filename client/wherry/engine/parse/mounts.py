@@ -56,6 +56,7 @@ _TEXT_KEYS = {
     "consistency": ("", "Consistency"),
     "bind-propagation": ("BindOptions", "Propagation"),
     "volume-subpath": ("VolumeOptions", "Subpath"),
+    "image-subpath": ("ImageOptions", "Subpath"),
 }
 _FLAG_KEYS = {
     "readonly": ("", "ReadOnly"),
@@ -64,6 +65,10 @@ _FLAG_KEYS = {
     "bind-create-src": ("BindOptions", "CreateMountpoint"),
     "volume-nocopy": ("VolumeOptions", "NoCopy"),
 }
+
+
+#: block of the JSON -> the kind of mount that has it.
+_KINDS = {"BindOptions": "bind", "VolumeOptions": "volume", "TmpfsOptions": "tmpfs", "ImageOptions": "image"}
 
 
 def mount(spec: str, cwd: Path) -> dict[str, Any]:
@@ -87,7 +92,9 @@ def _mount(spec: str, cwd: Path) -> dict[str, Any]:
         if not made.get("Source"):
             raise UsageProblem("source is required for a bind in --mount; write source=/path")
         made["Source"] = hostpaths.guest_path(made["Source"], cwd)
-    for block, kind in (("BindOptions", "bind"), ("VolumeOptions", "volume"), ("TmpfsOptions", "tmpfs")):
+    if made["Type"] == "image" and not made.get("Source"):
+        raise UsageProblem("source is required for an image in --mount; write source=NAME")
+    for block, kind in _KINDS.items():
         if block in made and made["Type"] != kind:
             raise UsageProblem(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
     _check_recursion(made)

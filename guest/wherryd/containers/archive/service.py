@@ -7,12 +7,12 @@ on files that are mounted here. While it runs, copies need no lock; its next sta
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wherryd.containers import idranges, plan, sources, subpaths
+from wherryd.containers import idranges, imagemounts, plan, sources, subpaths
 from wherryd.containers.archive.order import ArchiveOrder, Verb, ViewOrder
 from wherryd.containers.archive.process import ArchiveProcess
 from wherryd.containers.deps import Deps
@@ -179,8 +179,12 @@ class ArchiveService:
         await sources.hold(self._deps, record, holder)
         try:
             sources.prepare(self._deps, record)
-            with subpaths.opened(self._deps, record) as opened:
-                mounts = [plan.mount(point, idranges.HOSTS) for point in opened.mounts]
+            async with AsyncExitStack() as stack:
+                opened = stack.enter_context(subpaths.opened(self._deps, record)).mounts
+                opened = await stack.enter_async_context(
+                    imagemounts.opened(self._deps, record.id, opened, id_base=0)
+                )
+                mounts = [plan.mount(point, idranges.HOSTS) for point in opened]
                 own = self._deps.files(record.id)
                 if own.hosts.exists():  # since its first start
                     mounts += own.mounts(
