@@ -27,11 +27,11 @@ from wherryd.errors import KernelFault
 from wherryd.images.unpack.directories import clean
 from wherryd.images.unpack.errors import ArchiveError
 from wherryd.images.unpack.extract import printable
+from wherryd.images.unpack.files import write_all
 from wherryd.images.unpack.members import members
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
 from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.reader import TarReader
-from wherryd.images.unpack.recipe import write_all
 from wherryd.images.unpack.remove import remove
 from wherryd.sys import paths
 from wherryd.sys.filesystems import KERNEL_FILESYSTEMS, statfs_type

@@ -15,11 +15,12 @@ from typing import cast
 
 from wherryd.images.unpack.directories import Directories, Directory, open_directory
 from wherryd.images.unpack.errors import ArchiveError
+from wherryd.images.unpack.files import write_all
 from wherryd.images.unpack.members import members
 from wherryd.images.unpack.metadata import modified_ns, owner, wanted_xattrs
 from wherryd.images.unpack.order import Limits
 from wherryd.images.unpack.reader import TarReader
-from wherryd.images.unpack.recipe import RecipeWriter, write_all
+from wherryd.images.unpack.recipe import RecipeWriter
 from wherryd.images.unpack.remove import remove
 from wherryd.images.unpack.whiteouts import PREFIX, Whiteouts
 
@@ -153,7 +154,7 @@ class Extractor:
         if sparse is None:
             if size:
                 self._contents[path] = [(self._recipe.file(path, 0, size), 0, size)]
-                self._reader.payload(size, lambda piece: write_all(fd, piece))
+                self._reader.copy(size, fd)
                 self._reader.read(-size % tarfile.BLOCKSIZE)
             return
         stored = 0

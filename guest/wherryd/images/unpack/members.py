@@ -40,10 +40,11 @@ def _common(archive: tarfile.TarFile, reader: TarReader) -> tarfile.TarInfo | No
     """The next entry, if its header is of the common kind; else nothing is read, and `tarfile` takes it."""
     if archive.pax_headers:
         return None  # of the whole archive: they change every entry
-    member = Header.common(reader.peek(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    block = reader.peek(tarfile.BLOCKSIZE)
+    member = Header.common(block, "utf-8", "surrogateescape")
     if member is None or member.size < 0:
         return None
-    reader.read(tarfile.BLOCKSIZE)
+    reader.take(block)
     archive.offset = reader.tell()
     if member.type == tarfile.REGTYPE:
         archive.offset += member.size + -member.size % tarfile.BLOCKSIZE

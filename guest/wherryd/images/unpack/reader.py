@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from wherryd.images.unpack.errors import ArchiveError
+from wherryd.images.unpack.files import write_all
 from wherryd.images.unpack.order import Ratio
 
 CHUNK_BYTES = 1024 * 1024
@@ -196,6 +197,23 @@ class TarReader:
     def peek(self, size: int) -> bytes:
         """What `read` would return, as far as it is here already."""
         return self._chunk[self._at : self._at + size]
+
+    def take(self, peeked: bytes) -> None:
+        """`read` of what `peek` has just returned."""
+        self._at += len(peeked)
+        self._position += len(peeked)
+        self._on_raw(peeked)
+        self.last_read = peeked
+
+    def copy(self, size: int, fd: int) -> None:
+        """`payload` into a file."""
+        piece = memoryview(self._chunk)[self._at : self._at + size]
+        if len(piece) < size:
+            self.payload(size, lambda piece: write_all(fd, piece))
+            return
+        write_all(fd, piece)
+        self._at += size
+        self._position += size
 
     def payload(self, size: int, write: Callable[[memoryview], object]) -> None:
         """Hands size bytes of an entry's contents to `write`. Raises ArchiveError when they are not there."""

@@ -22,6 +22,8 @@ from typing import BinaryIO
 
 from isal import igzip, isal_zlib
 
+from wherryd.images.unpack.files import write_all
+
 MAGIC = b"wherry recipe 1\n"
 _RAW = struct.Struct(">cI")
 _FILE = struct.Struct(">cQQH")
@@ -83,12 +85,6 @@ class RecipeWriter:
         self._out += b"E"
         self._flush()
         write_all(self._fd, self._compressor.flush())
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 class DamagedRecipe(Exception):  # noqa: N818 - named for what happened
