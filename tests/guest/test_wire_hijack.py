@@ -257,6 +257,17 @@ def test_each_flag_of_attach_asks_for_its_part(engine: NativeEngine) -> None:
         assert rest(typing) == b""
 
 
+def test_what_is_replayed_waits_for_the_head_to_be_read(engine: NativeEngine) -> None:
+    """For docker-py, which loses what comes in one packet with the head."""
+    ended = engine.run("echo", "hello")
+    engine.wait(ended)
+    for _ in range(5):
+        with connected(engine, attach(ended, "logs=1&stdout=1")) as connection:
+            head = connection.recv(65536)
+            assert head.endswith(b"\r\n\r\n")
+            assert frames(rest(connection)) == [(1, b"hello\n")]
+
+
 @pytest.mark.parametrize(("asked", "typed"), [("", b"\x10\x11"), ("ctrl-x,q", b"\x18q")])
 def test_the_engine_knows_the_detach_keys_ctrl_p_ctrl_q_unless_others_are_named(
     engine: NativeEngine, asked: str, typed: bytes

@@ -6,7 +6,9 @@ on reading, so an end of input is not an end of the connection.
 """
 
 import asyncio
+import fcntl
 import select
+import termios
 from dataclasses import dataclass
 
 from wherryd.api import headers, history
@@ -15,6 +17,8 @@ from wherryd.http.messages import Channel
 
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 RAW = "application/vnd.docker.raw-stream"
+#: How long what follows a head waits for the client to read that.
+_HEAD_MILLISECONDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,22 @@ async def take_over(request: web.Request, media_type: str) -> Connection:
     connection = await open_stream(request)
     connection.writer.write(_header(request, media_type))
     return connection
+
+
+async def until_read(connection: Connection) -> None:
+    """Until the client has taken the head, or a moment is over.
+
+    docker-py reads the head through a buffer and the stream past it: bytes that follow at once, as those of a
+    log do, are lost to it. The reference daemon is slower, mostly.
+    """
+    for _ in range(_HEAD_MILLISECONDS):
+        socket = connection.writer.get_extra_info("socket")
+        if socket is None or socket.fileno() < 0:
+            return
+        waiting = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        if not any(waiting):
+            return
+        await asyncio.sleep(0.001)
 
 
 async def open_stream(request: web.Request) -> Connection:

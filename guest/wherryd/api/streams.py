@@ -39,6 +39,7 @@ class _Handlers:
             connection = await hijack.take_over(request, hijack.content_type(request, container.record.tty))
             try:
                 if logs:
+                    await hijack.until_read(connection)
                     await self._replay(container, wish, connection)
                 if attachment is not None:
                     await self._stream(container, attachment, connection, keys)
