@@ -259,7 +259,10 @@ class ImageCatalog:
         Names that mean this image already are there; when they were given again may be lost with the power.
         """
         names = tuple(names)
-        known = index is None and all(self.stands_for(name, image_id, "") for name in names)
+        known = not isinstance(index, NewIndex) and all(
+            (found := self._named(name)) is not None and (found.id, found.index) == (image_id, index or "")
+            for name in names
+        )
         with self._database.transaction(durable=not known) as cursor:
             if isinstance(index, NewIndex):
                 self.indexes.add(cursor, index)

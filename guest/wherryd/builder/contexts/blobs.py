@@ -9,7 +9,7 @@ A context's file is a hard link of its content where mode and time agree. Conten
 that a power cut may have torn are found by their digest.
 """
 # Files are made relative to a descriptor, for which pathlib has no form; and there are many.
-# ruff: noqa: PTH101, PTH108, PTH116
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH116, PTH123
 
 import errno
 import hashlib
@@ -82,12 +82,12 @@ class BlobStore:
     async def receive(self, wanted: Sequence[tuple[str, int]], stream: AsyncIterator[bytes]) -> None:
         """Contents, one after the other. wanted: (digest, bytes). Raises InvalidParameter when one is not
         what its digest says: nothing is ever kept under another's name."""
-        incoming = self._root / "incoming" / secrets.token_hex(8)
+        incoming = f"{self._root}/incoming/{secrets.token_hex(8)}"
         data = b""
         try:
             for digest, size in wanted:
                 hasher, left = hashlib.sha256(), size
-                with incoming.open("wb") as file:
+                with open(incoming, "wb") as file:
                     while left:
                         data = data or await _next(stream)
                         part, data = data[:left], data[left:]
@@ -99,16 +99,24 @@ class BlobStore:
                         f"context: {digest} is not the digest of what was sent (hint: a file changed "
                         "meanwhile; build again)"
                     )
-                self._path(digest).parent.mkdir(exist_ok=True)
-                incoming.rename(self._path(digest))
+                self._keep(incoming, digest)
         except OSError as exc:
             raise SystemFault(
                 f"cannot keep the build context: {exc.strerror}; free space and build again"
             ) from exc
         finally:
-            incoming.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(incoming)
         if data or await anext(stream, b""):
             raise InvalidParameter("context: more was sent than is missing; build again")
+
+    def _keep(self, incoming: str, digest: str) -> None:
+        path = self._name(digest)
+        try:
+            os.rename(incoming, path)
+        except FileNotFoundError:
+            os.mkdir(path.rpartition("/")[0], 0o777)
+            os.rename(incoming, path)
 
     def link(self, entry: Entry, folder: int, name: str, *, copied: bool) -> tuple[int, int]:
         """The content as a file in folder, a descriptor; its device and inode. copied: an inode of its own.
