@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / part) for part in ("scripts", "tests/guest", "tests/conformance")]
+sys.path[:0] = [str(ROOT / part) for part in ("scripts", "tests", "tests/guest", "tests/conformance")]
 
 import click  # noqa: E402
 import swagger  # noqa: E402

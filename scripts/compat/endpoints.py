@@ -87,9 +87,10 @@ ASKS: Mapping[str, Ask] = {
         query={"fromSrc": "-", "repo": "imported"},
         body=busybox_tar(),
         headers=TAR,
-        remark="pulls and imports; of an index one platform is kept",
     ),
-    "GET /images/{name}/json": Ask(names={"name": IMAGE}),
+    "GET /images/{name}/json": Ask(
+        names={"name": IMAGE}, remark="of an index, Id is that of the platform's config"
+    ),
     "GET /images/{name}/history": Ask(names={"name": IMAGE}),
     "POST /images/{name}/push": Ask(names={"name": "{registry}/box"}, query={"tag": "1"}),
     "POST /images/{name}/tag": Ask(names={"name": IMAGE}, query={"repo": "{registry}/box", "tag": "1"}),
