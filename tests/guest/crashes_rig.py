@@ -153,7 +153,7 @@ class Workload:
                 self._call("DELETE", f"/images/{self.pulled}", force="1", also=(404, 409))
 
     def _prune(self, _worker: int, _chance: random.Random) -> None:
-        self._call("POST", "/images/prune")
+        self._call("POST", "/images/prune", also=(409,))  # another worker's is under way
 
     def _changing(self, name: str, becomes: bool | None = None, *, shared: bool = False) -> "_Change":
         return _Change(self.expected, name, None if shared else becomes)

@@ -15,6 +15,7 @@ from wherryd.images.archive import SavedArchive
 from wherryd.images.layout import SavedImage
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 Document = dict[str, Any]
 
@@ -35,7 +36,7 @@ class Layout:
         self, architecture: str, variant: str = "", *, said: bool = True, name: str = "", key: str = ""
     ) -> Document:
         config = {"architecture": architecture, "os": "linux", "rootfs": {"diff_ids": []}, "variant": variant}
-        manifest = {"schemaVersion": 2, "config": self.blob(config, "config"), "layers": []}
+        manifest = {"schemaVersion": 2, "config": self.blob(config, CONFIG), "layers": []}
         more: Document = {"platform": {"os": "linux", "architecture": architecture, "variant": variant}}
         if name:
             more["annotations"] = {key or "io.containerd.image.name": name}

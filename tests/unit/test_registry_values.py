@@ -237,7 +237,7 @@ def test_manifest_is_read_whatever_the_server_calls_it() -> None:
          NotSupported, "outside of the registry"),
         (image(layers=[descriptor(digest="sha256:../../etc")]), DOCKER_MANIFEST, InvalidParameter, "sha256"),
         (image(layers=[descriptor(size=-1)]), DOCKER_MANIFEST, InvalidParameter, "no size"),
-        (image(layers=[descriptor(size=True)]), DOCKER_MANIFEST, InvalidParameter, "no size"),
+        (image(layers=[descriptor(size=True)]), DOCKER_MANIFEST, InvalidParameter, "whole number"),
         (image(layers=[descriptor()] * 129), DOCKER_MANIFEST, InvalidParameter, "the limit is 128"),
     ],
 )  # fmt: skip

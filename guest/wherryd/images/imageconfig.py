@@ -7,6 +7,7 @@ from typing import Any
 
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter
+from wherryd.registry import shapes
 
 MAX_LAYERS = 127
 
@@ -30,6 +31,7 @@ def parse(data: bytes, layers: int, advice: str) -> ImageConfig:
     """
     try:
         document = json.loads(data)
+        shapes.check(document, shapes.CONFIG, "the image's config")
         diff_ids = tuple(digests.check(str(digest)) for digest in document["rootfs"].get("diff_ids") or [])
         system = document.get("os") or "linux"
         section = document.get("config") or {}

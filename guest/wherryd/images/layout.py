@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter, NotFound, NotSupported
 from wherryd.images.image import Platform
-from wherryd.registry import manifests
+from wherryd.registry import manifests, shapes
 from wherryd.registry.manifests import Index, RawManifest
 
 _MAX_NESTED_INDEXES = 4
@@ -61,6 +61,11 @@ class Layout:
         return list(self._below(self._top(), (), _MAX_NESTED_INDEXES))
 
     def _top(self) -> list[Document]:
+        if self._archive.has("oci-layout"):
+            version = object_of(self._archive.read("oci-layout"))
+            if not version.get("imageLayoutVersion"):
+                raise InvalidParameter("oci-layout: it has no imageLayoutVersion; save the image again")
+            shapes.check(version, shapes.LAYOUT, "oci-layout")
         return _entries(object_of(self._archive.read("index.json")), "index.json")
 
     def _below(self, entries: list[Document], names: Names, depth: int) -> Iterator[SavedImage]:
@@ -150,6 +155,7 @@ class Layout:
             raise NotSupported(manifests.SCHEMA_1_REFUSED)
         if not isinstance(document.get("config"), dict) or not isinstance(layers, list):
             raise InvalidParameter("an image manifest lacks config or layers; save it again")
+        shapes.check(document, shapes.MANIFEST, "an image's manifest")
         kind = str(document.get("mediaType") or entry.get("mediaType") or manifests.OCI_MANIFEST)
         return SavedImage(
             self._blob(document["config"]),

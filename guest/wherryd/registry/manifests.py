@@ -10,6 +10,7 @@ from typing import Any
 
 from wherryd.content import digest as digests
 from wherryd.errors import InvalidParameter, NotFound, NotSupported
+from wherryd.registry import shapes
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -149,13 +150,17 @@ def parse(raw: RawManifest) -> Manifest | Index:
         raise NotSupported(SCHEMA_1_REFUSED)
     said = document.get("mediaType", raw.media_type)
     if said != raw.media_type and raw.media_type in ACCEPTED:
-        raise _bad(f"it says it is {said!r}, but came as {raw.media_type!r}")
+        raise _bad(f"its mediaType is {said!r}, but it came as {raw.media_type!r}")
     if "layers" in document and "manifests" in document:
         # Read as one or the other, the same digest would mean two images (CVE-2021-41190).
         raise _bad("it has both layers and manifests")
+    if document.get("schemaVersion", 2) != 2:
+        raise _bad(f"its schemaVersion is {document['schemaVersion']!r}, not 2")
     if said in (OCI_INDEX, DOCKER_LIST) or (said not in ACCEPTED and "manifests" in document):
+        shapes.check(document, shapes.INDEX, "the image's index")
         return _index(document)
     if said in (OCI_MANIFEST, DOCKER_MANIFEST) or "layers" in document:
+        shapes.check(document, shapes.MANIFEST, "the image's manifest")
         return _manifest(document)
     raise _bad(f"its type {said!r} is not known")
 
