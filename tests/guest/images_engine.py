@@ -44,7 +44,7 @@ class Engine:
 
     def _publish(self, kind: str, action: str, actor: str, attributes: Mapping[str, str]) -> None:
         assert kind == "image"
-        self.events.append((action, attributes["name"]))
+        self.events.append((action, attributes.get("name", "")))  # of a prune there is none
 
     async def restart(self) -> None:
         await self.images.close()

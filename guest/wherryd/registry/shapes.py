@@ -38,7 +38,7 @@ _NAMES: Final = {str: "a string", int: "a whole number", bool: "true or false", 
 _TEXTS: Final = Each(str, named=True)
 _OBJECTS: Final = Each(dict, named=True)
 _KIND: Final = Word(_MEDIA_TYPE, "a media type")
-_PLATFORM: Final[Shape] = {
+_PLATFORM: Final[Mapping[str, Any]] = {
     "architecture": str,
     "os": str,
     "os.version": str,
