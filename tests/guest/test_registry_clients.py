@@ -262,6 +262,7 @@ def test_pull_on_a_terminal_has_a_live_bar_per_layer_and_elsewhere_lines(
 # mirrors
 
 
+@pytest.mark.usefixtures("docker_cli")
 def test_mirrors_of_docker_hub_are_asked_in_their_order_and_only_for_reading(
     user: User, registry: RealRegistry, locked: RealRegistry
 ) -> None:
@@ -272,6 +273,7 @@ def test_mirrors_of_docker_hub_are_asked_in_their_order_and_only_for_reading(
     # One that is down, one that wants a password which the user never gave to it, and one that has the image.
     mirrors = (f"127.0.0.1:{free_port()}", locked.host, registry.host)
     engine.options = tuple(word for host in mirrors for word in ("--registry-mirror", f"http://{host}"))
+    engine.options += ("--insecure-registry", "reg.example:5000")
     try:
         engine.start()
         header = base64.urlsafe_b64encode(
@@ -286,6 +288,10 @@ def test_mirrors_of_docker_hub_are_asked_in_their_order_and_only_for_reading(
         assert (image["RepoTags"], image["RepoDigests"]) == (["mirrored:1"], [f"mirrored@{digest}"])
         assert USER not in registry.log.read_text()[before:], "Docker Hub's login is not a mirror's"
         assert "/v2/library/mirrored/manifests" in locked.log.read_text()
+        user.env |= dict.fromkeys(("WHERRY_HOST", "DOCKER_HOST"), f"unix://{engine.socket}")
+        shown = {program: _registries(user(program, "info")) for program in ("wherry", "docker")}
+        assert shown["wherry"] == shown["docker"]
+        assert [line.strip() for line in shown["wherry"]][-4:-1] == [f"http://{host}" for host in mirrors]
         # A name with a registry in it is asked there, and nowhere else.
         asked = len(registry.log.read_text())
         answer = engine.call("POST", "/images/create", fromImage=f"{mirrors[0]}/mirrored", tag="1")
@@ -293,6 +299,12 @@ def test_mirrors_of_docker_hub_are_asked_in_their_order_and_only_for_reading(
         assert len(registry.log.read_text()) == asked
     finally:
         engine.end()
+
+
+def _registries(info: str) -> list[str]:
+    lines = info.splitlines()
+    first = lines.index(" Insecure Registries:")
+    return [line.rstrip("/") for line in lines[first : lines.index(" Live Restore Enabled: true") + 1]]
 
 
 # search

@@ -98,11 +98,24 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield from _plain(found, _PLAIN_END)
     for title, key in (("Debug Mode", "Debug"), ("Experimental", "ExperimentalBuild")):
         yield f"{title}: {str(bool(found.get(key))).lower()}"
-    registries = ((found.get("RegistryConfig") or {}).get("InsecureRegistryCIDRs")) or []
-    if registries:
-        yield "Insecure Registries:"
-        yield from (f" {registry}" for registry in registries)
+    yield from _registries(found.get("RegistryConfig") or {})
     yield f"Live Restore Enabled: {str(bool(found.get('LiveRestoreEnabled'))).lower()}"
+
+
+def _registries(config: dict[str, Any]) -> Iterator[str]:
+    named = [
+        index.get("Name") or name
+        for name, index in (config.get("IndexConfigs") or {}).items()
+        if not index.get("Secure")
+    ]
+    insecure = [*named, *(config.get("InsecureRegistryCIDRs") or ())]
+    for title, entries in (
+        ("Insecure Registries", insecure),
+        ("Registry Mirrors", config.get("Mirrors") or ()),
+    ):
+        if entries:
+            yield f"{title}:"
+            yield from (f" {entry}" for entry in entries)
 
 
 def _plain(found: dict[str, Any], fields: tuple[tuple[str, str], ...]) -> Iterator[str]:
