@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from native_engine import IMAGE, Answer, NativeEngine
+from native_engine import IMAGE, NativeEngine
+from versions_rig import Client
 
 pytestmark = pytest.mark.root
 
@@ -84,22 +85,6 @@ RICH = {
         ],
     },
 }
-
-
-class Client:
-    """Speaks one version, and wants the status that it names."""
-
-    def __init__(self, engine: NativeEngine, minor: int) -> None:
-        self.engine, self.minor = engine, minor
-
-    def __call__(self, status: int, method: str, path: str, body: Any = None, **query: Any) -> Answer:
-        names = {name.replace("_", "-"): value for name, value in query.items()}
-        answer = self.engine.call(method, f"/v1.{self.minor}{path}", body, **names)
-        assert answer.status == status, f"{method} {path}: {answer.status} {answer.text}"
-        return answer
-
-    def get(self, path: str, **query: Any) -> Any:
-        return self(200, "GET", path, **query).json
 
 
 @pytest.fixture(scope="module")
