@@ -152,8 +152,8 @@ def test_restart_policies() -> None:
     assert not restart.wanted(_policy("on-failure", 2, restart_count=2), 1)
     assert restart.wanted_at_boot(_policy("always", stopped_by_user=True))
     assert not restart.wanted_at_boot(_policy("unless-stopped", stopped_by_user=True))
-    assert restart.delay_seconds(0) == pytest.approx(0.1)
-    assert restart.delay_seconds(1000) == 60
+    delays = [restart.delay_seconds(number) for number in (0, 1, 2, 3, 9, 10, 1000)]
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 51.2, 60, 60])
 
 
 def test_detach_keys_are_found_wherever_the_bytes_are_cut() -> None:
