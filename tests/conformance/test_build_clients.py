@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_py_client import docker_py
 from native_engine import NativeEngine
 
 docker = pytest.importorskip("docker")
@@ -17,9 +18,8 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def client(engine: NativeEngine) -> Iterator[Any]:
-    made = docker.DockerClient(base_url=f"unix://{engine.socket}", timeout=60)
-    yield made
-    made.close()
+    with docker_py(engine, timeout=60) as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import docker
 import pytest
+from docker_py_client import docker_py
 from native_engine import IMAGE, NativeEngine, busybox_tar
 
 pytestmark = [
@@ -18,9 +19,8 @@ pytestmark = [
 
 @pytest.fixture
 def client(engine: NativeEngine) -> Iterator[Any]:
-    made = docker.DockerClient(base_url=f"unix://{engine.socket}", timeout=30)
-    yield made
-    made.close()
+    with docker_py(engine) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -218,7 +218,7 @@ class NativeEngine:
             answer = Answer(response.status, dict(response.getheaders()), response.read())
         finally:
             connection.close()
-        _judge(method, path, sent, answer)
+        judge(method, path, sent, answer)
         return answer
 
     def create(self, *command: str, name: str = "", image: str = IMAGE, **fields: Any) -> str:
@@ -372,8 +372,11 @@ _BEYOND = frozenset(
 _VERSIONED = re.compile(r"/v(\d\.\d+)(/.*)")
 
 
-def _judge(method: str, path: str, sent: Mapping[str, str], answer: "Answer") -> None:
-    """Raises AssertionError for an answer that is not as the reference's description says, if we have it."""
+def judge(method: str, path: str, sent: Mapping[str, str], answer: "Answer") -> None:
+    """Raises AssertionError for an answer that is not as the reference's description says, if we have it.
+
+    sent: header fields of the request.
+    """
     match = _VERSIONED.fullmatch(path)
     version, path = match.groups() if match else (NEWEST, path)
     if sent.get("User-Agent", "").startswith("docker-compose/1."):
