@@ -230,17 +230,20 @@ def fuzz(engine: NativeEngine, amount: int, seed: int, only: str = "") -> Report
     report, world = Report(), World(engine, dice)
     judge = Judge(world, engine, report)
     turn = requests_in_turn(dice, only)
-    for number in range(2 * amount):
-        if report.sent >= amount:
-            break
-        if number % ROUND == 0:
-            world.refill()
-        label, case = next(turn)
-        judge.send(case, label)
+    try:
+        for number in range(2 * amount):
+            if report.sent >= amount:
+                break
+            if number % ROUND == 0:
+                world.refill()
+            label, case = next(turn)
+            judge.send(case, label)
+    except KeyboardInterrupt:
+        report.find(f"interrupted after {report.sent} of {amount} requests", "")
     world.refill()
     succeeded = sum(count for status, count in report.statuses.items() if status < 300)
-    if succeeded < amount / 10:
-        report.find(f"only {succeeded} of {amount} requests succeeded: what was tested?", "")
+    if succeeded < report.sent / 10:
+        report.find(f"only {succeeded} of {report.sent} requests succeeded: what was tested?", "")
     for trace in engine.log.read_text(errors="replace").split("Traceback")[1:]:
         last = next((line for line in trace.splitlines()[1:] if line[:1].strip()), "")
         report.find(f"in the engine's log: {last}", trace[:4000])
@@ -278,7 +281,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help='operations with this in them: "POST /containers"')
     wanted = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine is ended, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what there is by then is told
     with engine_alone() as engine:
         before, began = resident(engine.pid), time.monotonic()
         report = fuzz(engine, wanted.requests, wanted.seed, wanted.only)
