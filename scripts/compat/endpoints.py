@@ -80,9 +80,7 @@ ASKS: Mapping[str, Ask] = {
         headers=TAR,
         remark=_BUILDKIT,
     ),
-    "POST /build/prune": Ask(
-        query={"filters": '{"until": ["24h"]}'}, remark="of the sizes, reserved-space only"
-    ),
+    "POST /build/prune": Ask(query={"filters": '{"until": ["24h"]}'}),
     "POST /images/create": Ask(
         query={"fromSrc": "-", "repo": "imported"},
         body=busybox_tar(),

@@ -10,6 +10,8 @@ import pytest
 from builder_rig import built
 from native_engine import NativeEngine
 
+from wherryd.builder import usage
+
 pytestmark = pytest.mark.root
 
 
@@ -123,6 +125,10 @@ def wherry(engine: NativeEngine, *arguments: str) -> str:
 
 def test_prune_keeps_what_it_is_told_to(built_engine: NativeEngine) -> None:
     assert prune(built_engine, **{"reserved-space": "100000000"})["CachesDeleted"] == []
+    assert prune(built_engine, **{"max-used-space": "100000000"})["CachesDeleted"] == []
+    assert prune(built_engine, **{"min-free-space": "1"})["CachesDeleted"] == []
+    both = {"min-free-space": str(1 << 62), "reserved-space": "100000000"}
+    assert prune(built_engine, **both)["CachesDeleted"] == []
     assert prune(built_engine, **{"keep-storage": "1"})["SpaceReclaimed"] >= 1_048_576
     # Named images are whole after all that.
     again = built_engine.docker("run", "--rm", "--network=none", "kept:1", "cat", "/n")
@@ -136,8 +142,28 @@ def test_prune_keeps_what_it_is_told_to(built_engine: NativeEngine) -> None:
 def test_a_filter_that_is_not_known_is_named(engine: NativeEngine) -> None:
     answer = engine.call("POST", "/build/prune", filters=json.dumps({"colour": ["red"]}))
     assert (answer.status, "invalid filter 'colour'" in answer.message) == (400, True)
-    answer = engine.call("POST", "/build/prune", **{"max-used-space": "5"})
-    assert answer.status == 501
+    answer = engine.call("POST", "/build/prune", **{"max-used-space": "much"})
+    assert (answer.status, "max-used-space" in answer.message) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("space", "kept"),
+    [
+        ({}, 0),
+        ({"reserved_bytes": 30}, 30),
+        ({"most_bytes": 40}, 40),
+        ({"most_bytes": 40, "reserved_bytes": 60}, 60),
+        # 20 are free, and 100 are used.
+        ({"free_bytes": 10}, 100),
+        ({"free_bytes": 50}, 70),
+        ({"free_bytes": 50, "most_bytes": 60}, 60),
+        ({"free_bytes": 50, "most_bytes": 80}, 70),
+        ({"free_bytes": 500}, 0),
+        ({"free_bytes": 500, "reserved_bytes": 5}, 5),
+    ],
+)
+def test_sizes_of_a_prune_say_together_how_much_is_kept(space: dict[str, int], kept: int) -> None:
+    assert usage.Space(**space).keep_bytes(100, 20) == kept
 
 
 def test_the_cache_is_kept_to_its_size(fresh_engine: NativeEngine) -> None:

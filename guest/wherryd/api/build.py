@@ -8,7 +8,7 @@ no such file, 400 for a bad URL or path, 503 when the server cannot be reached; 
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -73,13 +73,16 @@ class _Handlers:
         return await progress.respond(request, lines)
 
     async def prune(self, request: web.Request) -> web.Response:
-        """filters, and how many bytes stay: reserved-space, or keep-storage as it was called up to 1.47."""
+        """filters; how many bytes stay (reserved-space, or keep-storage as it was called up to 1.47), at most
+        stay, and shall be free."""
         query = request.query
-        for key in ("max-used-space", "min-free-space"):
-            if params.integer(query, key):
-                raise NotSupported(f"{key} is not available; use reserved-space")
-        keep = params.integer(query, "reserved-space") or params.integer(query, "keep-storage") or 0
-        return web.json_response(await self._service.prune(params.filters(query), keep))
+        found = await self._service.prune(
+            params.filters(query),
+            reserved_bytes=_bytes(query, "reserved-space") or _bytes(query, "keep-storage"),
+            most_bytes=_bytes(query, "max-used-space"),
+            free_bytes=_bytes(query, "min-free-space"),
+        )
+        return web.json_response(found)
 
     async def check(self, request: web.Request) -> web.Response:
         """body: a Dockerfile; ignore: patterns of `.dockerignore`, JSON; platform: of the build; check: in
@@ -138,6 +141,10 @@ class _Handlers:
         finally:
             connection.close()
         return hijack.HijackedResponse()
+
+
+def _bytes(query: Mapping[str, str], key: str) -> int:
+    return max(0, params.integer(query, key, 0) or 0)
 
 
 async def _without_aux(lines: AsyncIterator[progress.Line]) -> AsyncIterator[progress.Line]:

@@ -331,9 +331,21 @@ class BuilderService:
         """BuildCache records. Source: Engine API, SystemDataUsage."""
         return [record.document() for record in await self._kept.records()]
 
-    async def prune(self, filters: Mapping[str, Sequence[str]], keep_bytes: int = 0) -> dict[str, Any]:
-        """{"CachesDeleted": [...], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
-        found = await self._kept.prune(usage.Pruning(filters, keep_bytes))
+    async def prune(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        *,
+        reserved_bytes: int = 0,
+        most_bytes: int = 0,
+        free_bytes: int = 0,
+    ) -> dict[str, Any]:
+        """{"CachesDeleted": [...], "SpaceReclaimed": bytes}. Sizes: see usage.Space. Raises
+        InvalidParameter."""
+        space = usage.Space(reserved_bytes=reserved_bytes, most_bytes=most_bytes, free_bytes=free_bytes)
+        used = sum(record.size_bytes for record in await self._kept.records() if record.may_go)
+        disk = os.statvfs(self._data_root)
+        keep = space.keep_bytes(used, disk.f_bavail * disk.f_frsize)
+        found = await self._kept.prune(usage.Pruning(filters, keep))
         self._publish("builder", "prune", "", {"reclaimed": str(found["SpaceReclaimed"])})
         return found
 

@@ -54,6 +54,24 @@ class Record:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """What a prune shall reach, each 0 where nothing is said: at most so much is kept, so much is free on the
+    disk; but reserved_bytes stay in any case. Source: Engine API, BuildPrune."""
+
+    reserved_bytes: int = 0
+    most_bytes: int = 0
+    free_bytes: int = 0
+
+    def keep_bytes(self, used: int, free: int) -> int:
+        """How much of what may go is kept, 0 for nothing. used: by that; free: on the disk."""
+        kept = self.most_bytes
+        if self.free_bytes:
+            enough = max(0, used - max(0, self.free_bytes - free))
+            kept = min(kept, enough) if kept else enough
+        return max(kept, self.reserved_bytes)
+
+
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """Which records go: all that match, the longest unused first, until no more than keep_bytes are left."""
