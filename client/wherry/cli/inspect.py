@@ -1,5 +1,6 @@
 """`wherry inspect`: containers, images, networks and volumes, whatever the name fits first."""
 
+import contextlib
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,11 @@ def render(template: "Template", value: Any) -> str:
     from wherry.cli.output.template import TemplateError
     from wherry.cli.output.values import structs
 
-    try:
+    with contextlib.suppress(TemplateError):
         return template.render(structs(value)) + "\n"
+    try:
+        # As docker: what does not fit its types is tried on the plain JSON, where objects are maps.
+        return template.render(value, strict=True) + "\n"
     except TemplateError as exc:
         raise EngineProblem(f"template parsing error: {exc}", status=200) from exc
 

@@ -4,17 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wherry.cli.output import values
-from wherry.cli.output.functions import CallError
+from wherry.cli.output.functions import CallError, wrong_count
 from wherry.cli.output.lexer import TemplateError, position
 from wherry.cli.output.nodes import (
     Action,
     Break,
     Command,
     Continue,
+    Define,
     Dot,
     Fields,
     Function,
     If,
+    Include,
     Literal,
     Node,
     Operand,
@@ -27,6 +29,8 @@ from wherry.cli.output.nodes import (
 
 #: "No value was piped in", which is not the same as a piped nil.
 _NOTHING = object()
+#: A template that includes itself ends here, well within Python's stack.
+MOST_INCLUDES = 100
 
 
 class _BreakLoop(Exception):  # noqa: N818 - control flow
@@ -40,13 +44,22 @@ class _ContinueLoop(Exception):  # noqa: N818 - control flow
 class Evaluator:
     """One run over one value."""
 
-    def __init__(self, source: str, functions: Mapping[str, Callable[..., Any]], data: Any) -> None:
+    def __init__(
+        self, source: str, functions: Mapping[str, Callable[..., Any]], data: Any, *, strict: bool = False
+    ) -> None:
+        """strict: a key that a map does not have is an error (Go's `missingkey=error`)."""
         self._source = source
+        self._strict = strict
+        self._defined: dict[str, tuple[Node, ...]] = {}
+        self._depth = 0
         self._functions = functions
         self._out: list[str] = []
         self._variables: list[tuple[str, Any]] = [("$", data)]
 
     def run(self, nodes: Iterable[Node], dot: Any) -> str:
+        """Raises TemplateError."""
+        nodes = tuple(nodes)
+        self._defined = {node.name: node.body for node in nodes if isinstance(node, Define)}
         self._walk(nodes, dot)
         return "".join(self._out)
 
@@ -65,6 +78,8 @@ class Evaluator:
                     self._branch(node, dot)
                 case Range():
                     self._range(node, dot)
+                case Include():
+                    self._include(node, dot)
                 case Break():
                     raise _BreakLoop
                 case Continue():
@@ -78,6 +93,20 @@ class Evaluator:
         else:
             self._walk(node.otherwise, dot)
         del self._variables[known:]
+
+    def _include(self, node: Include, dot: Any) -> None:
+        """A named template, which sees its own value and none of the variables here."""
+        value = None if node.pipeline is None else self._pipeline(node.pipeline, dot)
+        body = self._defined.get(node.name)
+        if body is None:
+            raise self._error(node, f'template "{node.name}" not defined')
+        if self._depth == MOST_INCLUDES:
+            raise self._error(node, f"exceeded maximum template depth ({MOST_INCLUDES})")
+        outside, self._variables = self._variables, [("$", value)]
+        self._depth += 1
+        self._walk(body, value)
+        self._depth -= 1
+        self._variables = outside
 
     def _range(self, node: Range, dot: Any) -> None:
         known = len(self._variables)
@@ -133,29 +162,39 @@ class Evaluator:
     def _command(self, node: Command, dot: Any, piped: Any) -> Any:
         first, rest = node.operands[0], node.operands[1:]
         if isinstance(first, Function):
-            return self._call(first, rest, dot, piped)
+            return self._call(first, rest, dot, piped, node.text)
         if isinstance(first, Fields):
             return self._fields(first, dot, [self._operand(operand, dot) for operand in rest], piped)
+        if isinstance(first, Literal) and first.value is None:
+            raise self._error(first, "nil is not a command")
         if rest or piped is not _NOTHING:
             raise self._error(first, f"can't give argument to non-function {first.text}")
         return self._operand(first, dot)
 
-    def _call(self, node: Function, operands: tuple[Operand, ...], dot: Any, piped: Any) -> Any:
+    def _call(
+        self, node: Function, operands: tuple[Operand, ...], dot: Any, piped: Any, text: str = ""
+    ) -> Any:
+        """text: of the whole command, which Go shows if the function itself complains."""
         if node.name in {"and", "or"}:
             return self._short_circuit(node, operands, dot, piped)
         arguments = [self._operand(operand, dot) for operand in operands]
         if piped is not _NOTHING:
             arguments.append(piped)
-        return self._invoke(node, self._functions[node.name], arguments)
+        return self._invoke(node, self._functions[node.name], arguments, text)
 
-    def _invoke(self, node: Operand, function: Callable[..., Any], arguments: list[Any]) -> Any:
+    def _invoke(
+        self, node: Operand, function: Callable[..., Any], arguments: list[Any], text: str = ""
+    ) -> Any:
+        if wanted := wrong_count(function, len(arguments)):
+            raise self._error(node, f"wrong number of args for {node.text}: {wanted} got {len(arguments)}")
         try:
             return function(*arguments)
         except CallError as exc:
-            raise self._error(node, str(exc)) from exc
+            own = str(exc).startswith("error calling")
+            raise self._error(node, str(exc), text if own else "") from exc
         except (TypeError, AttributeError, ValueError) as exc:
-            # Functions are small and typed: what gets here is a wrong number or kind of arguments.
-            raise self._error(node, f"wrong number or type of args for {node.text}: {exc}") from exc
+            # Functions are small and typed: what gets here is a wrong kind of argument.
+            raise self._error(node, f"wrong type of args for {node.text}: {exc}") from exc
 
     def _short_circuit(self, node: Function, operands: tuple[Operand, ...], dot: Any, piped: Any) -> Any:
         value: Any = _NOTHING
@@ -197,7 +236,7 @@ class Evaluator:
             return self._invoke(node, value.methods[last], arguments)
         value = self._field(node, value, last)
         if arguments:
-            raise self._error(node, f"{last} has arguments but cannot be invoked as function")
+            raise self._error(node, f"{last} is not a method but has arguments")
         return value
 
     def _field(self, node: Fields, value: Any, name: str) -> Any:
@@ -211,11 +250,15 @@ class Evaluator:
         if isinstance(value, values.Row):
             raise self._error(node, f"can't evaluate field {name}")
         if isinstance(value, dict):
+            if self._strict:
+                raise self._error(node, f'map has no entry for key "{name}"')
             return None
+        if value is None and not self._strict:
+            return None  # nothing of nothing is nothing
         if value is None or isinstance(value, values.NilPointer):
             raise self._error(node, f"nil pointer evaluating interface {{}}.{name}")
-        raise self._error(node, f"can't evaluate field {name} in type {type(value).__name__}")
+        raise self._error(node, f"can't evaluate field {name} in type interface {{}}")
 
-    def _error(self, node: Operand, message: str) -> TemplateError:
+    def _error(self, node: Operand | Include, message: str, text: str = "") -> TemplateError:
         where = position(self._source, node.offset)
-        return TemplateError(f'template: :{where}: executing "" at <{node.text}>: {message}')
+        return TemplateError(f'template: :{where}: executing "" at <{text or node.text}>: {message}')

@@ -1,6 +1,5 @@
 """Functions a template may call: Go's own and those Docker adds (json, join, split, title, ...)."""
 
-import html
 import json
 import re
 import urllib.parse
@@ -54,14 +53,13 @@ def type_name(value: Any) -> str:
             return "map[string]interface {}"
 
 
-def _join(items: Any, separator: str) -> str:
+def _join(items: Any, separator: Any) -> str:
+    glue = _string(separator, "join")
     if items is None or isinstance(items, values.NilPointer):
         return ""
     if isinstance(items, list | tuple):
-        return separator.join(values.text(item) for item in items)
-    if isinstance(items, dict):
-        return separator.join(sorted(values.text(item) for item in items.values()))
-    raise CallError(f"expected slice, got {type_name(items)}")
+        return glue.join(values.text(item) for item in items)
+    raise CallError(f"wrong type for value; expected []string; got {type_name(items)}")
 
 
 def _split(value: Any, separator: str) -> list[str]:
@@ -70,7 +68,7 @@ def _split(value: Any, separator: str) -> list[str]:
 
 
 def _title(value: Any) -> str:
-    return re.sub(r"(?<![\w'])[^\W\d_]", lambda found: found[0].upper(), _string(value, "title"))
+    return re.sub(r"(?<!\w)[^\W\d_]", lambda found: found[0].upper(), _string(value, "title"))
 
 
 def _pad(value: Any, before: int, after: int) -> str:
@@ -78,8 +76,14 @@ def _pad(value: Any, before: int, after: int) -> str:
     return " " * before + subject + " " * after if subject else subject
 
 
+def _upper(value: Any) -> str:
+    """Letter by letter: what becomes two letters in capitals stays as it is."""
+    return "".join(char.upper() if len(char.upper()) == 1 else char for char in _string(value, "upper"))
+
+
 def _truncate(value: Any, length: int) -> str:
-    return _string(value, "truncate")[:length]
+    """length: in bytes, as docker cuts."""
+    return _string(value, "truncate").encode()[:length].decode(errors="replace")
 
 
 def _length(value: Any) -> int:
@@ -87,6 +91,8 @@ def _length(value: Any) -> int:
         return len(value.encode())
     if isinstance(value, list | tuple) or (isinstance(value, dict) and not isinstance(value, values.Struct)):
         return len(value)
+    if value is None:
+        raise CallError("error calling len: reflect: call of reflect.Value.Type on zero Value")
     raise CallError(f"error calling len: len of type {type_name(value)}")
 
 
@@ -106,7 +112,7 @@ def _index(value: Any, *keys: Any) -> Any:
         if not isinstance(key, int) or isinstance(key, bool):
             raise CallError(f"error calling index: cannot index slice/array with type {type_name(key)}")
         if not 0 <= key < len(value):
-            raise CallError(f"error calling index: reflect: slice index out of range: {key}")
+            raise CallError(f"error calling index: index out of range: {key}")
         value = value.encode()[key] if isinstance(value, str) else value[key]
     return value
 
@@ -115,10 +121,14 @@ def _slice(value: Any, *bounds: int) -> Any:
     if not isinstance(value, list | tuple | str):
         raise CallError(f"error calling slice: can't slice item of type {type_name(value)}")
     if len(bounds) > 2:
-        raise CallError(f"error calling slice: too many slice indexes: {len(bounds)}")
+        what = "cannot 3-index slice a string" if isinstance(value, str) else "too many slice indexes"
+        raise CallError(f"error calling slice: {what}")
+    for bound in bounds:
+        if not 0 <= bound <= len(value):
+            raise CallError(f"error calling slice: index out of range: {bound}")
     start, stop = [*bounds, *([0, len(value)][len(bounds) :])]
-    if not 0 <= start <= stop <= len(value):
-        raise CallError(f"error calling slice: index out of range: {start}:{stop}")
+    if start > stop:
+        raise CallError(f"error calling slice: invalid slice index: {start} > {stop}")
     return value[start:stop]
 
 
@@ -136,23 +146,41 @@ def _println(*items: Any) -> str:
     return " ".join(values.text(item) for item in items) + "\n"
 
 
-_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<verb>.)", re.DOTALL)
+#: inspect.CO_VARARGS, without inspect.
+_TAKES_MORE = 0x04
+
+_VERB = re.compile(
+    r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d*))?(?:\[(?P<place>\d+)\])?(?P<verb>.)",
+    re.DOTALL,
+)
 
 
 def _printf(form: Any, *items: Any) -> str:
-    """The verbs of Go's fmt that make sense for JSON values: v s q d x X o b c t f e g and %%."""
-    rest = list(items)
+    """The verbs of Go's fmt that make sense for JSON values: v s q d x X o b c U t f e g and %%.
+
+    `%*d` takes its width from the arguments, `%[2]s` its value from the second.
+    """
+    place, reordered = 0, False
 
     def one(found: re.Match[str]) -> str:
-        verb = found["verb"]
+        nonlocal place, reordered
+        verb, width = found["verb"], found["width"] or "0"
         if verb == "%":
             return "%"
-        if not rest:
-            return f"%!{verb}(MISSING)"
-        return _pad_field(_verb(verb, rest.pop(0), found), found)
+        if width == "*":
+            if not (place < len(items) and isinstance(items[place], int)):
+                place += 1
+                return f"%!(BADWIDTH)%!{verb}(MISSING)"
+            width, place = str(items[place]), place + 1
+        if found["place"]:
+            place, reordered = int(found["place"]) - 1, True
+        if not 0 <= place < len(items):
+            return f"%!{verb}({'BADINDEX' if found['place'] else 'MISSING'})"
+        place += 1
+        return _pad_field(_verb(verb, items[place - 1], found), int(width), found["flags"])
 
     out = _VERB.sub(one, _string(form, "printf"))
-    if rest:
+    if (rest := items[place:]) and not reordered:
         out += "%!(EXTRA " + ", ".join(f"{type_name(item)}={values.text(item)}" for item in rest) + ")"
     return out
 
@@ -160,8 +188,9 @@ def _printf(form: Any, *items: Any) -> str:
 def _verb(verb: str, item: Any, found: re.Match[str]) -> str:
     number = isinstance(item, int | float) and not isinstance(item, bool)
     precision = None if found["precision"] is None else int(found["precision"] or 0)
+    sharp, blank = "#" in found["flags"], " " in found["flags"]
     if verb == "v":
-        return values.text(item)
+        return values.quote(item) if sharp and isinstance(item, str) else values.text(item)
     if verb == "T":
         return type_name(item)
     if verb == "s" and not number and not isinstance(item, bool):
@@ -170,46 +199,50 @@ def _verb(verb: str, item: Any, found: re.Match[str]) -> str:
     if verb == "q" and isinstance(item, str):
         return values.quote(item)
     if verb in "xX" and isinstance(item, str):
-        return item.encode().hex() if verb == "x" else item.encode().hex().upper()
+        digits = item.encode().hex(" ") if blank else item.encode().hex()
+        return digits if verb == "x" else digits.upper()
     if verb == "t" and isinstance(item, bool):
         return values.text(item)
-    if verb == "c" and isinstance(item, int) and number:
-        return chr(item)
+    if verb in "cqU" and isinstance(item, int) and number:
+        return {"c": chr(item), "q": f"'{chr(item)}'", "U": f"U+{item:04X}"}[verb]
     if verb in "dxXob" and isinstance(item, int) and number:
-        return format(item, ("+" if "+" in found["flags"] else "") + verb)
+        sign = "+" if "+" in found["flags"] else " " if blank else ""
+        return format(item, sign + ("#" if sharp and verb in "xX" else "") + verb)
     if verb in "feEgG" and number:
         return format(float(item), f".{6 if precision is None else precision}{verb}")
     return f"%!{verb}({type_name(item)}={values.text(item)})"
 
 
-def _pad_field(shown: str, found: re.Match[str]) -> str:
-    width = int(found["width"] or 0)
-    if "-" in found["flags"]:
+def _pad_field(shown: str, width: int, flags: str) -> str:
+    if "-" in flags:
         return shown.ljust(width)
-    return shown.zfill(width) if "0" in found["flags"] else shown.rjust(width)
+    return shown.zfill(width) if "0" in flags else shown.rjust(width)
 
 
-def _comparable(left: Any, right: Any) -> None:
+def _comparable(name: str, left: Any, right: Any) -> None:
     kinds = {type_name(left), type_name(right)}
-    if len(kinds) > 1 and None not in (left, right) and not kinds <= {"int", "float64"}:
-        raise CallError("incompatible types for comparison")
+    if len(kinds) > 1 and None not in (left, right):
+        raise CallError(f"error calling {name}: incompatible types for comparison")
 
 
 def _equal(first: Any, *others: Any) -> bool:
     if not others:
-        raise CallError("missing argument for comparison")
+        raise CallError("error calling eq: missing argument for comparison")
     for other in others:
-        _comparable(first, other)
+        if isinstance(first, list | tuple) and isinstance(other, list | tuple):
+            shown = f"{values.text(first)}: {type_name(first)}"
+            raise CallError(f"error calling eq: non-comparable type {shown}")
+        _comparable("eq", first, other)
         if first == other:
             return True
     return False
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+def _ordered(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def call(left: Any, right: Any) -> bool:
-        _comparable(left, right)
+        _comparable(name, left, right)
         if type_name(left) not in {"int", "float64", "string"} or right is None:
-            raise CallError("invalid type for comparison")
+            raise CallError(f"error calling {name}: invalid type for comparison")
         return compare(left, right)
 
     return call
@@ -225,6 +258,14 @@ def _javascript(text: str) -> str:
     return "".join(_JAVASCRIPT.get(char, char) for char in text)
 
 
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"})
+
+
+def _html(text: str) -> str:
+    """Source: text/template, HTMLEscape."""
+    return text.translate(_HTML)
+
+
 def _urlquery(*items: Any) -> str:
     return urllib.parse.quote_plus(_print(*items))
 
@@ -236,7 +277,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "split": _split,
     "title": _title,
     "lower": lambda value: _string(value, "lower").lower(),
-    "upper": lambda value: _string(value, "upper").upper(),
+    "upper": _upper,
     "pad": _pad,
     "truncate": _truncate,
     "len": _length,
@@ -246,16 +287,28 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "println": _println,
     "printf": _printf,
     "js": lambda *items: _javascript(_print(*items)),
-    "html": lambda *items: html.escape(_print(*items)),
+    "html": lambda *items: _html(_print(*items)),
     "urlquery": _urlquery,
     "not": lambda value: not values.truth(value),
     "eq": _equal,
     "ne": lambda left, right: not _equal(left, right),
-    "lt": _ordered(lambda left, right: bool(left < right)),
-    "le": _ordered(lambda left, right: bool(left <= right)),
-    "gt": _ordered(lambda left, right: bool(left > right)),
-    "ge": _ordered(lambda left, right: bool(left >= right)),
+    "lt": _ordered("lt", lambda left, right: bool(left < right)),
+    "le": _ordered("le", lambda left, right: bool(left <= right)),
+    "gt": _ordered("gt", lambda left, right: bool(left > right)),
+    "ge": _ordered("ge", lambda left, right: bool(left >= right)),
 }
+
+
+def wrong_count(function: Callable[..., Any], count: int) -> str:
+    """ "" if function takes count arguments; else how many it wants, in Go's words."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    most = code.co_argcount
+    least = most - len(getattr(function, "__defaults__", None) or ())
+    if code.co_flags & _TAKES_MORE:
+        return "" if count >= least else f"want at least {least}"
+    return "" if least <= count <= most else f"want {most}"
 
 
 def _same(value: Any, *_: Any) -> Any:

@@ -110,6 +110,12 @@ def _close(source: str, offset: int) -> tuple[int, bool]:
     return match.end(), bool(match[1])
 
 
+#: What a quote begins that does not end.
+_UNTERMINATED = {
+    '"': "unterminated quoted string",
+    "`": "unterminated raw quoted string",
+    "'": "unterminated character constant",
+}
 _CLOSE = re.compile(r"(?P<trim>[ \t\r\n]+-)?\}\}")
 
 
@@ -125,6 +131,8 @@ def _action(source: str, offset: int) -> tuple[int, bool, list[Token]]:
         if match is None:
             if offset >= len(source):
                 raise syntax_error(source, offset, "unclosed action")
+            if source[offset] in _UNTERMINATED:
+                raise syntax_error(source, offset, _UNTERMINATED[source[offset]])
             raise syntax_error(source, offset, f"unexpected {source[offset]!r} in action")
         kind, text = match.lastgroup, match[0]
         offset = match.end()

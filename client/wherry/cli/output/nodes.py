@@ -127,4 +127,26 @@ class Continue:
     pass
 
 
-Node = Text | Action | If | With | Range | Break | Continue
+@dataclass(frozen=True, slots=True)
+class Define:
+    """A template with a name; stands at the end of the tree, whatever place it was written at."""
+
+    name: str
+    body: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """`{{template "name" pipeline}}`. Without a pipeline the named template runs on nil."""
+
+    name: str
+    pipeline: Pipeline | None
+    offset: int
+
+    @property
+    def text(self) -> str:
+        value = "" if self.pipeline is None else f" {self.pipeline.text}"
+        return f'{{{{template "{self.name}"{value}}}}}'
+
+
+Node = Text | Action | If | With | Range | Break | Continue | Define | Include

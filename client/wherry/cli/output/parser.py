@@ -1,4 +1,4 @@
-"""Tokens -> tree: Go's text/template without define, template and block, which `--format` never needs."""
+"""Tokens -> tree, as Go's text/template has them."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,12 @@ from wherry.cli.output.nodes import (
     Break,
     Command,
     Continue,
+    Define,
     Dot,
     Fields,
     Function,
     If,
+    Include,
     Literal,
     Node,
     Operand,
@@ -24,7 +26,8 @@ from wherry.cli.output.nodes import (
 )
 
 _BLOCKS: Mapping[str, type[If] | type[With] | type[Range]] = {"if": If, "with": With, "range": Range}
-_UNSUPPORTED = frozenset({"define", "template", "block"})
+#: Words with a template's name.
+_NAMED = frozenset({"define", "template", "block"})
 #: Go knows these; everything else that is a name must be a function.
 _CONSTANTS = {"true": True, "false": False, "nil": None}
 
@@ -39,28 +42,33 @@ class Parser:
         self._next = 0
         self._variables = ["$"]
         self._loops = 0
+        self._depth = 0
+        self._defined: dict[str, tuple[Node, ...]] = {}
 
     def parse(self) -> tuple[Node, ...]:
         """The whole template. Raises TemplateError."""
         body, stop = self._body()
         if stop is not None:
             raise self._error(stop, f"unexpected {{{{{stop.text}}}}}")
-        return body
+        return (*body, *(Define(name, inner) for name, inner in self._defined.items()))
 
     # --- statements ------------------------------------------------------------------------------
 
     def _body(self) -> tuple[tuple[Node, ...], Token | None]:
         """Nodes up to `end`, `else` or the template's end; the keyword that stopped it is consumed."""
         nodes: list[Node] = []
+        self._depth += 1
         while True:
             token = self._take()
             if token.kind is Kind.END:
+                self._depth -= 1
                 return tuple(nodes), None
             if token.kind is Kind.TEXT:
                 nodes.append(Text(token.text))
                 continue
             word = self._peek()
             if word.kind is Kind.NAME and word.text in {"end", "else"}:
+                self._depth -= 1
                 return tuple(nodes), self._take()
             nodes.append(self._statement())
 
@@ -76,10 +84,35 @@ class Parser:
                     raise self._error(word, f"{{{{{word.text}}}}} outside {{{{range}}}}")
                 self._expect(Kind.CLOSE, word.text)
                 return Break() if word.text == "break" else Continue()
-            if word.text in _UNSUPPORTED:
-                raise self._error(word, f"{word.text} is not supported in --format")
+            if word.text in _NAMED:
+                return self._named(self._take())
         pipeline = self._pipeline(Kind.CLOSE, "command")
         return Action(pipeline)
+
+    def _named(self, word: Token) -> Node:
+        """`define`, `template` and `block`, which is both at once. Raises TemplateError."""
+        if word.text == "define" and self._depth > 1:
+            raise self._error(word, "unexpected {{define}}")
+        token = self._take()
+        if token.kind is not Kind.STRING:
+            raise self._error(token, f"unexpected {token.text!r} in {word.text} clause")
+        name = str(self._constant(token))
+        if word.text == "template" and self._peek().kind is Kind.CLOSE:
+            self._take()
+            return Include(name, None, token.offset)
+        pipeline = None
+        if word.text == "define":
+            self._expect(Kind.CLOSE, "define clause")
+        else:
+            pipeline = self._pipeline(Kind.CLOSE, f"{word.text} clause")
+        if word.text != "template":
+            # Inside, only the value that it is called with is known.
+            outside, self._variables, loops, self._loops = self._variables, ["$"], self._loops, 0
+            body, stop = self._body()
+            self._closed(stop)
+            self._variables, self._loops = outside, loops
+            self._defined[name] = body
+        return Text("") if word.text == "define" else Include(name, pipeline, token.offset)
 
     def _block(self, word: Token) -> Node:
         known = len(self._variables)
@@ -175,7 +208,7 @@ class Parser:
                 return Dot(token.offset)
             case Kind.VARIABLE:
                 if token.text not in self._variables:
-                    raise self._error(token, f"undefined variable {token.text!r}")
+                    raise self._error(token, f'undefined variable "{token.text}"')
                 return Variable(token.text, token.offset)
             case Kind.LEFT:
                 return self._pipeline(Kind.RIGHT, "parenthesized pipeline")

@@ -25,6 +25,11 @@ class Template:
         """Raises TemplateError."""
         return cls(source, parse(source, [*FUNCTIONS, "and", "or"]))
 
-    def render(self, data: Any, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS) -> str:
-        """data: JSON values, `values.Row` or `values.Struct`. Raises TemplateError."""
-        return Evaluator(self.source, functions, data).run(self.nodes, data)
+    def render(
+        self, data: Any, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS, *, strict: bool = False
+    ) -> str:
+        """data: JSON values, `values.Row` or `values.Struct`. strict: maps have no zero values.
+
+        Raises TemplateError.
+        """
+        return Evaluator(self.source, functions, data, strict=strict).run(self.nodes, data)
