@@ -424,6 +424,10 @@ def test_archives_go_through_skopeo_and_back_with_all_platforms(
     engine.call("POST", "/images/sk:1/tag", repo=f"{registry.host}/multi", tag="again")
     assert push(engine, f"{registry.host}/multi:again")[-1]["aux"]["Digest"] == made.digest
     back.write_bytes(engine.call("GET", "/images/sk:1/get").body)
+    # For who knows Docker's list alone it is the image that the name is shown as.
+    registry.skopeo("copy", f"docker-archive:{back}:sk:1", f"dir:{tmp_path / 'alone'}")
+    alone = json.loads((tmp_path / "alone/manifest.json").read_bytes())
+    assert alone["config"]["digest"] == made.configs[HOST]
     registry.skopeo("copy", "--all", *plain, f"oci-archive:{back}:1", "docker://{}/back:1")
     forget_all(engine)
     for platform, image_id in made.configs.items():
@@ -496,6 +500,11 @@ def test_wherrys_verbs_choose_platforms_as_dockers_do(
     assert clients.wherry("rmi", "--platform", HOST, name).status == 1
     assert clients.wherry("rmi", "--platform", "linux/arm64", name).status == 0
     assert available(engine, name) & set(LAYERS) == {HOST}
+    for client in (clients.wherry, clients.docker):
+        engine.call("DELETE", f"/images/{name}", platforms=oci(SMALL), force="1")
+        # What of its platforms is not here is pulled, as an image that is not here.
+        ran = client("run", "--rm", "--platform", SMALL, name, "cat", "/small")
+        assert (ran.status, ran.out) == (0, "386"), ran.err
 
 
 def test_engine_killed_while_platforms_come_and_go_keeps_whole_ones(

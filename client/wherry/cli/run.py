@@ -181,7 +181,9 @@ def create_container(
 def _image_missing(exc: EngineProblem, image: str) -> bool:
     from wherry.cli import references
 
-    return exc.status == 404 and "no such image" in str(exc).lower() and not references.is_id(image)
+    said = str(exc).lower()
+    missing = "no such image" in said or "does not provide the specified platform" in said
+    return exc.status == 404 and missing and not references.is_id(image)
 
 
 def _pull(client: "EngineClient", options: "CreateOptions", mine: ClientOptions) -> None:
