@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from builder_rig import built
 from cli_rig import Clients
 from docker_command import docker, refused
 from native_engine import IMAGE, NativeEngine
@@ -199,3 +200,26 @@ def test_our_command_mounts_images_and_gives_a_mac_address_without_a_warning(
     ours, theirs = clients.wherry(*words), clients.docker(*words)
     assert (ours.status, ours.out, ours.err) == (0, "new\n02:42:0a:00:00:98\n", "")
     assert ours == theirs
+
+
+def test_a_driver_that_copies_and_an_image_without_layers_do_it_too(
+    fresh_engine: NativeEngine, docker_cli: str
+) -> None:
+    engine = fresh_engine
+    engine.stop()
+    shutil.rmtree(engine.data_root)
+    engine.options = ("--storage-driver", "vfs")
+    engine.start()
+    engine.import_busybox()
+    docker(engine, "run", "--name", "maker", IMAGE, "sh", "-c", "echo new >/word; chown 5:6 /word")
+    docker(engine, "commit", "maker", "mine:1")
+    built(engine, {"Dockerfile": "FROM scratch\nLABEL a=b\n"}, t="empty:1")
+    empty = ("--mount", "type=image,source=empty:1,target=/empty")
+    command = "cat /t/word; stat -c %u:%g /t/word; ls /empty; touch /t/x /empty/x 2>&1"
+    done = engine.docker("run", "--rm", *mounting(image="mine:1"), *empty, IMAGE, "sh", "-c", command)
+    assert done.stdout.decode().splitlines() == [
+        "new",
+        "5:6",
+        "touch: /t/x: Read-only file system",
+        "touch: /empty/x: Read-only file system",
+    ]
