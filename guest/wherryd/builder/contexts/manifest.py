@@ -82,14 +82,17 @@ class Manifests:
         return found
 
     def keep(self, manifest: Manifest) -> Manifest:
-        """The one that is here, if it is the same."""
+        """The one that is here, if it is the same. One that is too long is not kept."""
         kept = self.get(manifest.digest) or manifest
+        if kept.size_bytes > MAX_KEPT_BYTES:
+            return kept
         self._kept[kept.digest] = kept
-        while len(self._kept) > MAX_KEPT or (
-            self._kept and sum(each.size_bytes for each in self._kept.values()) > MAX_KEPT_BYTES
-        ):
+        while len(self._kept) > MAX_KEPT or self._size_bytes() > MAX_KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
         return kept
+
+    def _size_bytes(self) -> int:
+        return sum(each.size_bytes for each in self._kept.values())
 
     async def read(self, stream: AsyncIterator[bytes]) -> Manifest:
         """A whole list. Raises InvalidParameter."""
