@@ -50,7 +50,7 @@ class Engine:
         )
 
     def _publish(self, _kind: str, action: str, _actor: str, attributes: Mapping[str, str]) -> None:
-        self.events.append((action, attributes["name"]))
+        self.events.append((action, attributes.get("name", "")))  # of a prune there is none
 
     async def restart(self) -> None:
         self.images = self._service()
