@@ -1,7 +1,7 @@
 """Go templates: every function and action that docker's client knows, run by it and by ours on one container.
 
-Both must print the same, or both refuse with the same status and in Go's words, but for the names of Go's types
-and for where an argument of the wrong type stands, which docker tells by its own structs.
+Both must print the same, or both refuse with the same status and in Go's words, but for the names of Go's
+types and for where an argument of the wrong type stands, which docker tells by its own structs.
 """
 
 import re

@@ -7,7 +7,7 @@
     tags.index_digest the index that a name stands for; tags.image_id is what runs here best of what is here
 
 Nothing else says which platforms are here, so there is nothing to get out of step. Where the last name of an
-index goes, the index goes with it. docs/decisions/017-indexes.md
+index goes, the index goes with it. docs/decisions/018-indexes.md
 """
 
 import json

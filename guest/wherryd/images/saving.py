@@ -4,7 +4,7 @@ Layout of docker 25 and later: an OCI image layout, plus Docker's manifest.json 
 images give the same bytes: members in a fixed order, with fixed owners, modes and times.
 
 A name that stands for an index is saved with all its images that are here. Layers stand there uncompressed,
-so an index of compressed ones becomes one of these (docs/decisions/017-indexes.md). Docker's list has what
+so an index of compressed ones becomes one of these (docs/decisions/018-indexes.md). Docker's list has what
 the name is shown as.
 """
 
