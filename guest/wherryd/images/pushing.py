@@ -21,7 +21,7 @@ from isal import isal_zlib
 from wherryd.content.digest import short
 from wherryd.content.store import ContentStore
 from wherryd.errors import Conflict, EngineError, Forbidden, Unauthorized
-from wherryd.images import indexes
+from wherryd.images import indexes, summaries
 from wherryd.images.catalog import ImageCatalog
 from wherryd.images.image import Image, Platform, Progress, Publish
 from wherryd.images.indexes import NewIndex, StoredIndex
@@ -122,7 +122,7 @@ class Pusher:
                         "originalIndex": instead_of.raw.descriptor.document(),
                         "selectedManifest": {
                             **manifest.descriptor.document(),
-                            "platform": _platform_document(image),
+                            "platform": summaries.platform(image),
                         },
                     },
                 }
@@ -315,11 +315,6 @@ def _copy(source: BinaryIO, target: BinaryIO) -> None:
     target.truncate()
     shutil.copyfileobj(source, target)
     target.flush()
-
-
-def _platform_document(image: Image) -> Progress:
-    keys = ("architecture", "os", "variant")
-    return {key: image.config[key] for key in keys if image.config.get(key)}
 
 
 def _gzip(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:
