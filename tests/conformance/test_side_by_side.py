@@ -21,11 +21,14 @@ _AGES = re.compile(r"Less than a second|About a minute|\d+ (seconds?|minutes?)")
 _FOOTER = re.compile(r"^(See|S?Run) '", re.MULTILINE)
 _TYPE = re.compile(r" in type \S+")
 
+#: What docker 28.2 says last after network rm, by a slip.
+_STATUS = re.compile(r"^exit status 1\n", re.MULTILINE)
+
 
 def _comparable(shown: Shown) -> Shown:
     out = re.sub(r" {2,}", "  ", _AGES.sub("N", shown.out.replace("docker", "wherry")))
     err = shown.err.replace("docker", "wherry")
-    for pattern, instead in ((_GUESS, ""), (_NEXT_STEP, ""), (_FOOTER, "Run '"), (_TYPE, "")):
+    for pattern, instead in ((_GUESS, ""), (_NEXT_STEP, ""), (_FOOTER, "Run '"), (_TYPE, ""), (_STATUS, "")):
         err = pattern.sub(instead, err)
     return Shown(shown.status, out, err.strip())
 
@@ -184,6 +187,97 @@ volume ls -q --format "{{.Driver}}"
 volume ls --format raw -q
 volume rm
 wait
+commit nope
+commit --change foo one
+container inspect -s -f "{{.SizeRootFs}}" three
+context create default
+context inspect
+context rm default
+context rm nope
+cp
+cp nope:/x /nope
+cp one:/nope /nope
+cp - -
+create --dns foo busybox:test
+create -d busybox:test
+events --since 0s --until 0s --format json
+exec -it one true
+exec -u nope one true
+exec -w /nope one true
+exec one /etc
+exec one nope
+export nope
+history busybox:test
+history --no-trunc --format json busybox:test
+image inspect nope
+images --digests
+images --no-trunc -q
+images -a --filter reference=busy*
+import /nope
+inspect --type foo one
+inspect --type= one
+inspect --type node one
+inspect --type image one
+kill -s foo one
+load -i /nope
+logout nope
+logs two
+network rm nope
+port nope
+port one 81
+ps -a --format json --filter name=one
+ps -a --format "{{json .}}" --filter name=one
+ps -a --format "table {{.Names}}\t{{.Platform}}"
+ps -aq --no-trunc
+ps -l
+pull NOPE
+pull a:b:c
+push NOPE
+restart nope
+rm -f nope
+rmi -f nope
+rmi nope
+run -d -a stdout busybox:test
+run B
+run a:b:c
+run --rm --cap-add foo busybox:test true
+run --rm --cgroupns foo busybox:test true
+run --rm --device foo busybox:test true
+run --rm --device-read-bps foo busybox:test true
+run --rm --device-read-bps /dev/sda:x busybox:test true
+run --rm --device-read-iops /dev/sda:x busybox:test true
+run --rm --dns foo busybox:test true
+run --rm --dns-search "a b" busybox:test true
+run --rm -e = busybox:test true
+run --rm --env-file /nope busybox:test true
+run --rm --expose foo busybox:test true
+run --rm --gpus foo busybox:test true
+run --rm --label-file /nope busybox:test true
+run --rm --link foo busybox:test true
+run --rm --mac-address foo busybox:test true
+run --rm --pid foo busybox:test true
+run --rm --restart foo busybox:test true
+run --rm --runtime nope busybox:test true
+run --rm --security-opt foo busybox:test true
+run --rm --stop-timeout foo busybox:test true
+run --rm --storage-opt foo busybox:test true
+run --rm --sysctl foo busybox:test true
+run --rm --userns foo busybox:test true
+run --rm --uts foo busybox:test true
+run --rm -w foo busybox:test true
+search --limit 500 x
+stats --no-stream nope
+system info --format "{{.Driver}}"
+system prune --filter foo -f
+tag busybox:test A
+tag busybox:test
+top one -o pid
+update --restart foo one
+update --cpus 1 nope
+version --format "{{.Server.APIVersion}}"
+volume create -o foo
+volume inspect nope
+volume rm nope
 --context nope --host unix:///x ps
 """
 

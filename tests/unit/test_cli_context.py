@@ -110,7 +110,7 @@ def test_it_is_shown_changed_and_removed(run: Run) -> None:
         (("update", "nope", "--description", "x"), "context not found"),
         (("use", "nope"), "context not found"),
         (("rm", "default"), "cannot be removed"),
-        (("rm", "nope"), "not found"),
+        (("rm", "nope"), "does not exist"),
         (("export", "nope"), "not found"),
         (("import", "xx", "/nonexistent"), "no such file"),
     ],

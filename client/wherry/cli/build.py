@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wherry.cli.command import engine, flag, texts, verb
-from wherry.errors import EngineProblem, UsageProblem
+from wherry.cli.command import content_trust, engine, flag, refused, texts, verb
+from wherry.errors import BadValue, EngineProblem, UsageProblem
 
 if TYPE_CHECKING:
     from wherry.cli.buildoutput import Output
@@ -64,6 +64,13 @@ _OPTIONS = (
     click.option("--cpuset-mems", help="MEMs in which to allow execution (0-3, 0,1)."),
     click.option("--shm-size", help="Size of /dev/shm."),
     click.option("--cgroup-parent", help="Parent cgroup for the RUN instructions."),
+    texts("--ulimit", "ulimits", help="Ulimit options of the RUN instructions (nofile=1024:2048)."),
+    flag("--compress", help="Send the whole context, compressed with gzip, instead of what changed."),
+    content_trust,
+    refused("--security-opt", reason="the engine does not support setting security options on build"),
+    refused(
+        "--isolation", reason="it is for Windows containers, and these are Linux", unless={"default", ""}
+    ),
 )
 
 
@@ -91,6 +98,7 @@ def build(ctx: click.Context, /, source: str, iidfile: Path | None, quiet: bool,
     from wherry.engine.client import body_of
     from wherry.engine.progress import read
 
+    _check_tags(given["tags"])
     quiet = quiet or given["style"] == "quiet"
     outputs = _outputs(given["outputs"], push=given["push"])
     # An archive on stdout is alone there.
@@ -209,7 +217,26 @@ def _parameters(given: dict[str, Any], build_args: dict[str, str | None], quiet:
         "cpusetcpus": given["cpuset_cpus"],
         "cpusetmems": given["cpuset_mems"],
         "cgroupparent": given["cgroup_parent"],
+        "ulimits": _ulimits(given["ulimits"]),
     }
+
+
+def _check_tags(tags: Iterable[str]) -> None:
+    from wherry.cli import references
+
+    for tag in tags:
+        try:
+            references.check(tag)
+        except UsageProblem as exc:
+            raise BadValue("--tag", tag, str(exc)) from exc
+
+
+def _ulimits(options: Iterable[str]) -> str | None:
+    if not options:
+        return None
+    from wherry.engine.parse import values
+
+    return _json([values.ulimit(text) for text in options])
 
 
 def _sizes(given: dict[str, Any]) -> dict[str, int | None]:

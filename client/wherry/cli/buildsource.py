@@ -79,6 +79,9 @@ def send(
     else:
         chosen = Path(dockerfile) if dockerfile else None
     sending = _Sending(called, StatCache(paths().contexts, folder, dockerfile or ""), given, build_args, out)
+    if given["compress"]:
+        context = buildcontext.scan(folder, chosen)
+        return Sent(upload=_upload(context, out, stack, compress=True), dockerfile=context.dockerfile)
     if quick and not given["pull"] and (found := sending.quickly(folder, chosen)) is not None:
         return found
     context = buildcontext.scan(folder, chosen, sending.ask)
@@ -214,14 +217,17 @@ class _AnotherQuestion(Exception):  # noqa: N818 - leads to the engine being ask
     """The last answer is not one to this build's question."""
 
 
-def _upload(context: BuildContext, out: TextIO | None, stack: ExitStack) -> Readable:
-    """The whole, for an engine that cannot say what it lacks."""
+def _upload(
+    context: BuildContext, out: TextIO | None, stack: ExitStack, *, compress: bool = False
+) -> Readable:
+    """The whole, for an engine that cannot say what it lacks, or compressed for a slow line."""
     if out is not None:
         click.echo(f"Sending build context to Docker daemon  {units.size(context.size_bytes)}", out)
     from wherry.engine import contextarchive
 
     reader = ChunkReader(contextarchive.chunks(context))
-    return stack.enter_context(progress.uploading(reader, "context", context.size_bytes))
+    source = stack.enter_context(progress.uploading(reader, "context", context.size_bytes))
+    return ChunkReader(contextarchive.compressed(source)) if compress else source
 
 
 def _from_stdin() -> Readable:

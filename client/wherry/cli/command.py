@@ -255,7 +255,8 @@ def _takes_next(arg: str, flags: Iterable[str], valued: set[str]) -> bool:
 def verb(name: str, *, options_first: bool = False, **settings: Any) -> Callable[..., Any]:
     """A click command of class Verb. options_first: nothing after the first argument is an option."""
     context = {"allow_interspersed_args": not options_first, **settings.pop("context_settings", {})}
-    return click.command(name, cls=Verb, context_settings=context, **settings)
+    settings.setdefault("cls", Verb)
+    return click.command(name, context_settings=context, **settings)
 
 
 def flag(*names: str, **attributes: Any) -> Callable[..., Any]:
@@ -322,6 +323,16 @@ def wanted(ctx: click.Context) -> "Wanted":
         cert=given.get("tlscert"),
         key=given.get("tlskey"),
     )
+
+
+def current_context(ctx: click.Context) -> str:
+    """The name of the context that counts for this command line. Raises UsageProblem."""
+    import os
+
+    from wherry.engine import dockerconfig
+    from wherry.engine.endpoint import context_name
+
+    return context_name(wanted(ctx), os.environ, dockerconfig.current_context(dockerconfig.document()))
 
 
 def each(names: Iterable[str], action: Callable[[str], None], *, show: bool = True) -> int:

@@ -111,6 +111,11 @@ def contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> "li
     return _items(names, incomplete)
 
 
+def kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
+    """What inspect's --type may say."""
+    return _items(("container", "image", "network", "volume"), incomplete)
+
+
 def copied(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """`container:` for cp; otherwise files."""
     from click.shell_completion import CompletionItem

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wherry.cli import completing
-from wherry.cli.command import engine, flag, verb
+from wherry.cli.command import Verb, engine, flag, verb
 from wherry.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from wherry.engine.copying.places import Argument
 
 
-@verb("cp")
+class _Cp(Verb):
+    """Either side may be the container's: a usage of two lines."""
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [
+            "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n"
+            f"\t{ctx.command_path} [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
+        ]
+
+
+@verb("cp", cls=_Cp)
 @flag("-a", "--archive", help="Archive mode (copy all uid/gid information).")
 @flag("-L", "--follow-link", help="Always follow symbol link in SRC_PATH.")
 @flag("-q", "--quiet", default=None, help="Suppress progress (default true without a terminal).")

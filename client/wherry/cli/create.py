@@ -22,12 +22,13 @@ from wherry.errors import UsageProblem
 @click.pass_context
 def create(ctx: click.Context, /, name: str, cidfile: str, pull: str, quiet: bool, **options: Any) -> None:
     """Create a new container."""
-    from wherry.cli import terminal
+    from wherry.cli import references, terminal
     from wherry.engine.create import CreateOptions, body
 
     wanted = CreateOptions(**options)
     mine = ClientOptions(name=name, pull=pull, quiet=quiet, cidfile=cidfile)
     try:
+        references.check(options["image"])
         document = body(wanted, environ=os.environ, cwd=Path.cwd(), console_size=terminal.size())
         click.echo(create_container(engine(ctx), document, wanted, mine))
     except UsageProblem as exc:

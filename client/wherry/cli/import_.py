@@ -56,5 +56,7 @@ def _open(source: str, stack: ExitStack) -> Readable:
     try:
         file = stack.enter_context(path.open("rb"))
     except OSError as exc:
-        raise UsageProblem(f"cannot open {source}: {exc.strerror}; name a tar archive, a URL or -") from exc
+        raise UsageProblem(
+            f"open {source}: {str(exc.strerror).lower()}; name a tar archive, a URL or -"
+        ) from exc
     return stack.enter_context(progress.uploading(file, path.name))

@@ -1,12 +1,13 @@
 """`wherry info`."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from wherry.cli.command import engine, print_text, verb
+from wherry.cli.command import current_context, engine, print_text, verb
 from wherry.errors import WherryError
 from wherrywire import __version__
 
@@ -27,7 +28,7 @@ def info(ctx: click.Context, form: str | None) -> int:
         found = engine(ctx).get("/info")
     except WherryError as exc:
         problem = exc
-    client = {"Version": __version__, "Context": "default", "Debug": False}
+    client = {"Version": __version__, "Context": current_context(ctx), "Debug": "WHERRY_DEBUG" in os.environ}
     if template is not None:
         from wherry.cli.inspect import render
 
@@ -35,9 +36,12 @@ def info(ctx: click.Context, form: str | None) -> int:
     elif form == "json":
         click.echo(json.dumps({**found, "ClientInfo": client}, separators=(",", ":"), ensure_ascii=False))
     else:
-        click.echo(f"Client: Wherry\n Version:    {__version__}\n\nServer:")
+        debug = str(client["Debug"]).lower()
+        click.echo(f"Client: Wherry\n Version:    {__version__}\n Context:    {client['Context']}")
+        click.echo(f" Debug Mode: {debug}\n\nServer:")
         for line in lines(found) if found else ():
             click.echo(f" {line}".rstrip())
+        click.echo()
         for warning in found.get("Warnings") or []:
             click.echo(warning, err=True)
     if problem is not None:
@@ -70,6 +74,15 @@ _PLAIN_END = (
 )
 
 
+#: What an engine that is being debugged says of itself.
+_DEBUG = (
+    ("File Descriptors", "NFd"),
+    ("Goroutines", "NGoroutines"),
+    ("System Time", "SystemTime"),
+    ("EventsListeners", "NEventsListener"),
+)
+
+
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """The server's part, in Docker's order and words."""
     from wherry.cli.output.units import binary_size
@@ -92,12 +105,18 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     if found.get("Runtimes"):
         yield f"Runtimes: {' '.join(sorted(found['Runtimes']))}"
         yield f"Default Runtime: {found.get('DefaultRuntime')}"
+    yield from _plain(found, (("Init Binary", "InitBinary"),))
     yield from _security(found.get("SecurityOptions") or [])
     yield from _plain(found, _PLAIN_TAIL)
     yield f"Total Memory: {binary_size(found.get('MemTotal') or 0)}"
     yield from _plain(found, _PLAIN_END)
-    for title, key in (("Debug Mode", "Debug"), ("Experimental", "ExperimentalBuild")):
-        yield f"{title}: {str(bool(found.get(key))).lower()}"
+    yield f"Debug Mode: {str(bool(found.get('Debug'))).lower()}"
+    if found.get("Debug"):
+        yield from (f" {title}: {found.get(key)}" for title, key in _DEBUG)
+    if found.get("Labels"):
+        yield "Labels:"
+        yield from (f" {label}" for label in found["Labels"])
+    yield f"Experimental: {str(bool(found.get('ExperimentalBuild'))).lower()}"
     yield from _registries(found.get("RegistryConfig") or {})
     yield f"Live Restore Enabled: {str(bool(found.get('LiveRestoreEnabled'))).lower()}"
 

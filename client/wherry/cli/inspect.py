@@ -22,6 +22,15 @@ PATHS = {
     "network": "/networks/{name}",
     "volume": "/volumes/{name}",
 }
+#: What docker's client asks for by --type alone; an engine outside a swarm says that it has none of them.
+_OTHERS = {
+    "config": "/configs/{name}",
+    "node": "/nodes/{name}",
+    "plugin": "/plugins/{name}/json",
+    "secret": "/secrets/{name}",
+    "service": "/services/{name}",
+    "task": "/tasks/{name}",
+}
 #: Docker's exit status for a template that cannot be parsed.
 BAD_TEMPLATE = 64
 
@@ -30,7 +39,7 @@ BAD_TEMPLATE = 64
 @click.option("-f", "--format", "form", help="json or a Go template.")
 @flag("-s", "--size", help="Display total file sizes if the type is container.")
 @click.option(
-    "--type", "kind", type=click.Choice(list(PATHS)), help="Only inspect objects of the given type."
+    "--type", "kind", shell_complete=completing.kinds, help="Only inspect objects of the given type."
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME|ID...", shell_complete=completing.objects)
 @click.pass_context
@@ -38,6 +47,10 @@ def inspect(
     ctx: click.Context, form: str | None, size: bool, kind: str | None, names: tuple[str, ...]
 ) -> int:
     """Return low-level information on containers, images, networks and volumes."""
+    if kind is not None and kind not in {*PATHS, *_OTHERS}:
+        known = ", ".join(f'"{each}"' for each in sorted({*PATHS, *_OTHERS}))
+        wrong = f'unknown type: "{kind}"' if kind else "type is empty"
+        raise UsageProblem(f"{wrong}: must be one of {known}")
     return inspect_all(engine(ctx), names, form, kind, {"size": size or None})
 
 
@@ -50,7 +63,7 @@ def inspect_all(
 ) -> int:
     """Prints each by JSON or template, then what went wrong; gives the exit status.
 
-    kind: of PATHS, or None for whatever fits. params: of the query; "size" goes to containers only.
+    kind: of PATHS or _OTHERS, or None for whatever fits. params: of the query; "size" is for containers.
     """
     template = parse_template(form) if form and form != "json" else None
     problems: list[str] = []
@@ -109,7 +122,7 @@ def _find(client: "EngineClient", name: str, kind: str | None, params: "Params")
     for each in kinds:
         wanted = {key: value for key, value in params.items() if key != "size" or each == "container"}
         try:
-            return client.get(PATHS[each].format(name=segment(name)), wanted)
+            return client.get((PATHS | _OTHERS)[each].format(name=segment(name)), wanted)
         except EngineProblem as exc:
             if kind or not _may_be_another(exc):
                 raise

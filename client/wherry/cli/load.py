@@ -29,7 +29,9 @@ def load(ctx: click.Context, file: Path | None, platform: str | None, quiet: boo
             try:
                 source = stack.enter_context(file.open("rb"))
             except OSError as exc:
-                raise UsageProblem(f"cannot open {file}: {exc.strerror}; name a tar archive with -i") from exc
+                raise UsageProblem(
+                    f"open {file}: {str(exc.strerror).lower()}; name a tar archive with -i"
+                ) from exc
             upload = stack.enter_context(progress.uploading(source, file.name))
         answer = engine(ctx).call(
             "POST",

@@ -13,7 +13,5 @@ def logout(server: str) -> None:
 
     key = server_key(server)
     shown = key if key == HUB_KEY else server
-    if Logins().erase(key):
-        click.echo(f"Removing login credentials for {shown}")
-    else:
-        click.echo(f"Not logged in to {shown}")
+    click.echo(f"Removing login credentials for {shown}")
+    Logins().erase(key)

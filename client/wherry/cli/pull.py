@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def pull(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, name: str) -> None:
     """Download an image from a registry."""
+    references.check(name)
     bare, tag = references.split(name)
     if all_tags:
         if bare != name:

@@ -30,6 +30,7 @@ def push(ctx: click.Context, all_tags: bool, platform: str | None, quiet: bool, 
 
     if "@" in name:
         raise UsageProblem("cannot push a digest reference; give a name and a tag")
+    references.check(name)
     bare, tag = references.split(name)
     if all_tags:
         if bare != name:

@@ -4,6 +4,12 @@ import re
 
 DEFAULT_TAG = "latest"
 _ID = re.compile(r"^(?:sha256:)?[0-9a-f]{64}$")
+_PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
+_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+_TAG = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile("[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
 #: What Docker leaves out when it shows a name.
 _DEFAULT_DOMAINS = ("docker.io/library/", "docker.io/")
 
@@ -21,6 +27,26 @@ def _without_tag(name: str) -> tuple[str, str]:
     head, colon, tag = name.rpartition(":")
     # A colon before a slash belongs to a port.
     return (head, tag) if colon and "/" not in tag else (name, "")
+
+
+def check(reference: str) -> None:
+    """Raises UsageProblem, as docker's client does before it asks an engine. Ids are references, too."""
+    from wherry.errors import UsageProblem
+
+    if is_id(reference):
+        return
+    rest, at, digest = reference.partition("@")
+    registry = domain(rest)
+    path, colon, tag = canonical(rest, "").removeprefix(f"{registry}/").partition(":")
+    if path.lower() != path:
+        raise UsageProblem(f"invalid reference format: repository name ({path}) must be lowercase")
+    if not (
+        _HOST.fullmatch(registry)
+        and _PATH.fullmatch(path)
+        and (not colon or _TAG.fullmatch(tag))
+        and (not at or _DIGEST.fullmatch(digest))
+    ):
+        raise UsageProblem("invalid reference format")
 
 
 def is_id(reference: str) -> bool:

@@ -26,9 +26,10 @@ def rm(ctx: click.Context, force: bool, link: bool, volumes: bool, containers: t
         try:
             client.delete(f"/containers/{segment(name.strip('/'))}", params)
         except EngineProblem as exc:
-            # Forced, the aim is that it is gone, and it is; Docker then prints nothing.
+            # Forced, the aim is that it is gone, and it is: told, but no failure.
             if not (force and exc.status == 404):
                 raise
+            click.echo(exc, err=True)
         else:
             click.echo(name)
 

@@ -4,7 +4,7 @@ import click
 
 from wherry.cli import completing
 from wherry.cli.command import each, engine, flag, verb
-from wherry.errors import UsageProblem
+from wherry.errors import EngineProblem, UsageProblem
 
 
 @verb("rmi")
@@ -34,7 +34,15 @@ def rmi(
     params = {"force": force or None, "noprune": no_prune or None, "platforms": wanted or None}
 
     def remove(name: str) -> None:
-        for entry in client.delete(f"/images/{segment(name)}", params):
+        try:
+            removed = client.delete(f"/images/{segment(name)}", params)
+        except EngineProblem as exc:
+            # Forced, the aim is that it is gone, and it is: told, but no failure.
+            if not (force and exc.status == 404):
+                raise
+            click.echo(exc, err=True)
+            return
+        for entry in removed:
             for word in ("Deleted", "Untagged"):
                 if entry.get(word):
                     click.echo(f"{word}: {entry[word]}")

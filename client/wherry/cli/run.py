@@ -57,6 +57,7 @@ def client_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @verb("run", options_first=True, context_settings={"help_option_names": ["--help"]})
 @create_options
 @client_options
+@flag("-d", "--detach", help="Run container in background and print container ID.")
 @click.option("--detach-keys", default="", help="Override the key sequence for detaching a container.")
 @flag("--sig-proxy", default=True, help="Proxy received signals to the process (default true).")
 @click.argument("image", shell_complete=completing.images)
@@ -77,6 +78,8 @@ def run(
     from wherry.engine.create import CreateOptions
 
     mine = ClientOptions(name=name, pull=pull, quiet=quiet, cidfile=cidfile)
+    if options["detach"] and options["attach"]:
+        raise UsageProblem("conflicting options: cannot specify both --attach and --detach")
     try:
         return _run(lambda: engine(ctx), CreateOptions(**options), mine, detach_keys, sig_proxy)
     except BadValue:
@@ -110,16 +113,15 @@ def _run(
     sig_proxy: bool,
 ) -> int:
     from wherry.cli import detach_keys as keys
-    from wherry.cli import preferences, terminal
+    from wherry.cli import preferences, references, terminal
     from wherry.cli.lifecycle import check_terminal, start_attached
     from wherry.cli.session import Wiring
     from wherry.engine.create import body
 
-    if options.detach and options.attach:
-        raise UsageProblem("conflicting options: cannot specify both --attach and --detach")
     detach_keys = detach_keys or preferences.text("detachKeys")
     parsed = keys.parse(detach_keys)
     stdin, stdout, stderr = options.streams
+    references.check(options.image)
     # All that can be wrong with the command line comes before the engine is asked for anything.
     document = body(options, environ=os.environ, cwd=Path.cwd(), console_size=terminal.size())
     check_terminal(stdin, options.tty)

@@ -24,7 +24,6 @@ def _number(*names: str, default: int | None = 0, **attributes: Any) -> Callable
 _PROCESS = (
     flag("-i", "--interactive", help="Keep STDIN open even if not attached."),
     flag("-t", "--tty", help="Allocate a pseudo-TTY."),
-    flag("-d", "--detach", help="Run container in background and print container ID."),
     texts(
         "-a",
         "--attach",

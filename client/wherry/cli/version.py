@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wherry.cli.command import engine, print_text, verb
+from wherry.cli.command import current_context, engine, print_text, verb
 from wherry.errors import WherryError
 from wherrywire import __version__
 
@@ -49,7 +49,7 @@ def version(ctx: click.Context, form: str | None) -> int:
     elif form == "json":
         click.echo(json.dumps(facts, separators=(",", ":"), ensure_ascii=False))
     else:
-        print_text(_client_text(mine) + ("\n" + _server_text(server) if server else ""))
+        print_text(_client_text(mine, current_context(ctx)) + ("\n" + _server_text(server) if server else ""))
     if problem is not None:
         click.echo(str(problem), err=True)
         return 1
@@ -71,14 +71,15 @@ def _client(agreed: tuple[int, int] | None) -> dict[str, Any]:
     }
 
 
-def _client_text(client: dict[str, Any]) -> str:
+def _client_text(client: dict[str, Any], context: str) -> str:
     from wherry.cli.output.table import align
 
     api, newest = client["ApiVersion"], client["DefaultAPIVersion"]
     shown = api if api == newest else f"{api} (downgraded from {newest})"
     return align(
         f"Client: {client['Platform']['Name']}\n Version:\t{client['Version']}\n API version:\t{shown}\n"
-        f" Python version:\t{client['PythonVersion']}\n OS/Arch:\t{client['Os']}/{client['Arch']}\n",
+        f" Python version:\t{client['PythonVersion']}\n OS/Arch:\t{client['Os']}/{client['Arch']}\n"
+        f" Context:\t{context}\n",
         min_width=COLUMN,
         padding=1,
     )

@@ -8,11 +8,17 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from wherry.engine.buildcontext import BuildContext, Found, permissions, target_of
 from wherry.errors import UsageProblem
 
+if TYPE_CHECKING:
+    from wherry.engine.client import Readable
+
 _CHUNK_BYTES = 256 * 1024
+#: zlib's window size, in bits, with 16 for gzip's header.
+_GZIP = 16 + 15
 
 
 def chunks(context: BuildContext) -> Iterator[bytes]:
@@ -26,6 +32,16 @@ def chunks(context: BuildContext) -> Iterator[bytes]:
         if entry.name not in context.extra:
             yield from _entry(entry, links)
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def compressed(source: "Readable") -> Iterator[bytes]:
+    """What source gives, as one gzip stream."""
+    import zlib
+
+    packer = zlib.compressobj(wbits=_GZIP)
+    while data := source.read(_CHUNK_BYTES):
+        yield packer.compress(data)
+    yield packer.flush()
 
 
 def only_dockerfile(data: bytes) -> bytes:

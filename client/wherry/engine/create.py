@@ -254,7 +254,7 @@ def _life(options: CreateOptions) -> dict[str, Any]:
         ),
         "VolumesFrom": list(options.volumes_from),
         "VolumeDriver": options.volume_driver,
-        "StorageOpt": environment.strict_pairs(options.storage_opt, "--storage-opt"),
+        "StorageOpt": environment.storage_options(options.storage_opt),
         "ReadonlyRootfs": options.read_only,
         "Runtime": options.runtime,
         "Annotations": environment.pairs(options.annotation),
@@ -281,10 +281,18 @@ def _limits(options: CreateOptions) -> dict[str, Any]:
         "CpusetMems": options.cpuset_mems,
         "BlkioWeight": options.blkio_weight,
         "BlkioWeightDevice": [devices.weight(text) for text in options.blkio_weight_device],
-        "BlkioDeviceReadBps": [devices.bytes_rate(text) for text in options.device_read_bps],
-        "BlkioDeviceWriteBps": [devices.bytes_rate(text) for text in options.device_write_bps],
-        "BlkioDeviceReadIOps": [devices.io_rate(text) for text in options.device_read_iops],
-        "BlkioDeviceWriteIOps": [devices.io_rate(text) for text in options.device_write_iops],
+        "BlkioDeviceReadBps": [
+            devices.bytes_rate(text, "--device-read-bps") for text in options.device_read_bps
+        ],
+        "BlkioDeviceWriteBps": [
+            devices.bytes_rate(text, "--device-write-bps") for text in options.device_write_bps
+        ],
+        "BlkioDeviceReadIOps": [
+            devices.io_rate(text, "--device-read-iops") for text in options.device_read_iops
+        ],
+        "BlkioDeviceWriteIOps": [
+            devices.io_rate(text, "--device-write-iops") for text in options.device_write_iops
+        ],
         "CpuRealtimePeriod": options.cpu_rt_period,
         "CpuRealtimeRuntime": options.cpu_rt_runtime,
         "PidsLimit": options.pids_limit,
@@ -295,21 +303,22 @@ def _limits(options: CreateOptions) -> dict[str, Any]:
 
 
 def _privileges(options: CreateOptions) -> dict[str, Any]:
+    added, dropped = security.capabilities(options.cap_add, options.cap_drop)
     return {
         "Privileged": options.privileged,
-        "CapAdd": list(options.cap_add),
-        "CapDrop": list(options.cap_drop),
+        "CapAdd": added,
+        "CapDrop": dropped,
         "SecurityOpt": list(security.security(options.security_opt).options),
         "GroupAdd": list(options.group_add),
         "Devices": [values.device(text) for text in options.device],
         "DeviceRequests": [devices.gpus(options.gpus)] if options.gpus else [],
         "DeviceCgroupRules": list(options.device_cgroup_rule),
-        "Sysctls": environment.strict_pairs(options.sysctl, "--sysctl"),
-        "UsernsMode": options.userns,
-        "PidMode": options.pid,
+        "Sysctls": environment.sysctls(options.sysctl),
+        "UsernsMode": values.namespace_mode(options.userns, "--userns", "host"),
+        "PidMode": values.namespace_mode(options.pid, "--pid", "host", "container:"),
         "IpcMode": options.ipc,
-        "UTSMode": options.uts,
-        "CgroupnsMode": options.cgroupns,
+        "UTSMode": values.namespace_mode(options.uts, "--uts", "host"),
+        "CgroupnsMode": values.namespace_mode(options.cgroupns, "--cgroupns", "host", "private"),
     }
 
 
@@ -317,8 +326,8 @@ def _host_network(options: CreateOptions) -> dict[str, Any]:
     return {
         "PublishAllPorts": options.publish_all,
         "ExtraHosts": [values.extra_host(text) for text in options.add_host],
-        "Dns": list(options.dns),
-        "DnsSearch": list(options.dns_search),
+        "Dns": [values.dns_server(text) for text in options.dns],
+        "DnsSearch": [values.search_domain(text) for text in options.dns_search],
         "DnsOptions": list(options.dns_option),
         "Links": list(options.link),
     }

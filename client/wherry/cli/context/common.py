@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-from wherry.cli.command import wanted
-from wherry.engine import dockerconfig
 from wherry.engine.contexts import ENGINE, TLS_FILES, Context, ContextStore
-from wherry.engine.endpoint import DEFAULT_CONTEXT, DEFAULT_MACHINE, context_name, of_machine, parse
+from wherry.engine.endpoint import DEFAULT_CONTEXT, DEFAULT_MACHINE, of_machine, parse
 from wherry.engine.parse.values import boolean
 from wherry.errors import UsageProblem
 
@@ -20,15 +16,14 @@ DEFAULT_DESCRIPTION = "The default machine, or what DOCKER_HOST names"
 _NOWHERE = "<IN MEMORY>"
 
 
-def current(ctx: click.Context) -> str:
-    """The name of the context that counts for this command line. Raises UsageProblem."""
-    config = dockerconfig.document()
-    return context_name(wanted(ctx), os.environ, dockerconfig.current_context(config))
-
-
 def default() -> Context:
     host = os.environ.get("WHERRY_HOST") or os.environ.get("DOCKER_HOST") or str(of_machine(DEFAULT_MACHINE))
     return Context(name=DEFAULT_CONTEXT, host=host)
+
+
+def overriding() -> str | None:
+    """The variable that names the engine whatever the context in use is, if there is one."""
+    return next((name for name in ("WHERRY_HOST", "DOCKER_HOST") if os.environ.get(name)), None)
 
 
 def named(store: ContextStore, name: str) -> Context:

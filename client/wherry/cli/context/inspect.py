@@ -3,7 +3,7 @@
 import click
 
 from wherry.cli import completing
-from wherry.cli.command import print_text, verb
+from wherry.cli.command import current_context, print_text, verb
 from wherry.errors import UsageProblem
 
 
@@ -20,7 +20,7 @@ def inspect(ctx: click.Context, form: str | None, names: tuple[str, ...]) -> int
     template = parse_template(form) if form and form != "json" else None
     store = ContextStore()
     found, problems = [], []
-    for name in names or (common.current(ctx),):
+    for name in names or (current_context(ctx),):
         try:
             found.append(common.document(store, common.named(store, name)))
         except UsageProblem as exc:
@@ -28,7 +28,14 @@ def inspect(ctx: click.Context, form: str | None, names: tuple[str, ...]) -> int
     if template is not None:
         print_text("".join(render(template, each) for each in found) or "\n")
     else:
-        print_text(dump(found, compact=form == "json"))
+        print_text(_escaped(dump(found, compact=form == "json")))
     for problem in problems:
         click.echo(problem, err=True)
     return 1 if problems else 0
+
+
+def _escaped(document: str) -> str:
+    """As Go writes JSON: safe inside HTML."""
+    for char in "<>&":
+        document = document.replace(char, f"\\u{ord(char):04x}")
+    return document

@@ -2,7 +2,7 @@
 
 import click
 
-from wherry.cli.command import flag, print_text, verb
+from wherry.cli.command import current_context, flag, print_text, verb
 
 _COLUMNS = ("Name", "Description", "DockerEndpoint", "Error")
 _HEADERS = {
@@ -28,9 +28,15 @@ def list_(ctx: click.Context, form: str | None, quiet: bool) -> None:
     from wherry.cli.output.values import Row
     from wherry.engine.contexts import ContextStore
 
-    used = common.current(ctx)
+    used = current_context(ctx)
     contexts = [common.default(), *ContextStore().all()]
     names = [context.name for context in contexts]
+    if (variable := common.overriding()) is not None:
+        click.echo(
+            f"Warning: {variable} environment variable overrides the active context. To use a context, "
+            f"either set the global --context flag, or unset {variable} environment variable.",
+            err=True,
+        )
     if quiet:
         print_text("".join(f"{name}\n" for name in names))
         return

@@ -3,7 +3,7 @@
 import click
 
 from wherry.cli import completing
-from wherry.cli.command import flag, verb
+from wherry.cli.command import current_context, flag, verb
 from wherry.errors import UsageProblem
 
 
@@ -13,12 +13,11 @@ from wherry.errors import UsageProblem
 @click.pass_context
 def remove(ctx: click.Context, names: tuple[str, ...], force: bool) -> int:
     """Remove one or more contexts."""
-    from wherry.cli.context import common
     from wherry.engine.contexts import ContextStore
     from wherry.engine.logins import Logins
 
     store = ContextStore()
-    used = common.current(ctx)
+    used = current_context(ctx)
     status = 0
     for name in names:
         try:
@@ -26,7 +25,9 @@ def remove(ctx: click.Context, names: tuple[str, ...], force: bool) -> int:
                 raise UsageProblem('context "default" cannot be removed')
             if name == used and not force:
                 raise UsageProblem(f'context "{name}" is in use, set -f flag to force remove')
-            if store.has(name) or not force:
+            if not (store.has(name) or force):
+                raise UsageProblem(f'context "{name}" does not exist')
+            if store.has(name):
                 store.remove(name)
             if name == used:
                 Logins().set_current_context("")

@@ -5,7 +5,7 @@ import os
 import click
 
 from wherry.cli import completing
-from wherry.cli.command import verb
+from wherry.cli.command import current_context, verb
 
 
 @verb("use")
@@ -35,6 +35,5 @@ def use(name: str) -> None:
 @click.pass_context
 def show(ctx: click.Context) -> None:
     """Print the name of the current context."""
-    from wherry.cli.context import common
 
-    click.echo(common.current(ctx))
+    click.echo(current_context(ctx))

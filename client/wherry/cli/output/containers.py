@@ -6,7 +6,7 @@ from typing import Any
 from wherry.cli import references
 from wherry.cli.output import units
 from wherry.cli.output.table import ellipsis
-from wherry.cli.output.values import NilPointer, Row, quote
+from wherry.cli.output.values import NilPointer, Platform, Row, quote
 
 HEADERS = {
     "ID": "CONTAINER ID",
@@ -63,10 +63,16 @@ def row(item: Mapping[str, Any], *, truncate: bool) -> Row:
             "Mounts": ",".join(_mount(mount, truncate) for mount in mounts),
             "LocalVolumes": str(sum(mount.get("Driver") == "local" for mount in mounts)),
             "Networks": ",".join(networks),
-            "Platform": NilPointer(),
+            "Platform": _platform(item.get("ImageManifestDescriptor") or {}),
         },
         {"Label": lambda name: labels.get(name, "")},
     )
+
+
+def _platform(descriptor: Mapping[str, Any]) -> Any:
+    """The platform of the container's image, from API 1.48 on."""
+    found = descriptor.get("platform")
+    return Platform(found) if found else NilPointer()
 
 
 def _names(names: list[str], truncate: bool) -> str:

@@ -104,6 +104,14 @@ class Struct(dict[str, Any]):
         self.shape = shape or {}
 
 
+class Platform(Struct):
+    """An OCI platform: `linux/arm64/v8` as text, its fields in JSON."""
+
+    def __str__(self) -> str:
+        system = self["os"] + (f"({self['os.version']})" if self.get("os.version") else "")
+        return "/".join(part for part in (system, self["architecture"], self.get("variant")) if part)
+
+
 class Tagged(Struct):
     """A struct whose fields have other names in JSON: pairs of (name in JSON, field); () for the same."""
 
@@ -192,6 +200,8 @@ def text(value: Any, *, top: bool = False) -> str:
         return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Platform):
+        return str(value)
     if isinstance(value, Struct):
         rest = [name for name in value if name not in value.shape]
         return "{" + " ".join(text(field(value, name)) for name in (*value.shape, *rest)) + "}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from wherry.errors import UsageProblem
+from wherry.errors import BadValue, UsageProblem
 
 
 def environment(files: Iterable[str], options: Iterable[str], environ: Mapping[str, str]) -> list[str]:
@@ -23,7 +23,8 @@ def environment(files: Iterable[str], options: Iterable[str], environ: Mapping[s
     for option in options:
         name, found, _ = option.partition("=")
         if not name:
-            raise UsageProblem(f"invalid environment variable: {option}; write NAME=value")
+            reason = f"invalid environment variable: {option}; write NAME=value"
+            raise BadValue("--env", option, reason)
         made.append(f"{name}={environ[name]}" if not found and name in environ else option)
     return made
 
@@ -42,6 +43,14 @@ def pairs(options: Iterable[str]) -> dict[str, str]:
     return {key: value for key, _, value in (option.partition("=") for option in options)}
 
 
+def storage_options(options: Iterable[str]) -> dict[str, str]:
+    """`size=10G`. Raises UsageProblem in docker's words."""
+    given = list(options)
+    if not all("=" in text for text in given):
+        raise UsageProblem("invalid storage option; write key=value, such as size=10G")
+    return pairs(given)
+
+
 def strict_pairs(options: Iterable[str], option: str) -> dict[str, str]:
     """Like pairs, but a value must be there."""
     given = list(options)
@@ -52,13 +61,22 @@ def strict_pairs(options: Iterable[str], option: str) -> dict[str, str]:
     return pairs(given)
 
 
+def sysctls(options: Iterable[str]) -> dict[str, str]:
+    """`net.core.somaxconn=1024`. Which there are, and which a container may have, the engine says."""
+    given = list(options)
+    for text in given:
+        if not text.partition("=")[0] or "=" not in text:
+            raise BadValue("--sysctl", text, f"sysctl '{text}' is not allowed; write NAME=value")
+    return pairs(given)
+
+
 def _lines(file: str, option: str) -> Iterator[str]:
     """Lines that say something: no blanks before, no comments, no byte order mark."""
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise UsageProblem(f"{option}: cannot read {file}: {reason}") from exc
+        reason = str(exc.strerror).lower() if isinstance(exc, OSError) else "it is not UTF-8"
+        raise UsageProblem(f"open {file}: {reason}; name a readable file with {option}") from exc
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.lstrip()
         if not line or line.startswith("#"):

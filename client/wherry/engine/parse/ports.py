@@ -111,6 +111,9 @@ def expose(specs: Iterable[str]) -> tuple[str, ...]:
         protocol = protocol.lower() or "tcp"
         if protocol not in PROTOCOLS:
             raise UsageProblem(f"invalid range format for --expose: invalid proto: {protocol}")
+        if not ports.partition("-")[0].isdecimal():
+            number = f'strconv.ParseUint: parsing "{ports.partition("-")[0]}": invalid syntax'
+            raise UsageProblem(f"invalid range format for --expose: {spec}, error: {number}")
         first, last = port_range(ports, f"range format for --expose: {spec}, in part")
         keys += [f"{port}/{protocol}" for port in range(first, last + 1)]
     return tuple(keys)

@@ -33,7 +33,7 @@ def _option(option: str) -> str:
     if not found and key != "no-new-privileges":
         key, found, value = option.partition(":")
     if key != "no-new-privileges" and not value:
-        raise UsageProblem(f'invalid --security-opt: "{option}"; write key=value')
+        raise UsageProblem(f'Invalid --security-opt: "{option}"; write key=value')
     if key != "seccomp" or value in {"builtin", "unconfined"}:
         return option
     try:
@@ -43,3 +43,15 @@ def _option(option: str) -> str:
     except ValueError as exc:
         raise UsageProblem(f"seccomp profile ({value}) is not JSON: {exc}") from exc
     return "seccomp=" + json.dumps(profile, separators=(",", ":"))
+
+
+def capabilities(added: Iterable[str], dropped: Iterable[str]) -> tuple[list[str], list[str]]:
+    """`net_admin` -> CAP_NET_ADMIN. Sorted; ALL stands for the rest, and what is added is not dropped."""
+    adding, dropping = _capabilities(added), _capabilities(dropped)
+    return sorted(adding), sorted(dropping - adding)
+
+
+def _capabilities(names: Iterable[str]) -> set[str]:
+    upper = {name.strip().upper() for name in names}
+    full = {name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in upper}
+    return {"ALL"} if "ALL" in full else full

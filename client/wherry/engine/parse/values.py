@@ -1,8 +1,6 @@
 """Sizes, CPUs, durations, booleans, ulimits, restart policies, devices, extra hosts."""
 
-import ipaddress
 import re
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from wherry.errors import BadValue, UsageProblem
@@ -19,6 +17,8 @@ _NANOSECONDS = {
     "h": 3600 * 10**9,
 }
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?$")
 _ULIMITS = frozenset(
     {"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"}
     | {"rtprio", "rttime", "sigpending", "stack"}
@@ -43,6 +43,8 @@ def swap_size(text: str) -> int:
 
 def nano_cpus(text: str) -> int:
     """`1.5` -> 1500000000."""
+    from decimal import Decimal, InvalidOperation
+
     try:
         nano = Decimal(text) * 10**9
         whole = int(nano)
@@ -63,6 +65,8 @@ def duration(text: str, option: str) -> int:
     if not parts or "".join(number + unit for number, unit in parts) != digits:
         reason = f'time: invalid duration "{text}"; write 500ms, 30s, 1m30s or 1h'
         raise BadValue(option, text, reason)
+    from decimal import Decimal
+
     return sign * sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in parts)
 
 
@@ -138,6 +142,8 @@ def extra_host(text: str) -> str:
     if not name or not address:
         raise BadValue("--add-host", text, f'bad format for add-host: "{text}"; write name:ip')
     if address != "host-gateway":
+        import ipaddress
+
         address = address.removeprefix("[").removesuffix("]")
         try:
             ipaddress.ip_address(address)
@@ -145,3 +151,29 @@ def extra_host(text: str) -> str:
             reason = f'invalid IP address in add-host: "{address}"'
             raise BadValue("--add-host", text, reason) from None
     return f"{name}:{address}"
+
+
+def dns_server(text: str) -> str:
+    """An address, as docker's client wants it."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        raise BadValue("--dns", text, f"IP address is not correctly formatted: {text}") from None
+
+
+def search_domain(text: str) -> str:
+    """`.` is none at all."""
+    domain = text.strip(" ")
+    if domain != "." and not (_DOMAIN.match(domain) and re.search("[a-zA-Z]", domain)):
+        raise BadValue("--dns-search", text, f"{domain} is not a valid domain")
+    return domain
+
+
+def namespace_mode(text: str, option: str, *known: str) -> str:
+    """One of the modes; what other modes need, the engine says. Raises UsageProblem in docker's words."""
+    kind = {"--userns": "USER", "--cgroupns": "CGROUP"}.get(option, option.removeprefix("--").upper())
+    if text and text not in known and not ("container:" in known and text.partition(":")[0] == "container"):
+        raise UsageProblem(f"{option}: invalid {kind} mode")
+    return text
