@@ -119,3 +119,26 @@ def test_a_reader_that_leaves_early_costs_no_traceback() -> None:
         )
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("CONTAINER ID")
+
+
+#: What a detached run has no use for: it attaches to nothing.
+NOT_DETACHED = frozenset(
+    {"decimal", "csv", "queue", "wherry.cli.session", "wherry.cli.lifecycle", "rich", "asyncio"}
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake engine is on TCP there")
+def test_a_detached_run_loads_nothing_of_streams() -> None:
+    with fake_engine() as engine:
+        engine.on("POST", "/containers/create", Answer(201, {"Id": "x", "Warnings": []}))
+        engine.on("POST", "/containers/x/start", Answer(204))
+        done = subprocess.run(
+            [sys.executable, "-c", _REPORT, "run", "-d", "-p", "80:80", "a"],
+            env=environment(engine),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, "x\n"), done.stderr
+    assert set(json.loads(done.stderr.splitlines()[-1])) & NOT_DETACHED == set()

@@ -114,8 +114,6 @@ def _run(
 ) -> int:
     from wherry.cli import detach_keys as keys
     from wherry.cli import preferences, references, terminal
-    from wherry.cli.lifecycle import check_terminal, start_attached
-    from wherry.cli.session import Wiring
     from wherry.engine.create import body
 
     detach_keys = detach_keys or preferences.text("detachKeys")
@@ -124,13 +122,20 @@ def _run(
     references.check(options.image)
     # All that can be wrong with the command line comes before the engine is asked for anything.
     document = body(options, environ=os.environ, cwd=Path.cwd(), console_size=terminal.size())
-    check_terminal(stdin, options.tty)
+    if stdin:
+        from wherry.cli.lifecycle import check_terminal
+
+        check_terminal(stdin, options.tty)
     client = connect()
     container = create_container(client, document, options, mine)
     if not (stdin or stdout or stderr):
         client.post(f"/containers/{container}/start")
         click.echo(container)
         return 0
+    # Not before: a detached run needs no threads and no signals.
+    from wherry.cli.lifecycle import start_attached
+    from wherry.cli.session import Wiring
+
     return start_attached(
         client,
         container,
@@ -146,7 +151,6 @@ def create_container(
 ) -> str:
     """The new container's id; pulls the image as --pull says."""
     from wherry.cli import preferences
-    from wherry.cli.lifecycle import warn
 
     env: list[str] = document.get("Env") or []
     if more := preferences.proxies(str(client.endpoint), env):
@@ -170,7 +174,10 @@ def create_container(
             raise
         _pull(client, options, mine)
         answer = client.post("/containers/create", params, document)
-    warn(answer.get("Warnings"))
+    if warnings := answer.get("Warnings"):
+        from wherry.cli.lifecycle import warn
+
+        warn(warnings)
     container: str = answer["Id"]
     if cidfile:
         try:

@@ -1,6 +1,5 @@
 """`-v`, `--mount` and `--tmpfs`."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -83,6 +82,8 @@ def mount(spec: str, cwd: Path) -> dict[str, Any]:
 
 def _mount(spec: str, cwd: Path) -> dict[str, Any]:
     made: dict[str, Any] = {"Type": "volume"}
+    import csv
+
     for field in next(csv.reader([spec]), []):
         key, found, value = field.partition("=")
         _set(made, key.strip().lower(), value if found else None, field)

@@ -1,6 +1,5 @@
 """`--network` and what belongs to the first network: aliases, addresses, links."""
 
-import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -77,6 +76,8 @@ def _attachment(text: str) -> Attachment:
     if "=" not in text:
         return Attachment(text)
     made = Attachment("")
+    import csv
+
     for part in next(csv.reader([text]), []):
         key, _, value = (word.strip() for word in part.partition("="))
         match key:

@@ -1,6 +1,5 @@
 """`-p` and `--expose`. Docker's forms: [ip:][host[-host]:]container[-container][/proto], and key=value."""
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -82,6 +81,8 @@ def _parts(address: str, spec: str) -> tuple[str, str, str]:
     ip = (ip or "").strip("[]")
     if ip:
         try:
+            import ipaddress  # for few: it costs a good part of an interpreter's start
+
             ipaddress.ip_address(ip.partition("%")[0])
         except ValueError:
             raise UsageProblem(f"invalid IP address: {ip}") from None
