@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from registry_rig import free_port, private_authority, real_registry
 
 from wherry.paths import paths
 
@@ -35,8 +37,11 @@ class Machine:
         return [sys.executable, "-m", "wherry", "machine", *arguments]
 
     def run(self, *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
+        return self.wherry("machine", *arguments, status=status)
+
+    def wherry(self, *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
-            self.command(*arguments),
+            [sys.executable, "-m", "wherry", *arguments],
             env=self.env,
             capture_output=True,
             text=True,
@@ -108,6 +113,45 @@ def test_04_the_docker_command_reaches_the_engine_through_the_socket(machine: Ma
 def test_05_ssh_runs_commands_and_gives_their_status(machine: Machine) -> None:
     assert machine.run("ssh", "--", "echo", "a  b").stdout == "a  b\n"
     machine.run("ssh", "--", "exit 7", status=7)
+
+
+def test_05_set_lets_the_engine_trust_a_registrys_own_authority(machine: Machine, tmp_path: Path) -> None:
+    # The host's loopback, as the guest reaches it.
+    port = free_port()
+    registry = f"10.0.2.2:{port}"
+    authority = private_authority(tmp_path / "ca", "10.0.2.2")
+    rootfs = tmp_path / "rootfs.tar"
+    with tarfile.open(rootfs, "w") as archive:
+        archive.add("/bin/busybox", "bin/busybox")
+    with real_registry(tmp_path / "registry", address=f"127.0.0.1:{port}", authority=authority):
+        machine.wherry("import", str(rootfs), f"{registry}/own/box:1")
+        container = machine.wherry(
+            "run", "-d", "--network", "none", f"{registry}/own/box:1", "/bin/busybox", "sleep", "10000"
+        ).stdout.strip()
+        refused = machine.wherry("push", f"{registry}/own/box:1", status=1)
+        assert "failed to verify certificate" in refused.stderr
+        assert machine.json("set") == {"options": {}, "certificates": {}}
+
+        words = ("--registry-ca", f"{registry}={authority.ca}", "--registry-mirror", "https://mirror.example")
+        wanted = {
+            "options": {"registry-mirrors": ["https://mirror.example"]},
+            "certificates": {registry: ["ca.crt"]},
+        }
+        assert machine.json("set", *words) == wanted
+        machine.wherry("push", f"{registry}/own/box:1")
+        digest = machine.wherry("inspect", "-f", "{{index .RepoDigests 0}}", f"{registry}/own/box:1")
+        machine.wherry("pull", digest.stdout.strip())
+        assert "https://mirror.example" in machine.wherry("info").stdout
+        running = machine.wherry("ps", "-q", "--no-trunc").stdout.split()
+        assert running == [container], "it went on while the engine was restarted"
+        assert machine.json("set") == wanted
+        assert "ftp://x" in machine.run("set", "--registry-mirror", "ftp://x", status=1).stderr
+
+        forgotten = machine.json("set", "--registry-ca", f"{registry}=", "--registry-mirror", "")
+        assert forgotten == {"options": {}, "certificates": {}}
+        refused = machine.wherry("pull", digest.stdout.strip(), status=1)
+        assert "failed to verify certificate" in refused.stderr
+    machine.wherry("rm", "-f", container)
 
 
 def test_06_a_second_agent_never_runs(machine: Machine) -> None:
