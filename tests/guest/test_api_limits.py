@@ -106,6 +106,15 @@ def test_no_restart_policy_for_a_container_that_removes_itself(engine: NativeEng
     assert engine.call("POST", f"/containers/{container}/update", body).status == 409
 
 
+@pytest.mark.parametrize("policy", [1.5, "always", ["always"]])
+def test_a_restart_policy_of_an_update_that_is_no_object_is_a_bad_request(
+    engine: NativeEngine, policy: Any
+) -> None:
+    container = engine.create("true")
+    answer = engine.call("POST", f"/containers/{container}/update", {"RestartPolicy": policy})
+    assert (answer.status, "RestartPolicy: wants an object" in answer.message) == (400, True)
+
+
 def test_a_cgroup_parent_is_where_the_container_lives(engine: NativeEngine) -> None:
     parent = f"{engine.cgroup_parent}/inner"
     container = engine.run("sleep", "60", HostConfig={"CgroupParent": parent})

@@ -6,7 +6,7 @@ Source: Engine API 1.51, ContainerUpdate. Zero and null leave a limit as it is.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from wherryd.containers import request
+from wherryd.containers import kinds, request
 from wherryd.containers.deps import Deps
 from wherryd.containers.fields import HOST_CONFIG, LIMITS
 from wherryd.containers.record import ContainerRecord
@@ -61,7 +61,7 @@ def _check(record: ContainerRecord, body: Mapping[str, Any]) -> None:
         raise Conflict(
             f"Cannot update container {record.id}: container is marked for removal and cannot be updated"
         )
-    policy = (body.get("RestartPolicy") or {}).get("Name")
+    policy = kinds.mapping(body.get("RestartPolicy") or {}, "RestartPolicy").get("Name")
     if record.auto_remove and policy not in (None, "", "no"):
         raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
 
