@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import swagger
+from judging_relay import JudgingRelay
 
 #: The API's version where a path names none.
 NEWEST = "1.51"
@@ -122,6 +123,7 @@ class NativeEngine:
         #: What stands before its command: nsenter, for one in namespaces that a test made.
         self.within: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
+        self._relay: JudgingRelay | None = None
 
     # the process
 
@@ -253,16 +255,29 @@ class NativeEngine:
     def docker(
         self, *arguments: str, stdin: bytes | None = None, timeout: float = CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
-        """The real docker command against this engine."""
-        return subprocess.run(
+        """The real docker command against this engine. What it is answered is judged by the description."""
+        environment = self.docker_environment()
+        if self._process is not None:  # one that does not run has words of its own
+            if self._relay is None:
+                self._relay = JudgingRelay(self.folder / "judged.sock", self.socket, _judge_parts)
+            environment["DOCKER_HOST"] = f"unix://{self._relay.path}"
+        process = subprocess.Popen(
             ["docker", *arguments],
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=timeout,
-            env=self.docker_environment(),
-            check=False,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
         )
+        with process:
+            try:
+                output, errors = process.communicate(stdin, timeout)
+            except BaseException:
+                process.kill()
+                raise
+        if self._relay is not None:
+            found = self._relay.settle(process.pid)
+            assert not found, f"docker {' '.join(arguments)} was answered: {'; '.join(found)}"
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def docker_environment(self) -> dict[str, str]:
         return {
@@ -302,6 +317,8 @@ class NativeEngine:
 
     def end(self) -> None:
         """Ends and removes everything this engine made, whatever state it is in."""
+        if self._relay is not None:
+            self._relay.close()
         bridges = self._bridges()
         with contextlib.suppress(OSError, AssertionError):
             self.remove_containers()
@@ -381,11 +398,19 @@ def judge(method: str, path: str, sent: Mapping[str, str], answer: "Answer") -> 
     version, path = match.groups() if match else (NEWEST, path)
     if sent.get("User-Agent", "").startswith("docker-compose/1."):
         version = "1.44"  # whatever it asks for: see api/imageversions.py
+    if version == "1.50":
+        version = "1.51"  # the docker command's; what changed since is a number's meaning, no field
     media_type = answer.headers.get("Content-Type", "")
     if media_type != "application/json" or not swagger.path(version).exists():
         return
     found = swagger.description(version).unfit(method, path, answer.status, answer.body)
     assert not (wrong := sorted(set(found) - _BEYOND)), "\n".join(wrong)
+
+
+def _judge_parts(
+    method: str, path: str, sent: Mapping[str, str], status: int, headers: Mapping[str, str], body: bytes
+) -> None:
+    judge(method, path, sent, Answer(status, headers, body))
 
 
 def unmount_below(folder: Path) -> None:
