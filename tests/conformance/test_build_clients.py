@@ -35,14 +35,8 @@ def folder(tmp_path: Path) -> Path:
 def build(
     engine: NativeEngine, folder: Path, *arguments: str, stdin: bytes | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        ["docker", "build", *arguments],
-        input=stdin,
-        cwd=folder,
-        capture_output=True,
-        env={**engine.docker_environment(), "DOCKER_BUILDKIT": "0"},
-        timeout=60,
-        check=False,
+    return engine.judged(
+        ["docker", "build", *arguments], stdin=stdin, cwd=folder, environment={"DOCKER_BUILDKIT": "0"}
     )
 
 

@@ -27,19 +27,16 @@ class Project:
 
     def compose(self, *arguments: str, status: int = 0) -> str:
         """Runs docker-compose; what it says on both its outputs."""
-        done = subprocess.run(
+        done = self.engine.judged(
             ["docker-compose", "--ansi", "never", "-p", self.name, *arguments],
             cwd=self.folder,
-            env={**self.engine.docker_environment(), "HOME": str(self.engine.folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            environment={"HOME": str(self.engine.folder)},
             stderr=subprocess.STDOUT,
             timeout=SECONDS,
-            check=False,
-            text=True,
         )
-        assert done.returncode == status, f"{arguments}:\n{done.stdout}\n{self.engine.log_tail()}"
-        return done.stdout
+        said = done.stdout.decode()
+        assert done.returncode == status, f"{arguments}:\n{said}\n{self.engine.log_tail()}"
+        return said
 
     def write(self, text: str) -> None:
         (self.folder / "docker-compose.yml").write_text(text)

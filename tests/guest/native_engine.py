@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -255,18 +255,29 @@ class NativeEngine:
     def docker(
         self, *arguments: str, stdin: bytes | None = None, timeout: float = CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
-        """The real docker command against this engine. What it is answered is judged by the description."""
-        environment = self.docker_environment()
+        """The real docker command against this engine."""
+        return self.judged(["docker", *arguments], stdin=stdin, timeout=timeout)
+
+    def judged(
+        self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float = CALL_SECONDS,
+        environment: Mapping[str, str] | None = None, cwd: Path | None = None, stderr: int = subprocess.PIPE,
+    ) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        """A client in a process of its own; what it is answered is judged by the API's description.
+
+        environment: beside docker_environment. Raises AssertionError.
+        """
+        variables = {**self.docker_environment(), **(environment or {})}
         if self._process is not None:  # one that does not run has words of its own
             if self._relay is None:
                 self._relay = JudgingRelay(self.folder / "judged.sock", self.socket, _judge_parts)
-            environment["DOCKER_HOST"] = f"unix://{self._relay.path}"
+            variables["DOCKER_HOST"] = f"unix://{self._relay.path}"
         process = subprocess.Popen(
-            ["docker", *arguments],
+            command,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
+            stderr=stderr,
+            env=variables,
+            cwd=cwd,
         )
         with process:
             try:
@@ -276,8 +287,8 @@ class NativeEngine:
                 raise
         if self._relay is not None:
             found = self._relay.settle(process.pid)
-            assert not found, f"docker {' '.join(arguments)} was answered: {'; '.join(found)}"
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+            assert not found, f"{' '.join(command)} was answered: {'; '.join(found)}"
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def docker_environment(self) -> dict[str, str]:
         return {
@@ -396,7 +407,7 @@ def judge(method: str, path: str, sent: Mapping[str, str], answer: "Answer") -> 
     """
     match = _VERSIONED.fullmatch(path)
     version, path = match.groups() if match else (NEWEST, path)
-    if sent.get("User-Agent", "").startswith("docker-compose/1."):
+    if path.startswith("/images/") and sent.get("User-Agent", "").startswith("docker-compose/1."):
         version = "1.44"  # whatever it asks for: see api/imageversions.py
     if version == "1.50":
         version = "1.51"  # the docker command's; what changed since is a number's meaning, no field
