@@ -238,12 +238,12 @@ def test_an_unknown_field_is_warned_about_by_name(engine: NativeEngine) -> None:
         "Image": "busybox:test",
         "Cmd": ["true"],
         "Colour": "red",
-        "HostConfig": {"KernelMemory": 5, "Odd": 0},
+        "HostConfig": {"ShipSize": 5, "Odd": 0},
     }
     made = engine.call("POST", "/containers/create", body).json
     assert made["Warnings"] == [
         "Colour: is not known here and changes nothing",
-        "HostConfig.KernelMemory: is not known here and changes nothing",
+        "HostConfig.ShipSize: is not known here and changes nothing",
     ]
 
 
