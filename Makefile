@@ -37,7 +37,7 @@ unit: setup ## the tests that need neither root nor Linux; seconds
 	.venv/bin/pytest -q tests/unit
 
 test: setup box check ## everything: checks, unit, contract, guest (root), conformance, e2e (boots VMs)
-	.venv/bin/pytest -q
+	@sh scripts/test.sh
 
 e2e: setup box ## only the tests that boot a virtual machine
 	.venv/bin/pytest -q tests/e2e
