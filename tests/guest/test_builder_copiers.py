@@ -83,67 +83,52 @@ def order(folder: Path, **given: object) -> CopyOrder:
     return CopyOrder(**{**fields, **given})  # type: ignore[arg-type]
 
 
-def test_an_order_may_be_large_and_many_come_at_once(tmp_path: Path) -> None:
+async def test_an_order_may_be_large_and_many_come_at_once(tmp_path: Path) -> None:
     text = "x" * 3_000_000
-
-    async def scenario() -> None:
-        async with copiers() as made:
-            orders = []
-            for number in range(20):
-                (tmp_path / str(number)).mkdir()
-                inline = (Inline(name="large", text=text + str(number)),)
-                orders.append(order(tmp_path / str(number), parts=(), inline=inline))
-            await asyncio.gather(*map(made.carry_out, orders))
-
-    asyncio.run(scenario())
+    async with copiers() as made:
+        orders = []
+        for number in range(20):
+            (tmp_path / str(number)).mkdir()
+            inline = (Inline(name="large", text=text + str(number)),)
+            orders.append(order(tmp_path / str(number), parts=(), inline=inline))
+        await asyncio.gather(*map(made.carry_out, orders))
     for number in range(20):
         assert (tmp_path / str(number) / "to" / "large").read_text() == text + str(number)
 
 
-def test_a_child_that_is_not_wanted_any_more_is_killed_and_waited_for(tmp_path: Path) -> None:
+async def test_a_child_that_is_not_wanted_any_more_is_killed_and_waited_for(tmp_path: Path) -> None:
     wanted = order(tmp_path)
     for number in range(3000):
         (tmp_path / "from" / str(number)).write_bytes(bytes(1000))
-
-    async def scenario() -> int:
-        async with copiers() as made:
-            work = asyncio.ensure_future(made.carry_out(wanted))
-            while not (tmp_path / "to" / "0").exists():
-                await asyncio.sleep(0)
-            work.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await work
-            count = len(list((tmp_path / "to").iterdir()))
-            await asyncio.sleep(0.2)
-            assert len(list((tmp_path / "to").iterdir())) == count
-            # And the next one is served.
-            await made.carry_out(order(tmp_path / "to", parts=()))
-            return count
-
-    assert asyncio.run(scenario()) < 3000
+    async with copiers() as made:
+        work = asyncio.ensure_future(made.carry_out(wanted))
+        while not (tmp_path / "to" / "0").exists():
+            await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        count = len(list((tmp_path / "to").iterdir()))
+        await asyncio.sleep(0.2)
+        assert len(list((tmp_path / "to").iterdir())) == count
+        # And the next one is served.
+        await made.carry_out(order(tmp_path / "to", parts=()))
+        assert count < 3000
 
 
-def test_faults_are_told_apart(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with copiers() as made:
-            missing = order(tmp_path, parts=(Part(directory=str(tmp_path / "from"), patterns=("no",)),))
-            with pytest.raises(InvalidParameter, match="stat no: file does not exist"):
-                await made.carry_out(missing)
-            with pytest.raises(SystemFault):
-                await made.carry_out(order(tmp_path, mount_point=str(tmp_path / "nowhere")))
-
-    asyncio.run(scenario())
+async def test_faults_are_told_apart(tmp_path: Path) -> None:
+    async with copiers() as made:
+        missing = order(tmp_path, parts=(Part(directory=str(tmp_path / "from"), patterns=("no",)),))
+        with pytest.raises(InvalidParameter, match="stat no: file does not exist"):
+            await made.carry_out(missing)
+        with pytest.raises(SystemFault):
+            await made.carry_out(order(tmp_path, mount_point=str(tmp_path / "nowhere")))
 
 
-def test_it_rests_when_nobody_came_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_rests_when_nobody_came_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_PATIENCE_SECONDS", 0.05)
-
-    async def scenario() -> None:
-        async with copiers() as made:
-            await made.carry_out(order(tmp_path, parts=()))
-            async with asyncio.timeout(30):
-                while copiers_of(os.getpid()):
-                    await asyncio.sleep(0.01)
-            await made.carry_out(order(tmp_path, parts=()))
-
-    asyncio.run(scenario())
+    async with copiers() as made:
+        await made.carry_out(order(tmp_path, parts=()))
+        async with asyncio.timeout(30):
+            while copiers_of(os.getpid()):
+                await asyncio.sleep(0.01)
+        await made.carry_out(order(tmp_path, parts=()))

@@ -1,6 +1,5 @@
 """Lists of contexts that the engine remembers: which, how many, how long ones."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,20 +19,20 @@ async def stream(data: bytes, size: int = 7) -> AsyncIterator[bytes]:
         yield data[at : at + size]
 
 
-def read(manifests: Manifests, told: list[bytes]) -> Manifest:
-    return asyncio.run(manifests.read(stream(b"".join(told))))
+async def read(manifests: Manifests, told: list[bytes]) -> Manifest:
+    return await manifests.read(stream(b"".join(told)))
 
 
-def test_a_list_is_found_by_the_digest_that_the_client_computes() -> None:
+async def test_a_list_is_found_by_the_digest_that_the_client_computes() -> None:
     manifests = Manifests()
-    made = read(manifests, lines("a", "b"))
+    made = await read(manifests, lines("a", "b"))
     assert manifests.get(digest_of(lines("a", "b"))) is made
-    assert read(manifests, lines("a", "b")) is made
+    assert await read(manifests, lines("a", "b")) is made
 
 
-def test_a_change_makes_the_other_list() -> None:
+async def test_a_change_makes_the_other_list() -> None:
     manifests = Manifests()
-    base = read(manifests, lines("a", "b", "c"))
+    base = await read(manifests, lines("a", "b", "c"))
     changes = difference(lines("a", "b", "c"), lines("a", "bb", "c"))
     assert changes is not None
     made = manifests.change(base, changes)
@@ -41,22 +40,22 @@ def test_a_change_makes_the_other_list() -> None:
     assert manifests.get(made.digest) is made
 
 
-def test_the_longest_unused_is_forgotten_first() -> None:
+async def test_the_longest_unused_is_forgotten_first() -> None:
     manifests = Manifests()
     names = [chr(97 + each) for each in range(manifest.MAX_KEPT + 1)]
     for name in names[:-1]:
-        read(manifests, lines(name))
+        await read(manifests, lines(name))
     assert manifests.get(digest_of(lines("a")))
-    read(manifests, lines(names[-1]))
+    await read(manifests, lines(names[-1]))
     assert manifests.get(digest_of(lines("b"))) is None
     assert manifests.get(digest_of(lines("a")))
 
 
-def test_a_list_that_is_too_long_displaces_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_that_is_too_long_displaces_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "MAX_KEPT_BYTES", 60)
     manifests = Manifests()
-    read(manifests, lines("a"))
-    read(manifests, lines("b", "c", "d", "e"))
+    await read(manifests, lines("a"))
+    await read(manifests, lines("b", "c", "d", "e"))
     assert manifests.get(digest_of(lines("b", "c", "d", "e"))) is None
     assert manifests.get(digest_of(lines("a")))
 
@@ -64,19 +63,16 @@ def test_a_list_that_is_too_long_displaces_no_other(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 @pytest.mark.parametrize("told", [[], [b"=1\n"], [b"=1\n", b"[2]\n"]])
 @pytest.mark.parametrize("rest", [b"", b"\n\nand more", b"content"])
-def test_changes_end_at_the_empty_line_wherever_they_are_cut(
+async def test_changes_end_at_the_empty_line_wherever_they_are_cut(
     told: list[bytes], rest: bytes, size: int
 ) -> None:
-    async def scenario() -> tuple[list[bytes], bytes]:
-        found, after = await read_changes(stream(b"".join([*told, b"\n", rest]), size))
-        return found, b"".join([data async for data in after])
-
-    assert asyncio.run(scenario()) == (told, rest)
+    found, after = await read_changes(stream(b"".join([*told, b"\n", rest]), size))
+    assert (found, b"".join([data async for data in after])) == (told, rest)
 
 
-def test_changes_have_an_end_and_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_have_an_end_and_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "MAX_CHANGE_BYTES", 100)
     with pytest.raises(InvalidParameter, match="cut off"):
-        asyncio.run(read_changes(stream(b"=1\n")))
+        await read_changes(stream(b"=1\n"))
     with pytest.raises(InvalidParameter, match="more than 100 bytes"):
-        asyncio.run(read_changes(stream(b"=1\n" * 100)))
+        await read_changes(stream(b"=1\n" * 100))
