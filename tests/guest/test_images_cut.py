@@ -45,16 +45,11 @@ async def _pulled(engine: Engine, name: str) -> EngineError | None:
 
 async def test_pull_cut_at_any_byte_resumes_or_fails_and_the_next_one_succeeds(tmp_path: Path) -> None:
     places = random.Random(SEED)  # noqa: S311 - no secret
-    engine = Engine(tmp_path, "overlay")
-    await engine.images.open()
-    try:
+    async with Engine(tmp_path, "overlay") as engine:
         with real_registry(tmp_path / "registry") as registry:
             image_id = await _publish(engine, f"{registry.host}/cut:1")
             async with cutting_proxy(registry.host) as proxy:
                 await _all_places(engine, proxy, image_id, places)
-    finally:
-        await engine.registry.close()
-        engine.database.close()
 
 
 async def _all_places(engine: Engine, proxy: CuttingProxy, image_id: str, places: random.Random) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import registry_fixtures
 from cli_rig import Clients
 from indexes_rig import Made, Publisher, tar_of
 from native_engine import Answer, NativeEngine, busybox_tar
@@ -28,16 +29,8 @@ LAYERS = {
 EVERYTHING = '{"dangling":["false"]}'
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("other")) as made:
-        yield made
+registry = registry_fixtures.registry
+other = registry_fixtures.registry
 
 
 @pytest.fixture(scope="module")

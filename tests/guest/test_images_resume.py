@@ -34,12 +34,8 @@ LARGE = archive(entry("large", random.Random(1).randbytes(4 * MIB)))  # noqa: S3
 
 @pytest.fixture(params=["overlay", "vfs"])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    made = Engine(tmp_path, request.param)
-    await made.images.open()
-    yield made
-    await made.images.close()
-    await made.registry.close()
-    made.database.close()
+    async with Engine(tmp_path, request.param) as made:
+        yield made
 
 
 @pytest.fixture
@@ -72,14 +68,9 @@ async def _interrupted(engine: Engine, fake: FakeRegistry) -> str:
     return f"{fake.host}/a/b:1"
 
 
-async def _restarted(engine: Engine) -> None:
-    await engine.images.close()
-    await engine.restart()
-
-
 async def test_next_engine_goes_on_with_the_same_pull(engine: Engine, fake: FakeRegistry) -> None:
     name = await _interrupted(engine, fake)
-    await _restarted(engine)
+    await engine.restart()
     assert [path.name for path in _beginnings(engine)] == [sha256(LARGE).removeprefix("sha256:")]
     said = await engine.pull(name)
     assert any(line["status"] == "Already exists" for line in said), "the first layer was kept"
@@ -126,7 +117,7 @@ async def test_nobody_comes_back_and_it_goes_by_itself(engine: Engine, fake: Fak
     await _interrupted(engine, fake)
     with engine.database.transaction() as cursor:
         cursor.execute("UPDATE leases SET expires_at = expires_at - ?", (LIFETIME_SECONDS + 1,))
-    await _restarted(engine)
+    await engine.restart()
     assert not _beginnings(engine)
     assert not engine.unowned()
     assert not engine.database.query("SELECT * FROM layers")

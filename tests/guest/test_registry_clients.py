@@ -17,10 +17,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import registry_fixtures
 from crashes_rig import image_archive
 from images_rig import archive, entry
 from native_engine import IMAGE, NativeEngine
-from registry_rig import PASSWORD, USER, RealRegistry, free_port, real_registry
+from registry_rig import PASSWORD, USER, RealRegistry, free_port
 from serving import serving
 
 pytestmark = pytest.mark.root
@@ -102,16 +103,8 @@ def user(engine: NativeEngine, tmp_path: Path) -> User:
     return User(engine, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("locked"), auth=True) as made:
-        yield made
+registry = registry_fixtures.registry
+locked = registry_fixtures.locked
 
 
 @pytest.fixture(autouse=True)

@@ -19,25 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import registry_fixtures
 from images_rig import archive, directory, entry, saved
 from native_engine import IMAGE, NativeEngine
-from registry_rig import PASSWORD, USER, RealRegistry, real_registry
+from registry_rig import PASSWORD, USER, RealRegistry
 
 from wherryd.daemon.audit import audit
 
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("locked"), auth=True) as made:
-        yield made
+registry = registry_fixtures.registry
+locked = registry_fixtures.locked
 
 
 @pytest.fixture(autouse=True)

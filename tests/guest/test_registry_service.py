@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiohttp import web
@@ -33,6 +33,8 @@ QUICK = Retries(first_seconds=0.001, max_seconds=0.002)
 
 
 class Engine:
+    """An image service with its registries, and what it is built on; for `async with`."""
+
     def __init__(self, root: Path, driver: str) -> None:
         self.root, self.driver = root, driver
         self.database = Database(root / "db.sqlite")
@@ -52,7 +54,17 @@ class Engine:
     def _publish(self, _kind: str, action: str, _actor: str, attributes: Mapping[str, str]) -> None:
         self.events.append((action, attributes.get("name", "")))  # of a prune there is none
 
+    async def __aenter__(self) -> Self:
+        await self.images.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.images.close()
+        await self.registry.close()
+        self.database.close()
+
     async def restart(self) -> None:
+        await self.images.close()
         self.images = self._service()
         await self.images.open()
 
@@ -79,11 +91,8 @@ class Engine:
 
 @pytest.fixture(params=["overlay", "vfs"])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    made = Engine(tmp_path, request.param)
-    await made.images.open()
-    yield made
-    await made.registry.close()
-    made.database.close()
+    async with Engine(tmp_path, request.param) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import registry_fixtures
 from builder_rig import build, context
 from native_engine import IMAGE, Answer, NativeEngine
-from registry_rig import PASSWORD, USER, RealRegistry, real_registry
+from registry_rig import PASSWORD, USER, RealRegistry
 
 from wherryd.registry import credentials
 
@@ -17,16 +17,8 @@ pytestmark = pytest.mark.root
 HUB = "https://index.docker.io/v1/"
 
 
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("locked"), auth=True) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("open")) as made:
-        yield made
+locked = registry_fixtures.locked
+open_registry = registry_fixtures.registry
 
 
 def packed(document: Any, *, plain: bool = False, strip: bool = False) -> str:

@@ -1,13 +1,13 @@
 """Wire details, 8: progress of pulls, pushes, loads, imports and builds: lines, words, errors on the way."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import registry_fixtures
 from builder_rig import build, built, context
 from native_engine import NativeEngine, busybox_tar
-from registry_rig import RealRegistry, real_registry
+from registry_rig import RealRegistry
 
 pytestmark = pytest.mark.root
 
@@ -15,10 +15,7 @@ TAR = {"Content-Type": "application/x-tar"}
 FIELDS = {"status", "id", "progress", "progressDetail", "stream", "aux", "errorDetail", "error", "from"}
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with real_registry(tmp_path_factory.mktemp("registry")) as made:
-        yield made
+registry = registry_fixtures.registry
 
 
 def lines(body: bytes) -> list[dict[str, Any]]:

@@ -15,11 +15,8 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    made = Engine(tmp_path, "overlay")
-    await made.images.open()
-    yield made
-    await made.registry.close()
-    made.database.close()
+    async with Engine(tmp_path, "overlay") as made:
+        yield made
 
 
 @pytest.fixture
