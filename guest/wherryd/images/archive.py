@@ -4,7 +4,6 @@ Two layouts are read: Docker's `manifest.json`, and the OCI image layout (`oci-l
 Archives of docker 25 and later hold both and agree. Member names are keys in a map here and never paths.
 """
 
-import json
 import os
 import posixpath
 import tarfile
@@ -13,7 +12,7 @@ from typing import Any, BinaryIO
 from wherryd.errors import InvalidParameter
 from wherryd.images import platforms
 from wherryd.images.image import Platform
-from wherryd.images.layout import Layout, SavedImage
+from wherryd.images.layout import Layout, SavedImage, json_of
 
 MAX_MEMBERS = 100_000
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -114,14 +113,7 @@ def _strings(value: Any) -> bool:
 
 
 def _list_of_objects(data: bytes) -> list[dict[str, Any]]:
-    document = _json(data)
+    document = json_of(data)
     if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
         raise InvalidParameter("manifest.json is no list of objects; save the image again")
     return document
-
-
-def _json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidParameter(f"a document of the archive is not JSON: {exc}") from exc

@@ -238,12 +238,17 @@ def _blob_name(descriptor: Any) -> str:
     return f"blobs/sha256/{digests.encoded(digest)}"
 
 
-def object_of(data: bytes) -> Document:
+def json_of(data: bytes) -> Any:
     """Raises InvalidParameter."""
     try:
-        document = json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError) as exc:
         raise InvalidParameter(f"a document of the archive is not JSON: {exc}") from exc
+
+
+def object_of(data: bytes) -> Document:
+    """Raises InvalidParameter."""
+    document = json_of(data)
     if not isinstance(document, dict):
         raise InvalidParameter("a document of the archive is no JSON object; save the image again")
     return document

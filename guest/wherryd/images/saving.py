@@ -10,15 +10,17 @@ the name is shown as.
 
 import json
 import tarfile
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wherryd.content import digest as digests
 from wherryd.content.store import ContentStore
+from wherryd.errors import InvalidParameter
 from wherryd.images import indexes
+from wherryd.images import reference as references
 from wherryd.images.catalog import ImageCatalog
-from wherryd.images.image import Image
+from wherryd.images.image import Image, Platform
 from wherryd.images.indexes import StoredIndex
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.origins import Origins
@@ -40,6 +42,45 @@ class ToSave:
     image: Image
     names: tuple[Reference, ...]
     index: StoredIndex | None = None
+
+
+def choose(catalog: ImageCatalog, wanted: Sequence[str], only: Platform | None) -> list[ToSave]:
+    """wanted: names and ids, as the user wrote them. only: of an index, the image of this platform.
+
+    Each image once, with the names that it was asked for by. Raises NotFound, InvalidParameter.
+    """
+    chosen: dict[tuple[str, str], ToSave] = {}
+    for text in wanted:
+        for image, name in _meant(catalog, text):
+            taken = catalog.of_platform(image, only, text) if only else image
+            index = None if only else catalog.index(image.index)
+            key = (taken.id, index.digest if index else "")
+            known = chosen.get(key, ToSave(taken, (), index))
+            if name is not None and name not in known.names:
+                known = replace(known, names=(*known.names, name))
+            chosen[key] = known
+    if not chosen:
+        raise InvalidParameter("no image names given; say which images to save")
+    return list(chosen.values())
+
+
+def _meant(catalog: ImageCatalog, text: str) -> Iterable[tuple[Image, Reference | None]]:
+    """One image, or with a bare repository name all of its tags, as Docker does."""
+    if not _looks_like_id(text):
+        name = references.parse(text)
+        if not name.tag and not name.digest:
+            tagged = [tag for tag, _ in catalog.repository(name) if tag.tag]
+            if tagged:
+                return [(catalog.resolve(tag.canonical), tag) for tag in tagged]
+        elif not name.digest and catalog.lookup(name):
+            return [(catalog.resolve(text), name)]
+    return [(catalog.resolve(text), None)]
+
+
+def _looks_like_id(text: str) -> bool:
+    return text.startswith("sha256:") or (
+        len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
+    )
 
 
 class Saver:

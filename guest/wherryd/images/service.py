@@ -7,7 +7,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -29,7 +29,6 @@ from wherryd.images.importing import import_tar
 from wherryd.images.layers import Layer, LayerStore
 from wherryd.images.leases import Expiry, Leases
 from wherryd.images.origins import Origins
-from wherryd.images.reference import Reference
 from wherryd.images.removing import ImageRemover
 from wherryd.images.stubs import ENGINE_MOUNT_POINTS, find_stubs
 from wherryd.images.threads import iterate
@@ -211,34 +210,11 @@ class ImageService:
         platform: which the images must be for, and of an index the one to take; "" takes all that is here.
         """
         only = platforms.parse(platform) if platform else None
-        chosen: dict[tuple[str, str], saving.ToSave] = {}
-        for text in wanted:
-            for image, name in self._to_save(text):
-                taken = self._catalog.of_platform(image, only, text) if only else image
-                index = None if only else self._catalog.index(image.index)
-                key = (taken.id, index.digest if index else "")
-                known = chosen.get(key, saving.ToSave(taken, (), index))
-                if name is not None and name not in known.names:
-                    known = replace(known, names=(*known.names, name))
-                chosen[key] = known
-        if not chosen:
-            raise InvalidParameter("no image names given; say which images to save")
-        for (image_id, _), entry in chosen.items():
+        chosen = saving.choose(self._catalog, wanted, only)
+        for entry in chosen:
+            image_id = entry.image.id
             self._publish("image", "save", image_id, {**entry.image.labels, "name": image_id})
-        saver = saving.Saver(self._catalog, self._layers, self._content, self._origins)
-        return iterate(saver.save(list(chosen.values())))
-
-    def _to_save(self, text: str) -> Iterable[tuple[Image, Reference | None]]:
-        """One image, or with a bare repository name all of its tags, as Docker does."""
-        if not _looks_like_id(text):
-            name = references.parse(text)
-            if not name.tag and not name.digest:
-                tagged = [tag for tag, _ in self._catalog.repository(name) if tag.tag]
-                if tagged:
-                    return [(self._catalog.resolve(tag.canonical), tag) for tag in tagged]
-            elif not name.digest and self._catalog.lookup(name):
-                return [(self._catalog.resolve(text), name)]
-        return [(self._catalog.resolve(text), None)]
+        return iterate(saving.Saver(self._catalog, self._layers, self._content, self._origins).save(chosen))
 
     # names
 
@@ -528,9 +504,3 @@ def _read_only(mount: Mount) -> Mount:
     lower = ":".join(filter(None, (given.get("upperdir", ""), given["lowerdir"])))
     kept = [option for option in mount.options if option.partition("=")[2] == "off"]
     return replace(mount, options=(f"lowerdir={lower}", *kept))
-
-
-def _looks_like_id(text: str) -> bool:
-    return text.startswith("sha256:") or (
-        len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
-    )
